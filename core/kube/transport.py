@@ -290,8 +290,23 @@ def open_body(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIter
 
 
 def open_lines(response: httpx.Response) -> AbstractAsyncContextManager[AsyncIterator[str]]:
-    """Like ``open_body``, line by line, without line ends."""
-    return _open_parts(response, response.aiter_lines())
+    """Like ``open_body``, line by line, without line ends.
+
+    httpx divides text at all separators that Unicode has; a text in JSON may contain some of them.
+    """
+    return _open_parts(response, _lines_of(response.aiter_text()))
+
+
+async def _lines_of(text: AsyncIterator[str]) -> AsyncIterator[str]:
+    begun: list[str] = []
+    async for part in text:
+        first, *others = part.split("\n")
+        begun.append(first)
+        for other in others:
+            yield "".join(begun).removesuffix("\r")
+            begun = [other]
+    if last := "".join(begun):
+        yield last
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ USER_LOGGER: Final = "engram"
 IMPULSE_LOGGER: Final = "impulse"
 SDK_LOGGER: Final = "bubu_sdk"
 
+_SEPARATORS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -73,7 +74,7 @@ class JsonLines(logging.Handler):
         entry |= redaction.hidden({key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS})
         if record.exc_info and record.exc_info[1] is not None:
             entry["stacktrace"] = redaction.redact(traces.of_user_code(record.exc_info[1]))
-        return json.dumps(entry, ensure_ascii=False) + "\n"
+        return to_line(entry | self._common)  # a field that the program adds is no name of another step
 
     def _remember(self, line: bytes) -> None:
         with self._buffer_lock:
@@ -81,6 +82,12 @@ class JsonLines(logging.Handler):
             self._size_bytes += len(line)
             while self._size_bytes > CAPTURE_BYTES:
                 self._size_bytes -= len(self._lines.popleft())
+
+
+def to_line(entry: Mapping[str, object]) -> str:
+    """A line of JSON that is one line for those, too, who divide text at all separators that Unicode has."""
+    text = json.dumps(entry, ensure_ascii=False)
+    return (text if text.isascii() else text.translate(_SEPARATORS)) + "\n"
 
 
 def names_of(identity: Identity) -> dict[str, object]:

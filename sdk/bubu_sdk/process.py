@@ -26,7 +26,9 @@ def run(engram: StepFunction) -> NoReturn:
     from bubu_sdk import stores
     from bubu_sdk.batch import BatchRun, World  # no other kind of container needs it
 
-    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(), root=True) as captured:
+    with logs.Attached(
+        logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(os.environ), root=True
+    ) as captured:
         batch = BatchRun(engram, World(os.environ, connect, stores.open_store), captured)
         ending = _executed(batch)
     leave(ending)
@@ -37,7 +39,7 @@ def run_impulse(impulse: HostedFunction) -> NoReturn:
     from bubu_sdk import stores
     from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields
 
-    with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=wants_debug(), root=True):
+    with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=wants_debug(os.environ), root=True):
         ending = _executed(ImpulseRun(impulse, ImpulseWorld(os.environ, connect, stores.open_store)))
     leave(ending)
 
@@ -48,7 +50,7 @@ def run_stream(work: HostedFunction) -> NoReturn:
     from bubu_sdk.streaming.run import StreamRun, StreamWorld
     from bubu_sdk.streaming.sockets import SocketNetwork
 
-    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(), root=True):
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(os.environ), root=True):
         ending = _executed(StreamRun(work, StreamWorld(os.environ, connect, stores.open_store, SocketNetwork)))
     leave(ending)
 
@@ -77,9 +79,9 @@ def leave(ending: Ending) -> NoReturn:
     sys.exit(ending.exit_code)
 
 
-def wants_debug() -> bool:
+def wants_debug(environ: Mapping[str, str]) -> bool:
     """Whether records of the level DEBUG are to be written."""
-    return os.environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
+    return environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
 
 
 def connect(environ: Mapping[str, str]) -> KubeClient:

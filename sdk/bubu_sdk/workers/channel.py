@@ -6,11 +6,18 @@ one: the receiver drops parts that no last part follows.
 
 from __future__ import annotations
 
+import math
+import select
 import socket
+import time
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 PACKET_BYTES: Final = 64 * 1024
+SEND_SECONDS: Final = 10.0
+"""So long a message may take: a receiver that lives reads it within milliseconds."""
 _PART: Final = b"+"
 _LAST: Final = b"."
 _EXIT: Final = b"x"
@@ -29,17 +36,19 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(end: socket.socket, message: bytes) -> None:
+def send(end: socket.socket, message: bytes, seconds: float = SEND_SECONDS) -> None:
     """Send one message; blocks until the receiver has room for it.
 
     Raises:
         OSError: the other end is closed.
+        TimeoutError: the receiver had no room for so long; a part of the message may have arrived.
     """
+    until = time.monotonic() + seconds
     view = memoryview(message)
     while len(view) > PACKET_BYTES:
-        end.send(_PART + view[:PACKET_BYTES].tobytes())
+        send_packet(end, _PART + view[:PACKET_BYTES].tobytes(), until - time.monotonic())
         view = view[PACKET_BYTES:]
-    end.send(_LAST + view.tobytes())
+    send_packet(end, _LAST + view.tobytes(), until - time.monotonic())
 
 
 def send_exit(end: socket.socket, exit_code: int) -> None:
@@ -47,8 +56,32 @@ def send_exit(end: socket.socket, exit_code: int) -> None:
 
     Raises:
         OSError: the other end is closed.
+        TimeoutError: the receiver has no room at the moment.
     """
-    end.send(_EXIT + str(exit_code).encode())
+    send_packet(end, _EXIT + str(exit_code).encode(), 0)
+
+
+def send_packet(end: socket.socket, packet: bytes, seconds: float, descriptors: Sequence[int] = ()) -> None:
+    """Send one packet, perhaps with descriptors.
+
+    Raises:
+        OSError: the other end is closed.
+        TimeoutError: the receiver had no room for so long.
+    """
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            end.sendmsg([packet], rights, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the receiver does not read its messages") from None
+            writable = select.poll()
+            writable.register(end, select.POLLOUT)
+            writable.poll(math.ceil(left * 1000))
+        else:
+            return
 
 
 def receive(end: socket.socket) -> bytes | Exited | None:

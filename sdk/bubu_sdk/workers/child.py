@@ -23,17 +23,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bubu_sdk import logs, stores
+from bubu_sdk import logs, process, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.hosting import TrioHost, host_for
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import channel, kinship
+from bubu_sdk.workers import channel, clock, kinship, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.assignment import AssignedAttempt
-from bubu_sdk.workers.order import RECORD_MARK, StepOrder, order_of_wire, order_to_wire, outcome_to_wire
+from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.zygote import Child
 
@@ -45,6 +45,8 @@ _REHEARSAL: Final = {
 }
 _FAREWELL_SECONDS: Final = 10.0
 """The time that the user's exit handlers and threads have, as in a Job."""
+_LEFTOVER_SECONDS: Final = 2.0
+"""After this time the zygote deals with what cannot be killed."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,22 @@ class Inheritance:
     """What ``setup`` returned."""
     memory_bytes: int | None = None
     """How much each child may allocate beyond what it inherits."""
-    debug: bool = False
     open_store: Callable[[Mapping[str, str]], Store | None] = stores.open_store
 
 
 class MarkedLines(logs.JsonLines):
     """Writes records to the output of the step, with the mark that tells them from what it prints."""
 
-    def __init__(self, fields: Mapping[str, object], descriptor: int) -> None:
+    def __init__(self, fields: Mapping[str, object], descriptor: int, mark: str) -> None:
         super().__init__(fields)
         self._descriptor = descriptor
+        self._mark = mark
 
     def _write(self, line: str) -> None:
-        sys.stdout.flush()  # so that what was printed before comes before
-        left = memoryview((RECORD_MARK + line).encode(errors="replace"))
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        with suppress(AttributeError, OSError, ValueError):  # the program has closed or replaced it
+            sys.stdout.flush()  # so that what was printed before comes before
+        for frame in records.frames(self._mark, line.rstrip("\n").encode(errors="replace")):
+            records.write_all(self._descriptor, frame)
 
 
 def child_of(inheritance: Inheritance) -> Child:
@@ -83,7 +85,6 @@ def child_of(inheritance: Inheritance) -> Child:
 def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.close(output)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the program has replaced the stream
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -102,7 +103,7 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
         _limit_memory(inheritance.memory_bytes)
     _seed()
     atexit._clear()
-    outcome, ending = _run(inheritance, order, environment)
+    outcome, ending = _run(inheritance, order, environment, output)
     with suppress(OSError):  # the worker has ended, and its successor reports the end of this process
         channel.send(end, outcome_to_wire(outcome))
     _say_farewell(ending)
@@ -124,7 +125,7 @@ def _rehearse(engram: StepFunction) -> None:
     disabled = logging.root.manager.disable
     logging.disable()
     try:
-        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1))[0])
+        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1, ""))[0])
     finally:
         logging.disable(disabled)
 
@@ -142,8 +143,12 @@ class _NoCluster:
         raise AssertionError(f"a rehearsal sends nothing: {method} {path} {body}")
 
 
-def _run(inheritance: Inheritance, order: StepOrder, environment: dict[str, str]) -> tuple[AttemptOutcome, Ending]:
-    with logs.Attached(MarkedLines(order.log_fields, 1), debug=inheritance.debug, root=True) as captured:
+def _run(
+    inheritance: Inheritance, order: StepOrder, environment: dict[str, str], output: int
+) -> tuple[AttemptOutcome, Ending]:
+    """Run the step. Records go to ``output``, whatever the program does with the standard streams."""
+    debug = process.wants_debug(environment)
+    with logs.Attached(MarkedLines(order.log_fields, output, order.mark), debug=debug, root=True) as captured:
         return _executed(inheritance, order, environment, captured, listens=True)
 
 
@@ -168,7 +173,7 @@ def _executed(
         step_run_client=client,
         setup=lambda: inheritance.loaded,
         is_watched=True,
-        ends_at=order.ends_at,
+        ends_at=None if order.ends_at is None else clock.as_monotonic(order.ends_at),
     )
     run = BatchRun(inheritance.engram, world, captured)
     if listens:
@@ -208,7 +213,7 @@ def _say_farewell(ending: Ending) -> None:
         atexit._run_exitfuncs()
         farewell.cancel()
     _flush()
-    kinship.end_children()
+    kinship.end_children(_LEFTOVER_SECONDS)
 
 
 def _threads_of_user() -> list[threading.Thread]:
@@ -217,7 +222,7 @@ def _threads_of_user() -> list[threading.Thread]:
 
 def _leave(exit_code: int) -> None:
     _flush()
-    kinship.end_children()
+    kinship.end_children(_LEFTOVER_SECONDS)
     os._exit(exit_code)
 
 

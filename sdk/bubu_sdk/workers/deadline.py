@@ -28,7 +28,7 @@ class Deadlines:
         """Clock of this process when an attempt could begin, minus the operator's when it was assigned."""
 
     def of(self, attempt: AssignedAttempt, timeout_seconds: float, now: float) -> float:
-        """When an attempt that can begin now must end; ``now`` and the result by ``time.monotonic()``.
+        """When an attempt that can begin now must end; ``now`` and the result by ``clock.now()``.
 
         Without ``deadlineAt``, its time begins now.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Final
 from bubu_sdk import instant, logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import MERGE_PATCH, Cluster, ConflictError, KubeError, NotFoundError, UntrustedError
+from bubu_sdk.workers import clock
 from bubu_sdk.workers.assignment import LABEL_WORKER_POOL
 from bubu_sdk.workers.settings import WorkerSettings
 
@@ -20,6 +20,9 @@ LEASE_SECONDS: Final = 20
 RENEW_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _REQUEST_SECONDS: Final = 4.0
+_ATTENTION_SECONDS: Final = 5.0
+_MAX_IGNORED: Final = 9
+"""Looks, one a second, without an answer of the main thread. So it ends within 16 s after the last renewal."""
 _STATE_ANNOTATION: Final = "bubustack.io/worker-state"
 
 log = logging.getLogger(logs.SDK_LOGGER)
@@ -41,20 +44,29 @@ class Heartbeat:
         cluster: Cluster,
         settings: WorkerSettings,
         *,
-        renewed: Callable[[], None],
+        renewed: Callable[[float], None],
         distrusted: Callable[[str], None],
+        looked_at: Callable[[], float],
+        hung: Callable[[], None],
+        clock_now: Callable[[], float] = clock.now,
         now: Callable[[], datetime] = instant.utc_now,
     ) -> None:
         """Prepare.
 
         Args:
-            renewed: called after each renewal.
+            renewed: called after each renewal, with the seconds since the one before was sent.
             distrusted: called with a message if the certificate of the API server is not trusted any more.
+            looked_at: when the main thread has looked at the clock the last time. Without its attention, nothing is
+                renewed: a worker whose main thread is stuck ends no step, so the operator must take it for lost.
+            hung: called if it does not look any more; ends the process.
         """
         self._cluster = cluster
         self._settings = settings
         self._renewed = renewed
         self._distrusted = distrusted
+        self._looked_at = looked_at
+        self._hung = hung
+        self._clock_now = clock_now
         self._now = now
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases"
         self._state = WorkerState.READY
@@ -62,7 +74,7 @@ class Heartbeat:
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="bubu-heartbeat", daemon=True)
         self.renewed_at: float | None = None
-        """When the request of the last renewal was sent, by ``time.monotonic()``."""
+        """When the request of the last renewal was sent, by ``clock.now()``."""
         self.announced: WorkerState | None = None
         """The state that the API server has."""
 
@@ -83,11 +95,19 @@ class Heartbeat:
 
     def _run(self) -> None:
         was_renewed = True
+        ignored = 0
         while True:
             self._changed.clear()
             if self._is_closed:
                 return
-            began, state = time.monotonic(), self._state
+            began, state = self._clock_now(), self._state
+            if began - self._looked_at() > _ATTENTION_SECONDS:
+                ignored += 1  # counted, not measured: after a pause of the machine both threads wake up
+                if ignored > _MAX_IGNORED:
+                    self._hung()
+                self._changed.wait(_RETRY_SECONDS)
+                continue
+            ignored = 0
             try:
                 self._renew(state)
             except UntrustedError as error:
@@ -99,8 +119,8 @@ class Heartbeat:
                 was_renewed = False
             else:
                 was_renewed = True
-                self.renewed_at, self.announced = began, state
-                self._renewed()
+                before, self.renewed_at, self.announced = self.renewed_at, began, state
+                self._renewed(0.0 if before is None else self._clock_now() - before)
             self._changed.wait(RENEW_SECONDS if was_renewed else _RETRY_SECONDS)
 
     def _renew(self, state: WorkerState) -> None:

@@ -28,6 +28,9 @@ class RunningStep(Protocol):
 class Isolation(Protocol):
     """Starts steps."""
 
+    can_kill: bool
+    """Whether ``kill`` ends a step at once; otherwise it asks once more, and the function has its grace."""
+
     def prepare(self, lost: Callable[[str], None]) -> None:
         """Get ready to start steps; blocks.
 
@@ -44,5 +47,8 @@ class Isolation(Protocol):
             OSError: it cannot be started.
         """
 
+    def problem(self) -> str | None:
+        """Why it cannot end steps any more, if that is so. The supervisor asks at each look; returns at once."""
+
     def close(self) -> None:
-        """End everything that is left."""
+        """End everything that is left, in limited time."""

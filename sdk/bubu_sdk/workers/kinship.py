@@ -12,6 +12,7 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Final
 
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 _SET_CHILD_SUBREAPER: Final = 36
+_FIRST_PAUSE_SECONDS: Final = 0.0002
+_MAX_PAUSE_SECONDS: Final = 0.05
 _PARENT_FIELD: Final = 1
 """In ``/proc/PID/stat``, counted after the name in parentheses: state, parent, …"""
 
@@ -49,18 +52,43 @@ def has_children() -> bool:
     return True
 
 
-def end_children(spared: Collection[int] = ()) -> None:
-    """Kill and reap all children except the ``spared`` ones, and the orphans that become children by that."""
-    while has_children():
-        doomed = [pid for pid in _children() if pid not in spared]
-        if not doomed:
-            return
-        for pid in doomed:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in doomed:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+def end_children(seconds: float) -> bool:
+    """Kill and reap all children, and the orphans that become children by that; False if some are left in the end.
+
+    A process that waits for a device ends only after that, and one of another user cannot be killed.
+    """
+    until = time.monotonic() + seconds
+    while doomed := kill_children():
+        if not reap(doomed, until - time.monotonic()):
+            return False
+    return True
+
+
+def kill_children(spared: Collection[int] = ()) -> list[int]:
+    """Kill all children except the ``spared`` ones; returns those that were not reaped yet."""
+    doomed = [pid for pid in _children() if pid not in spared] if has_children() else []
+    for pid in doomed:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return doomed
+
+
+def reap(pids: Collection[int], seconds: float) -> bool:
+    """Reap children as they end; False if some of them have not ended by then."""
+    until, pause = time.monotonic() + seconds, _FIRST_PAUSE_SECONDS
+    while pids := [pid for pid in pids if not _is_reaped(pid)]:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+    return True
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def exit_code_of(wait_status: int) -> int:

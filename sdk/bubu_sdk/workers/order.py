@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object
@@ -13,9 +12,6 @@ from bubu_sdk.logs import names_of
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.workers.assignment import AssignedAttempt, instant_or_none
 from bubu_sdk.workers.outcome import AttemptOutcome
-
-RECORD_MARK: Final = "\x1e"
-"""Begins a line that is JSON already; other lines of a step are what it printed. Source: RFC 7464."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,9 @@ class StepOrder:
     folder: str | None = None
     """The working folder; ``None``: that of the worker."""
     ends_at: float | None = None
-    """When the function must end, by ``time.monotonic()``, which all processes of a machine have in common."""
+    """When the function must end, by ``clock.now()``, which all processes of a machine have in common."""
+    mark: str = ""
+    """Begins the records among what its process prints; see ``records``."""
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -48,6 +46,7 @@ def order_to_wire(order: StepOrder) -> bytes:
             "stepRun": order.step_run,
             "folder": order.folder,
             "endsAt": order.ends_at,
+            "mark": order.mark,
             "attempt": attempt.attempt,
             "workerUid": attempt.worker_uid,
             "environment": dict(attempt.environment),
@@ -68,7 +67,7 @@ def order_of_wire(message: bytes) -> StepOrder:
         given["environment"],
         instant_or_none(given["deadlineAt"]),
     )
-    return StepOrder(attempt, given["stepRun"], given["folder"], given["endsAt"])
+    return StepOrder(attempt, given["stepRun"], given["folder"], given["endsAt"], given["mark"])
 
 
 def outcome_to_wire(outcome: AttemptOutcome) -> bytes:

@@ -9,13 +9,14 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from bubu_sdk.errors import EngramError, ErrorType
-from bubu_sdk.workers import channel, kinship
+from bubu_sdk.workers import channel, kinship, records
 from bubu_sdk.workers.channel import Exited
 from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
@@ -23,6 +24,11 @@ from bubu_sdk.workers.relay import OutputRelay
 from bubu_sdk.workers.zygote import Child, ZygoteProcess
 
 _MESSAGE_BYTES: Final = 16384
+_PING_SECONDS: Final = 5.0
+_MAX_UNANSWERED: Final = 3
+_SWEEP_SECONDS: Final = 10.0
+"""The time to kill what a killed zygote has left behind."""
+_CLOSE_SECONDS: Final = 5.0
 _KILLED: Final = 128 + signal.SIGKILL
 
 
@@ -31,6 +37,8 @@ class ProcessIsolation:
 
     ``begin`` must be called before this process has another thread.
     """
+
+    can_kill = True
 
     def __init__(self, relay: OutputRelay, *, ready: int) -> None:
         self._relay = relay
@@ -43,6 +51,12 @@ class ProcessIsolation:
         self._control: socket.socket | None = None
         self._forking = 0
         """Children on their way into ``_spare``; several threads refill."""
+        self._unanswered = 0
+        """Pings since the last answer of the zygote."""
+        self._ping_at = 0.0
+        self._problem: str | None = None
+        self._swept = threading.Event()
+        """Set when the zygote has ended, and nothing that was below it is left."""
         self._is_closing = False
         self._is_prepared = False
 
@@ -80,12 +94,16 @@ class ProcessIsolation:
         folder = None
         with suppress(OSError):  # no folder that can be written to: the step gets that of the worker
             folder = tempfile.mkdtemp(prefix="step-")
-        order = replace(order, folder=folder)
+        order = replace(order, folder=folder, mark=records.new_mark())
         try:
             child = self._begun_spare(order)
             if child is None:
                 child = self._fork()
-                child.begin(order)
+                try:
+                    child.begin(order)
+                except OSError:
+                    child.close()  # so that a process that has a part of its order ends
+                    raise
         except OSError:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -95,6 +113,20 @@ class ProcessIsolation:
         if is_empty:
             self._refill()  # else it waits for the end of a step: a fork now would take time from this one
         return child
+
+    def problem(self) -> str | None:
+        """Whether the zygote cannot end steps, or does not answer any more.
+
+        Pauses do not count, of this process or of the machine: between two pings this process has worked.
+        """
+        now = time.monotonic()
+        if self._problem is None and self._is_prepared and now >= self._ping_at:
+            self._ping_at = now + _PING_SECONDS
+            if self._unanswered >= _MAX_UNANSWERED:
+                self._problem = "the zygote, which starts and ends the processes of steps, does not answer"
+            self._unanswered += 1
+            self._tell(b"p")
+        return self._problem
 
     def close(self) -> None:
         """End the zygote, which ends its children first."""
@@ -109,9 +141,11 @@ class ProcessIsolation:
 
     def signal(self, number: int, signal_number: int) -> None:
         """Signal a child, unless it has ended."""
-        assert self._control is not None
-        with suppress(OSError):
-            self._control.send(f"s {number} {signal_number}".encode())
+        self._tell(f"s {number} {signal_number}".encode())
+
+    def wait_for_sweep(self) -> None:
+        """Block until nothing is left below the zygote, which has ended."""
+        self._swept.wait()
 
     def forget(self, number: int) -> None:
         """A child has ended."""
@@ -159,7 +193,8 @@ class ProcessIsolation:
         with self._lock:
             self._alive[number] = child
         try:
-            socket.send_fds(self._control, [f"f {number}".encode()], [theirs.fileno(), writing])
+            order = f"f {number}".encode()
+            channel.send_packet(self._control, order, channel.SEND_SECONDS, [theirs.fileno(), writing])
         except OSError:
             self.forget(number)
             ours.close()
@@ -174,20 +209,33 @@ class ProcessIsolation:
         """Notice the end of the zygote. The kernel ends its children; those they have left behind are ended here."""
         assert self._control is not None
         with suppress(OSError):
-            while self._control.recv(_MESSAGE_BYTES):
-                pass
+            while packet := self._control.recv(_MESSAGE_BYTES):
+                if packet == b"u":
+                    self._problem = "what a step has started cannot be killed"
+                self._unanswered = 0
         if self._is_closing:
             return
-        kinship.end_children()
+        if not kinship.end_children(_SWEEP_SECONDS):
+            self._problem = "the zygote was killed, and what its steps have started cannot be"
+            return
+        self._swept.set()
         with self._lock:
             alive = list(self._alive.values())
         for child in alive:
             child.lose()
         lost("the zygote, which forks the processes of steps, was killed")
 
+    def _tell(self, message: bytes) -> None:
+        """Tell the zygote, unless it has ended, or has not read what it was told for long."""
+        assert self._control is not None
+        with suppress(OSError):
+            channel.send_packet(self._control, message, 0)
+
     def _reap(self) -> None:
-        with suppress(ChildProcessError):
-            os.waitpid(self._zygote, 0)
+        if not kinship.reap([self._zygote], _CLOSE_SECONDS):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self._zygote, signal.SIGKILL)
+            kinship.reap([self._zygote], 1.0)
 
 
 class _ChildProcess:
@@ -212,7 +260,7 @@ class _ChildProcess:
         """
         channel.send(self._end, order_to_wire(order))
         self._folder = order.folder
-        self._relay.follow(self._output, order.log_fields)
+        self._relay.follow(self._output, order.log_fields, order.mark)
         self._is_followed = True
 
     def wait(self) -> AttemptOutcome:
@@ -224,6 +272,8 @@ class _ChildProcess:
                     ended = message
                     break
                 outcome = outcome_of_wire(message)
+        if ended is None:
+            self._isolation.wait_for_sweep()
         return outcome or AttemptOutcome(ended.exit_code if ended is not None else _KILLED)
 
     def terminate(self) -> None:

@@ -10,12 +10,13 @@ import json
 import os
 import selectors
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from bubu_sdk.workers.order import RECORD_MARK
+from bubu_sdk import logs
+from bubu_sdk.workers import records
 
 PRINTED_LOGGER: Final = "output"
 """The logger of lines that the step printed."""
@@ -23,34 +24,99 @@ _READ_BYTES: Final = 64 * 1024
 _LINE_BYTES: Final = 64 * 1024
 """A longer line is divided: it must not fill the memory."""
 _RECORD_BYTES: Final = 4 * 1024 * 1024
-"""The same for a record of the SDK, which cannot be divided."""
-_MARK: Final = RECORD_MARK.encode()
+"""A longer record is no record: it is divided like what the step prints."""
+_CLOSE_SECONDS: Final = 5.0
+"""The time to copy what is left when the worker ends. Perhaps nobody reads its output any more."""
 
 
 class OutputLines:
-    """The output of one step, divided into lines. Pure."""
+    """The output of one step, or of the worker, divided into lines. Pure.
 
-    def __init__(self, fields: Mapping[str, object], now: Callable[[], datetime]) -> None:
+    Whatever it gets, each line of its result is a JSON object that names who wrote it.
+    """
+
+    def __init__(self, fields: Mapping[str, object], now: Callable[[], datetime], mark: str = "") -> None:
+        """``mark``: that of ``records``; without one, all is printed."""
         self._fields = fields
         self._now = now
+        self._mark = mark.encode()
         self._rest = b""
+        """The beginning of a mark, or of a frame."""
+        self._line = b""
+        """The line that is being printed."""
+        self._parts: dict[bytes, bytes] = {}
+        """The records that are being sent, by process."""
 
     def feed(self, content: bytes) -> bytes:
         """The lines that are complete now, as JSON."""
-        *lines, self._rest = (self._rest + content).split(b"\n")
-        if len(self._rest) > (_RECORD_BYTES if self._rest.startswith(_MARK) else _LINE_BYTES):
-            lines.append(self._rest)
-            self._rest = b""
-        return b"".join(map(self._line, lines))
+        if not self._mark:
+            return b"".join(self._printed(content))
+        found: list[bytes] = []
+        text, at = self._rest + content, 0
+        while (begin := text.find(self._mark, at)) >= 0:
+            found += self._printed(text[at:begin])
+            after = begin + len(self._mark)
+            end = text.find(b"\n", after)
+            if end >= 0:
+                found += self._frame(text[after:end])
+                at = end + 1
+            elif len(text) - begin < records.FRAME_BYTES:
+                self._rest = text[begin:]
+                return b"".join(found)
+            else:
+                found += self._printed(self._mark)
+                at = after
+        text = text[at:]
+        begin = records.start_of_mark(text, self._mark)
+        self._rest = text[begin:]
+        return b"".join([*found, *self._printed(text[:begin])])
 
     def end(self) -> bytes:
-        """The line that was begun, if there is one."""
-        rest, self._rest = self._rest, b""
-        return self._line(rest) if rest else b""
+        """What was begun, if there is anything."""
+        found = [*self._printed(self._rest), *self._printed(b"\n" if self._line else b"")]
+        for record in self._parts.values():
+            found += self._divided(record)
+        self._rest, self._parts = b"", {}
+        return b"".join(found)
 
-    def _line(self, line: bytes) -> bytes:
-        if line.startswith(_MARK):
-            return line[len(_MARK) :] + b"\n"
+    def _printed(self, text: bytes) -> Iterator[bytes]:
+        *lines, self._line = (self._line + text).split(b"\n")
+        for line in lines:
+            yield from self._divided(line)
+        while len(self._line) > _LINE_BYTES:
+            piece, self._line = _cut(self._line)
+            yield self._entry(piece)
+
+    def _divided(self, line: bytes) -> Iterator[bytes]:
+        while len(line) > _LINE_BYTES:
+            piece, line = _cut(line)
+            yield self._entry(piece)
+        yield self._entry(line)
+
+    def _frame(self, frame: bytes) -> Iterable[bytes]:
+        parsed = records.parsed(frame)
+        if parsed is None:
+            return self._divided(self._mark + frame)
+        pid, kind, text = parsed
+        text = self._parts.pop(pid, b"") + text
+        if kind == records.LAST:
+            return self._record(text)
+        if sum(map(len, self._parts.values())) + len(text) > _RECORD_BYTES:
+            return self._divided(text)
+        self._parts[pid] = text
+        return ()
+
+    def _record(self, text: bytes) -> Iterable[bytes]:
+        """A record of the step; the names are ours, for a program can write what it likes to its descriptors."""
+        try:
+            record = json.loads(text)
+            if isinstance(record, dict):
+                return (logs.to_line({**record, **self._fields}).encode(errors="replace"),)
+        except (ValueError, RecursionError):
+            pass
+        return self._divided(text)
+
+    def _entry(self, line: bytes) -> bytes:
         entry = {
             "time": self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": "info",
@@ -58,7 +124,26 @@ class OutputLines:
             "msg": line.decode(errors="replace"),
             **self._fields,
         }
-        return json.dumps(entry, ensure_ascii=False).encode(errors="replace") + b"\n"
+        return logs.to_line(entry).encode(errors="replace")
+
+
+def _cut(line: bytes) -> tuple[bytes, bytes]:
+    """The first piece of a long line, and the rest; no character of UTF-8 is divided."""
+    at = _LINE_BYTES
+    while at > _LINE_BYTES - 4 and line[at] & 0b1100_0000 == 0b1000_0000:
+        at -= 1
+    return line[:at], line[at:]
+
+
+class WorkerRecords(logs.JsonLines):
+    """The worker's own records, between the lines of its steps."""
+
+    def __init__(self, fields: Mapping[str, object], put: Callable[[bytes], None]) -> None:
+        super().__init__(fields)
+        self._put = put
+
+    def _write(self, line: str) -> None:
+        self._put(line.encode(errors="replace"))
 
 
 class OutputRelay:
@@ -71,6 +156,7 @@ class OutputRelay:
         self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._lock = threading.Lock()
+        self._output_lock = threading.Lock()
         self._finished: set[int] = set()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -80,11 +166,16 @@ class OutputRelay:
         self._thread = threading.Thread(target=self._run, name="bubu-output", daemon=True)
         self._thread.start()
 
-    def follow(self, descriptor: int, fields: Mapping[str, object]) -> None:
+    def put(self, lines: bytes) -> None:
+        """Write whole lines between those of steps. Any thread may call it."""
+        with self._output_lock, suppress(OSError):  # nobody reads the log any more, which is no reason to end steps
+            records.write_all(self._output, lines)
+
+    def follow(self, descriptor: int, fields: Mapping[str, object], mark: str = "") -> None:
         """Copy what is written to the other end of ``descriptor``, until ``finish``; each line gets ``fields``."""
         os.set_blocking(descriptor, False)
         with self._lock:
-            self._selector.register(descriptor, selectors.EVENT_READ, OutputLines(fields, self._now))
+            self._selector.register(descriptor, selectors.EVENT_READ, OutputLines(fields, self._now, mark))
         self._wake()
 
     def finish(self, descriptor: int) -> None:
@@ -94,11 +185,11 @@ class OutputRelay:
         self._wake()
 
     def close(self) -> None:
-        """Copy what is left, and end."""
+        """Copy what is left, in limited time, and end."""
         self._is_closed = True
         self._wake()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):
@@ -127,11 +218,11 @@ class OutputRelay:
         except BlockingIOError:
             return False
         if not content:
-            self._write(lines.end())
+            self.put(lines.end())
             with self._lock, suppress(KeyError):
                 self._selector.unregister(descriptor)
             return False
-        self._write(lines.feed(content))
+        self.put(lines.feed(content))
         return True
 
     def _finish(self, descriptor: int) -> None:
@@ -140,7 +231,7 @@ class OutputRelay:
         if key is not None:
             while self._copy(descriptor, key.data):
                 pass
-            self._write(key.data.end())
+            self.put(key.data.end())
             with self._lock, suppress(KeyError):
                 self._selector.unregister(descriptor)
         os.close(descriptor)
@@ -152,10 +243,4 @@ class OutputRelay:
         for key in followed:
             while self._copy(key.fd, key.data):
                 pass
-            self._write(key.data.end())
-
-    def _write(self, lines: bytes) -> None:
-        left = memoryview(lines)
-        with suppress(OSError):  # nobody reads the log any more, which is no reason to end steps
-            while left:
-                left = left[os.write(self._output, left) :]
+            self.put(key.data.end())

@@ -23,11 +23,11 @@ from bubu_sdk.workers.child import Inheritance, child_of
 from bubu_sdk.workers.heartbeat import Heartbeat
 from bubu_sdk.workers.isolation import Isolation
 from bubu_sdk.workers.processes import ProcessIsolation
-from bubu_sdk.workers.relay import OutputRelay
+from bubu_sdk.workers.relay import OutputRelay, WorkerRecords
 from bubu_sdk.workers.reporting import ExitReporter
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
 from bubu_sdk.workers.supervisor import KILL_SECONDS, LeaseRenewed, Unable, WorkerSupervisor
-from bubu_sdk.workers.watchdog import Watchdog
+from bubu_sdk.workers.watchdog import Watchdog, end_hung_process
 from bubu_sdk.workers.watching import StepRunWatch
 from bubu_sdk.workers.zygote import Child
 
@@ -52,7 +52,8 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
     relay = OutputRelay(1)
     isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
     isolation.begin(lambda: load(engram, settings))
-    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+    records = WorkerRecords(_fields(settings), relay.put)
+    with logs.Attached(records, debug=process.wants_debug(os.environ), root=True):
         relay.begin()
         code = _run(settings, isolation, None)
         isolation.close()
@@ -61,11 +62,15 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
 
 
 def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
-    output = tasks.TaskOutput(1)
+    output = tasks.TaskOutput(1, _fields(settings))
     sys.stdout = sys.stderr = output
-    isolation = tasks.TaskIsolation(engram, process.connect, output)
-    with logs.Attached(tasks.TaskRecords(_fields(settings), output), debug=process.wants_debug(), root=True):
+    level = tasks.RootLevel()
+    isolation = tasks.TaskIsolation(engram, process.connect, output, level)
+    with logs.Attached(
+        tasks.TaskRecords(_fields(settings), output, level), debug=process.wants_debug(os.environ), root=True
+    ):
         code = _run(settings, isolation, Watchdog(KILL_SECONDS))
+    output.end()
     process.leave(Ending(code, hung=code != 0))
 
 
@@ -74,7 +79,7 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
 
     Nothing here may start a thread: a fork copies only one.
     """
-    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(os.environ), root=True):
         loaded = tasks.set_up(engram)
     engram.signature()
     if engram.is_async:
@@ -85,10 +90,7 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
         with suppress(ImportError):
             importlib.import_module(module)
     cluster = process.connect(os.environ)
-    inheritance = Inheritance(
-        engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes, debug=process.wants_debug()
-    )
-    return child_of(inheritance)
+    return child_of(Inheritance(engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes))
 
 
 def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | None) -> int:
@@ -106,8 +108,10 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
     heartbeat = Heartbeat(
         cluster,
         settings,
-        renewed=lambda: supervisor.post(LeaseRenewed()),
+        renewed=lambda silence_seconds: supervisor.post(LeaseRenewed(silence_seconds)),
         distrusted=lambda reason: supervisor.post(Unable(reason)),
+        looked_at=lambda: supervisor.looked_at,
+        hung=end_hung_process,
     )
     watch = StepRunWatch(cluster, settings, supervisor.post)
     for number in (signal.SIGTERM, signal.SIGINT):

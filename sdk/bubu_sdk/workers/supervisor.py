@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +22,7 @@ from typing import Final, Protocol
 from bubu_sdk import contract, instant, logs, status
 from bubu_sdk.batch import TIMEOUT_EXIT_CODE
 from bubu_sdk.errors import EngramError, Object
-from bubu_sdk.workers import ledger
+from bubu_sdk.workers import clock, ledger
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.deadline import Deadlines
 from bubu_sdk.workers.heartbeat import WorkerState
@@ -40,6 +39,10 @@ KILL_SECONDS: Final = 16.0
 _NEVER: Final = float("inf")
 _LOOK_SECONDS: Final = 0.5
 """The longest time without a look at the clock and at signals."""
+_OVERDUE_SECONDS: Final = 10.0
+"""An attempt that is not over so long after it was killed never will be: the worker ends."""
+_OVERDUE_LOOKS: Final = 5
+"""And after so many looks: a process that was stopped for a while did not see its end."""
 _REPORT_SECONDS: Final = 5.0
 """The time that a process has to report after the grace of its function, before it is killed."""
 _CANNOT_START: Final = 128
@@ -60,6 +63,9 @@ class AttemptOver:
 @dataclass(frozen=True)
 class LeaseRenewed:
     """The API server has answered a renewal."""
+
+    silence_seconds: float = 0.0
+    """The time since the renewal before."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,9 @@ class _Running:
     is_over: bool = False
     """Its process has ended; it is being reported."""
     kill_at: float = field(default=float("inf"))
-    """By ``time.monotonic()``."""
+    """By ``clock.now()``."""
+    killed_at: float | None = None
+    kills: int = 0
 
 
 class WorkerSupervisor:
@@ -125,15 +133,15 @@ class WorkerSupervisor:
         environ: Mapping[str, str],
         *,
         watchdog: Watchdog | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self._settings = settings
         self._isolation = isolation
         self._reports = reports
         self._environ = environ
         self._watchdog = watchdog
-        self._monotonic = monotonic
-        self._began_at = monotonic()
+        self._now = now
+        self._began_at = now()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._ledger = Ledger(settings.pod_uid, settings.concurrency)
         self._deadlines = Deadlines()
@@ -148,7 +156,10 @@ class WorkerSupervisor:
         self._drain_began_at = float("inf")
         self._asks_at = float("inf")
         self._is_draining = False
+        self._must_exit = False
         self._exit_code = 0
+        self.looked_at = self._began_at
+        """When the main thread was not stuck; the heartbeat asks."""
 
     def post(self, news: News) -> None:
         """Tell the supervisor something. Any thread may call it, also a signal handler."""
@@ -171,10 +182,11 @@ class WorkerSupervisor:
             except Empty:
                 pass
             else:
+                self.looked_at = self._now()
                 if self._take(news):
                     return self._exit_code
             self._look_at_clock()
-            if self._has_drained():
+            if self._must_exit or self._has_drained():
                 return self._exit_code
 
     def _take(self, news: News) -> bool:
@@ -187,7 +199,7 @@ class WorkerSupervisor:
                 self._do(self._ledger.replace(step_runs, left_behind=self._is_first_list))
                 if self._is_first_list and self._pulse is not None:
                     self._is_first_list = False
-                    self._began_at = self._monotonic()
+                    self._began_at = self._now()
                     self._pulse.begin()
             case Seen(step_run):
                 self._do(self._ledger.see(step_run))
@@ -203,12 +215,14 @@ class WorkerSupervisor:
                     )
                     self._exit_code = 1
                     return True
-            case LeaseRenewed():
+            case LeaseRenewed(silence_seconds):
+                if silence_seconds > UNSURE_SECONDS:  # this thread may not have looked meanwhile
+                    self._hold(self._now() - silence_seconds + KILL_SECONDS)
                 if self._ledger.holds and self._resumes_with == _NEVER:
                     self._resumes_with = self._list_anew()
             case EndRequested():
                 if self._is_draining:  # asked again: it is urgent
-                    self._asks_at = self._monotonic()
+                    self._asks_at = self._now()
                 self._drain()
             case Unable(reason):
                 log.error("the worker ends: %s", reason)
@@ -224,12 +238,12 @@ class WorkerSupervisor:
                 case Release(attempt, step_run, exit_code):
                     self._carry(attempt, StepOrder(attempt, step_run), AttemptOutcome(exit_code))
                 case End(attempt, at_once):
-                    self._end(attempt, self._monotonic() if at_once else None)
+                    self._end(attempt, self._now() if at_once else None)
 
     def _begin(self, attempt: AssignedAttempt, step_run: Object) -> None:
         """Start an attempt, unless its time was over before this worker had room for it, or saw it."""
         timeout_seconds = self._timeout_seconds(attempt)
-        now = self._monotonic()
+        now = self._now()
         ends_at = self._deadlines.of(attempt, timeout_seconds, now)
         too_late = None if now < ends_at else _not_begun(timeout_seconds)
         self._carry(attempt, StepOrder(attempt, step_run, ends_at=ends_at), too_late)
@@ -294,7 +308,7 @@ class WorkerSupervisor:
             running = self._running.get(attempt.key)
             if running is None or running.is_over:
                 return
-            at = kill_at if kill_at is not None else self._monotonic() + self._grace_seconds(attempt) + _REPORT_SECONDS
+            at = kill_at if kill_at is not None else self._now() + self._grace_seconds(attempt) + _REPORT_SECONDS
             was_ending, running.is_ending = running.is_ending, True
             running.kill_at = min(running.kill_at, at)
             step = running.step
@@ -302,23 +316,39 @@ class WorkerSupervisor:
             step.terminate()
 
     def _look_at_clock(self) -> None:
-        now = self._monotonic()
+        now = self.looked_at = self._now()
         renewed_at = self._renewed_at()
         if now - renewed_at > UNSURE_SECONDS:
             self._hold(renewed_at + KILL_SECONDS)
         if self._is_draining and now >= self._asks_at:
             self._end_all(self._drain_ends_at)
-        with self._lock:
-            late = [each.step for each in self._running.values() if not each.is_over and now >= each.kill_at]
-        for step in late:
-            if step is not None:
-                step.kill()
+        self._kill_late(now)
+        if (problem := self._isolation.problem()) is not None:
+            self._give_up(problem)
         if now >= self._drain_ends_at + _REPORT_SECONDS:
             self._reports.stop()
         if self._watchdog is not None:
             with self._lock:
                 works = any(not each.is_over for each in self._running.values())
             self._watchdog.guard(renewed_at if works else None)
+
+    def _kill_late(self, now: float) -> None:
+        with self._lock:
+            late = [each for each in self._running.values() if not each.is_over and now >= each.kill_at]
+        for each in late:
+            if each.step is not None:
+                each.step.kill()
+            each.kills += 1
+            each.killed_at = now if each.killed_at is None else each.killed_at
+            patience = _OVERDUE_SECONDS + (0.0 if self._isolation.can_kill else self._grace_seconds(each.attempt))
+            if now - each.killed_at >= patience and each.kills >= _OVERDUE_LOOKS:
+                self._give_up(f"{each.attempt.step_run} was killed {patience:g} s ago and is not over")
+
+    def _give_up(self, reason: str) -> None:
+        """End the worker at once. Its attempts are released by the next process of the container, or are lost."""
+        log.error("the worker ends, and with it all its steps: %s", reason)
+        self._exit_code = 1
+        self._must_exit = True
 
     def _renewed_at(self) -> float:
         """When the operator was told the last time that this worker lives; before the first time, when it began."""
@@ -341,7 +371,7 @@ class WorkerSupervisor:
         if self._is_draining:
             return
         self._is_draining = True
-        now = self._drain_began_at = self._monotonic()
+        now = self._drain_began_at = self._now()
         self._asks_at = now + self._settings.grace_seconds / 2
         self._drain_ends_at = now + self._settings.grace_seconds
         if self._pulse is not None:
@@ -353,7 +383,7 @@ class WorkerSupervisor:
         if not self._is_draining or self._ledger.busy:
             return False
         is_told = self._pulse is None or self._is_first_list or self._pulse.announced is WorkerState.DRAINING
-        return is_told or self._monotonic() >= self._drain_began_at + _ANNOUNCE_SECONDS
+        return is_told or self._now() >= self._drain_began_at + _ANNOUNCE_SECONDS
 
 
 def _not_begun(timeout_seconds: float) -> AttemptOutcome:

@@ -7,20 +7,32 @@ it neither renews its Lease nor notices that it does not. The timer of ``faultha
 from __future__ import annotations
 
 import faulthandler
-import time
+import os
+import threading
 from collections.abc import Callable
 from typing import Final
 
+from bubu_sdk.workers import clock
+
 _STDERR: Final = 2
 """The descriptor: ``sys.stderr`` may be replaced."""
+_DUMP_SECONDS: Final = 1.0
+
+
+def end_hung_process() -> None:
+    """Show where the threads are and end the process with code 1, also if nobody reads what it writes."""
+    dump = threading.Thread(target=faulthandler.dump_traceback, kwargs={"file": _STDERR}, daemon=True)
+    dump.start()
+    dump.join(_DUMP_SECONDS)
+    os._exit(1)
 
 
 class Watchdog:
     """A timer that ends the process with exit code 1 and shows where its threads are."""
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, now: Callable[[], float] = clock.now) -> None:
         self._seconds = seconds
-        self._monotonic = monotonic
+        self._now = now
         self._armed_for: float | None = None
 
     def guard(self, renewed_at: float | None) -> None:
@@ -31,5 +43,5 @@ class Watchdog:
         if renewed_at is None:
             faulthandler.cancel_dump_traceback_later()
         else:
-            left = max(0.1, renewed_at + self._seconds - self._monotonic())
+            left = max(0.1, renewed_at + self._seconds - self._now())
             faulthandler.dump_traceback_later(left, exit=True, file=_STDERR)

@@ -5,7 +5,10 @@ supervisor says over a socket, and kills everything below it when the supervisor
 
     supervisor → zygote   f ID           fork; with two descriptors: the child's channel, and its output
                           s ID SIGNAL    signal this child; SIGKILL: with all processes of its session
+                          p              answer this
     zygote → supervisor   r              ready
+                          p              the answer
+                          u              what a step has started cannot be ended
                           ! TEXT         the engram's ``setup`` failed; the zygote ends
     zygote → channel      Exited         the child of this channel has ended, and all that it had started
 """
@@ -19,6 +22,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +35,11 @@ _MESSAGE_BYTES: Final = 8192
 _FORK_FAILED: Final = 128
 _MASKED: Final = (signal.SIGTERM, signal.SIGINT)
 _CRASHED: Final = 70
+_UNDEAD_SECONDS: Final = 10.0
+"""After this time, a killed process is one that cannot be killed."""
+_LOOK_SECONDS: Final = 0.1
+"""How often processes that are being killed are looked at."""
+_FAREWELL_SECONDS: Final = 3.0
 
 Child = Callable[[socket.socket, int], int]
 """Lives the life of one child, given its channel and the descriptor for its output; returns its exit code."""
@@ -42,6 +51,15 @@ class _Born:
     channel: socket.socket
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """The process of a step has ended; what it has started may not have yet."""
+
+    born: _Born
+    exit_code: int
+    undead_at: float
+
+
 class ZygoteProcess:
     """The process. ``run`` never returns."""
 
@@ -50,6 +68,7 @@ class ZygoteProcess:
         self._child = child
         self._children: dict[int, _Born] = {}
         """By the id that the supervisor gave."""
+        self._ending: list[_Ended] = []
         self._tidy = mmap.mmap(-1, mmap.PAGESIZE)
         """A byte for each child, which it sets at its end if nothing that it started is left. Shared with them."""
         self._wakeup = -1
@@ -89,13 +108,15 @@ class ZygoteProcess:
         poll.register(self._control, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
+            for descriptor, _ in poll.poll(_LOOK_SECONDS * 1000 if self._ending else None):
                 if descriptor == self._wakeup:
                     with suppress(BlockingIOError):
                         os.read(self._wakeup, _MESSAGE_BYTES)
                     self._reap()
                 elif not self._obey():
                     return
+            if self._ending:
+                self._end_leftovers()
 
     def _obey(self) -> bool:
         """Do one order; False if there will be no more."""
@@ -106,7 +127,9 @@ class ZygoteProcess:
         if not order:
             return False
         words = order.decode().split()
-        if words[0] == "f":
+        if words[0] == "p":
+            self._tell(b"p")
+        elif words[0] == "f":
             self._fork(int(words[1]), socket.socket(fileno=descriptors[0]), descriptors[1])
         else:
             self._signal(int(words[1]), int(words[2]))
@@ -141,10 +164,10 @@ class ZygoteProcess:
             for descriptor in (self._wakeup, self._wakeup_end):
                 os.close(descriptor)
             self._control.close()
-            for other in self._children.values():
+            for other in (*self._children.values(), *(ended.born for ended in self._ending)):
                 other.channel.close()
             code = self._child(end, output)
-            self._tidy[place] = 1
+            self._tidy[place] = not kinship.has_children()
         except BaseException as error:  # noqa: BLE001 - nothing may unwind into the code of the zygote
             with suppress(Exception):
                 sys.stderr.write(traces.of_user_code(error))
@@ -155,9 +178,9 @@ class ZygoteProcess:
         born = self._children.get(number)
         if born is None:
             return  # it has ended: its pid may be that of another process
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             if signal_number == signal.SIGKILL:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.killpg(born.pid, signal_number)
             os.kill(born.pid, signal_number)
 
@@ -174,16 +197,36 @@ class ZygoteProcess:
             if number is None:
                 continue  # an orphan of a step
             born = self._children.pop(number)
-            if not self._tidy[number % len(self._tidy)]:
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-                kinship.end_children(spared={each.pid for each in self._children.values()})
-            with suppress(OSError):
-                channel.send_exit(born.channel, kinship.exit_code_of(wait_status))
-            born.channel.close()
+            ended = _Ended(born, kinship.exit_code_of(wait_status), time.monotonic() + _UNDEAD_SECONDS)
+            if self._tidy[number % len(self._tidy)] and self._release(ended):
+                continue
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            self._ending.append(ended)
+
+    def _end_leftovers(self) -> None:
+        """Kill what ended steps have left behind; when nothing of it is there any more, they are over."""
+        if not kinship.kill_children(spared={each.pid for each in self._children.values()}):
+            self._ending = [each for each in self._ending if not self._release(each)]
+        elif time.monotonic() >= self._ending[0].undead_at:
+            self._tell(b"u")
+
+    def _release(self, ended: _Ended) -> bool:
+        """Say that the step is over; False if the supervisor does not read it now."""
+        with suppress(OSError):
+            try:
+                channel.send_exit(ended.born.channel, ended.exit_code)
+            except TimeoutError:
+                return False
+        ended.born.channel.close()
+        return True
+
+    def _tell(self, message: bytes) -> None:
+        with suppress(OSError):  # the supervisor has ended, or does not read
+            channel.send_packet(self._control, message, 0)
 
     def _end(self) -> NoReturn:
         for number in list(self._children):
             self._signal(number, signal.SIGKILL)
-        kinship.end_children()
+        kinship.end_children(_FAREWELL_SECONDS)
         os._exit(0)

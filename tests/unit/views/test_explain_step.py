@@ -115,6 +115,31 @@ def test_secrets_and_stores_are_shown_by_name() -> None:
     assert by_setting(explain_step(facts("file-store")))["storage.volume"].value == claim
 
 
+def test_a_step_that_asks_for_workers_says_that_one_executes_it() -> None:
+    assert warm_notes(modes=["job", "worker"]) == [
+        "warm: a kept worker executes the step; there is no Job, and the values are those of its container"
+    ]
+
+
+def test_a_step_that_asks_for_workers_says_why_it_runs_as_a_job() -> None:
+    [note] = warm_notes(modes=["job"])
+
+    assert note.startswith("warm: the step runs as a Job: EngramTemplate worker does not have worker in spec.supported")
+    assert warm_notes(modes=["job"], warm=None) == []
+
+
+def warm_notes(modes: list[str], warm: Object | None = {}) -> list[str]:  # noqa: B006 - not changed
+    """What ``explain step`` says about workers for an Engram that asks for them, and a template with these modes."""
+    given = facts("plain")
+    assert given.engram is not None
+    assert given.template is not None
+    overrides = {**(given.engram["spec"].get("overrides") or {}), "warm": warm}
+    engram = {**given.engram, "spec": {**given.engram["spec"], "overrides": overrides}}
+    template = {**given.template, "spec": {**given.template["spec"], "supportedModes": modes}}
+    explanation = explain_step(replace(given, engram=engram, template=template))
+    return [note for note in explanation.notes if note.startswith("warm: ")]
+
+
 def test_values_that_are_not_applied_are_notes() -> None:
     explanation = explain_step(facts("priority-and-pull-secrets"))
     assert sources(explanation, "priorityClassName") == {"priorityClassName": ("batch-high", "Engram worker overrides")}

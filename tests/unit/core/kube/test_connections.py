@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
 
 import httpx
@@ -114,6 +115,23 @@ async def test_a_stream_may_be_left_before_its_end(peer: tuple[Peer, ClusterConf
                 await anext(chunks)
         assert (await client.request("GET", "/x")).status_code == 200
     assert server.connections == 3
+
+
+async def test_lines_end_where_a_line_ends() -> None:
+    parts = ["a\u2028b\x85c\x1ed\n", "e", "", "f\r", "\n\n", "last\x0c"]
+    response = httpx.Response(200, request=httpx.Request("GET", "http://x/"), stream=_Parts(parts))
+    async with open_lines(response) as lines:
+        assert [line async for line in lines] == ["a\u2028b\x85c\x1ed", "ef", "", "last\x0c"]
+
+
+class _Parts(httpx.AsyncByteStream):
+    def __init__(self, parts: list[str]) -> None:
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            await trio.lowlevel.checkpoint()
+            yield part.encode()
 
 
 class OneAnswer(httpx.AsyncBaseTransport):

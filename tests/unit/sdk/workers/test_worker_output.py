@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bubu_sdk.status import StatusUpdate
-from bubu_sdk.workers import channel
+from bubu_sdk.workers import channel, records
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.channel import Exited
 from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_of_wire, outcome_to_wire
@@ -25,32 +25,117 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 FIELDS = {"storyRun": "run", "step": "a", "stepRun": "run-a", "attempt": 2}
 
 
-@given(st.lists(st.binary(max_size=40)))
-def test_lines_do_not_depend_on_how_they_arrive(parts: list[bytes]) -> None:
-    in_parts, at_once = OutputLines(FIELDS, lambda: NOW), OutputLines(FIELDS, lambda: NOW)
+MARK = "\x1e0123456789abcdef"
+PIECES = st.sampled_from(
+    [b"\n", b"\x1e", b"text", b"\0", b"\xff", *(MARK[:n].encode() for n in (5, 17)), b"1.", b"2+", b"{}"]
+)
 
-    assert b"".join(map(in_parts.feed, parts)) + in_parts.end() == at_once.feed(b"".join(parts)) + at_once.end()
+
+def output(mark: str = MARK) -> OutputLines:
+    return OutputLines(FIELDS, lambda: NOW, mark)
 
 
-def test_what_a_step_prints_becomes_a_record_and_records_stay_as_they_are() -> None:
-    lines = OutputLines(FIELDS, lambda: NOW)
+def parsed(written: bytes) -> list[dict[str, object]]:
+    """The lines; each must be an object with the names of the step."""
+    lines = [json.loads(line) for line in written.split(b"\n")[:-1]]
+    assert all(FIELDS.items() <= line.items() for line in lines)
+    return lines
 
-    written = [*lines.feed(b'hello\n\x1e{"msg": "m"}\n\xff').decode().splitlines(), lines.end().decode()]
+
+def frames(record: object) -> bytes:
+    return b"".join(records.frames(MARK, json.dumps(record).encode()))
+
+
+@given(st.lists(PIECES | st.binary(max_size=40)), st.sampled_from([MARK, ""]))
+def test_lines_do_not_depend_on_how_they_arrive(parts: list[bytes], mark: str) -> None:
+    in_parts, at_once = output(mark), output(mark)
+
+    written = b"".join(map(in_parts.feed, parts)) + in_parts.end()
+
+    assert written == at_once.feed(b"".join(parts)) + at_once.end()
+    parsed(written)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 20_000)), max_size=5), st.integers(1, 5000))
+def test_no_record_is_lost_among_whatever_is_printed(given: list[tuple[bytes, int]], size: int) -> None:
+    sent = b"".join(printed + frames({"number": n, "msg": "x" * length}) for n, (printed, length) in enumerate(given))
+    lines = output()
+
+    written = b"".join(lines.feed(sent[at : at + size]) for at in range(0, len(sent), size)) + lines.end()
+
+    found = [line for line in parsed(written) if line.get("logger") != "output"]
+    assert [(line["number"], len(str(line["msg"]))) for line in found] == [(n, each[1]) for n, each in enumerate(given)]
+
+
+def test_what_a_step_prints_becomes_a_record_and_records_have_the_names_of_the_step() -> None:
+    lines = output()
+    record = {"msg": "m", "storyRun": "other", "stepRun": "other-b", "attempt": 1, "more": 5}
+
+    written = lines.feed(b"hello\n" + frames(record) + b"\xff") + lines.end()
 
     printed = {"time": "2026-01-02T03:04:05.678Z", "level": "info", "logger": "output", **FIELDS}
-    assert [json.loads(line) for line in written] == [
-        {**printed, "msg": "hello"},
-        {"msg": "m"},
-        {**printed, "msg": "\ufffd"},
+    assert parsed(written) == [{**printed, "msg": "hello"}, {**record, **FIELDS}, {**printed, "msg": "\ufffd"}]
+
+
+@pytest.mark.parametrize("mark", [MARK, ""])
+def test_what_looks_like_a_record_is_printed(mark: str) -> None:
+    lines = output(mark)
+
+    written = lines.feed(b'\x1e{"storyRun": "other"}\n{"storyRun": "other"}\na\xe2\x80\xa8b\0\n')
+
+    assert [line["msg"] for line in parsed(written)] == [
+        '\x1e{"storyRun": "other"}',
+        '{"storyRun": "other"}',
+        "a\u2028b\0",
     ]
+    assert len(written.decode().splitlines()) == 3
 
 
-def test_an_endless_line_is_divided() -> None:
-    lines = OutputLines(FIELDS, lambda: NOW)
+@pytest.mark.parametrize("text", ["no json", "[]", "5", '"a"', "[" * 100_000, "9" * 5000, '{"a": ' * 100_000, "\0", ""])
+def test_a_record_that_is_none_is_printed_and_the_next_line_arrives(text: str) -> None:
+    lines = output()
 
-    written = b"".join(lines.feed(b"x" * 1000) for _ in range(200))
+    written = lines.feed(b"".join(records.frames(MARK, text.encode())) + MARK.encode() + b"odd\nnext\n")
 
-    assert len(written.splitlines()) >= 2
+    said = [str(line["msg"]) for line in parsed(written)]
+    assert ("".join(said[:-2]), said[-2:]) == (text, [MARK + "odd", "next"])
+
+
+def test_records_of_two_processes_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    for pid in (7, 8):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        sent.append(list(records.frames(MARK, json.dumps({"pid": pid, "msg": "x" * 9000}).encode())))
+    lines = output()
+
+    written = b"".join(lines.feed(one + b"between\n" + other) for one, other in zip(*sent, strict=True))
+
+    assert [line["pid"] for line in parsed(written) if "pid" in line] == [7, 8]
+
+
+def test_a_record_that_is_too_large_is_divided() -> None:
+    lines = output()
+
+    written = b"".join(map(lines.feed, records.frames(MARK, b'{"msg": "' + b"x" * (5 << 20) + b'"}')))
+    written += lines.feed(b"next\n")
+
+    said = [str(line["msg"]) for line in parsed(written)]
+    assert said[-1] == "next"
+    assert len("".join(said)) == (5 << 20) + len('{"msg": ""}next')
+    assert max(map(len, said)) <= 64 << 10
+
+
+@pytest.mark.parametrize("mark", [MARK, ""])
+def test_an_endless_line_is_divided_between_characters(mark: str) -> None:
+    lines = output(mark)
+    text = "x" + "€" * 100_000
+
+    parts = [text.encode()[at : at + 1000] for at in range(0, len(text.encode()), 1000)]
+    written = b"".join(map(lines.feed, parts)) + lines.end()
+
+    said = [str(line["msg"]) for line in parsed(written)]
+    assert "".join(said) == text
+    assert len(said) == 5
 
 
 def test_the_relay_copies_what_is_left_when_a_step_has_ended(tmp_path: Path) -> None:
@@ -103,7 +188,7 @@ def test_orders_and_outcomes_survive_the_way() -> None:
         "run-a", "uid", 1, "pod-uid", {"A": "ä", "B": "\udc80"}, datetime(2026, 1, 1, 0, 0, 0, 12, UTC)
     )
     step_run = {"metadata": {"name": "run-a", "uid": "uid"}, "status": {"retries": 1}}
-    order = StepOrder(attempt, step_run, "/tmp/x", ends_at=1234.5)
+    order = StepOrder(attempt, step_run, "/tmp/x", ends_at=1234.5, mark=MARK)
     outcome = AttemptOutcome(3, StatusUpdate({"phase": "Failed", "output": {"n": None}}, ("error",)))
 
     assert order_of_wire(order_to_wire(order)) == order

@@ -42,6 +42,7 @@ class MemoryStep:
         self.name = order.attempt.step_run
         self.ends_at = order.ends_at
         self.was_asked = False
+        self.kills = 0
         self._ended = threading.Event()
         self._exit_code = 0
 
@@ -55,11 +56,13 @@ class MemoryStep:
 
     def terminate(self) -> None:
         self.was_asked = True
-        if "deaf" not in self.name:
+        if "deaf" not in self.name and "undead" not in self.name:
             self.end(143)
 
     def kill(self) -> None:
-        self.end(137)
+        self.kills += 1
+        if "undead" not in self.name:
+            self.end(137)
 
     def discard(self) -> None:
         pass
@@ -70,8 +73,10 @@ HUNG = 124
 
 class MemoryIsolation:
     def __init__(self) -> None:
+        self.can_kill = True
         self.steps: dict[str, MemoryStep] = {}
         self.broken = False
+        self.trouble: str | None = None
 
     def prepare(self, lost: Callable[[str], None]) -> None:
         del lost
@@ -82,6 +87,9 @@ class MemoryIsolation:
         step = MemoryStep(order)
         self.steps[step.name] = step
         return step
+
+    def problem(self) -> str | None:
+        return self.trouble
 
     def close(self) -> None:
         pass
@@ -127,7 +135,7 @@ class Bench:
         self.time = 1000.0
         self.isolation, self.reports, self.pulse = MemoryIsolation(), MemoryReports(), MemoryPulse()
         self.supervisor = WorkerSupervisor(
-            WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, monotonic=lambda: self.time
+            WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, now=lambda: self.time
         )
         self.lists_wanted = 0
         self.code: int | None = None
@@ -212,6 +220,32 @@ def test_what_was_assigned_while_a_worker_was_silent_is_not_begun_when_it_is_hea
     eventually(lambda: bench.reports.exits == {"old": 137, "unseen": 137})
 
     bench.start("new")
+
+
+def test_a_silence_that_only_the_heartbeat_has_seen_ends_all_steps(bench: Bench) -> None:
+    """The worker was stopped for a while, and the Lease was renewed before the main thread could look."""
+    bench.begin()
+    bench.start("polite")
+    bench.start("deaf")
+    bench.pulse.renewed_at = bench.time + 25
+    bench.time += 25
+
+    bench.supervisor.post(LeaseRenewed(25.0))
+
+    eventually(lambda: set(bench.reports.exits) == {"polite", "deaf"})
+    assert bench.reports.exits["deaf"] == 137
+    eventually(lambda: bench.lists_wanted == 1)
+    bench.supervisor.post(Listed([step_run("unseen")], 1))
+    eventually(lambda: bench.reports.exits.get("unseen") == 137)
+    bench.start("new")
+
+
+def test_a_short_silence_ends_nothing(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("polite")
+    bench.supervisor.post(LeaseRenewed(11.9))
+    look(bench, 2)
+    assert not step.was_asked
 
 
 def test_an_end_that_cannot_be_reported_is_kept_until_the_server_answers(bench: Bench) -> None:
@@ -349,3 +383,59 @@ def test_a_task_that_hangs_ends_the_worker_at_once(bench: Bench) -> None:
 
     assert bench.wait() == 1
     assert not other.was_asked
+
+
+def look(bench: Bench, times: int = 1) -> None:
+    """Let the supervisor look at the clock."""
+    for _ in range(times):
+        before = bench.supervisor.looked_at
+        bench.time += 0.001
+        bench.renew()
+        eventually(lambda before=before: bench.supervisor.looked_at > before or bench.code is not None)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("can_kill", "seconds"), [(True, 10), (False, 20)])
+def test_a_worker_that_cannot_end_a_step_ends_itself(bench: Bench, can_kill: bool, seconds: int) -> None:
+    """Where a step is only asked, it has its grace."""
+    bench.isolation.can_kill = can_kill
+    bench.begin()
+    other, undead = bench.start("other"), bench.start("undead")
+    bench.supervisor.post(LostSight(step_run("undead")))
+    eventually(lambda: undead.kills > 0)
+    for _ in range(seconds - 1):
+        bench.time += 0.99
+        look(bench)
+    assert bench.code is None
+
+    bench.time += 2
+    look(bench, 5)
+
+    assert bench.wait() == 1
+    assert bench.reports.exits == {}, "neither of them is over"
+    assert not other.was_asked
+
+
+def test_a_pause_after_the_kill_is_none_of_the_step(bench: Bench) -> None:
+    bench.begin()
+    undead = bench.start("undead")
+    bench.supervisor.post(LostSight(step_run("undead")))
+    eventually(lambda: undead.kills > 0)
+    kills = undead.kills
+    bench.time += 11
+    look(bench)
+    assert undead.kills == kills + 1
+    assert bench.code is None, "its end was not looked at"
+    undead.end(137)
+
+    eventually(lambda: bench.reports.exits == {"undead": 137})
+
+
+def test_a_worker_whose_zygote_is_stuck_ends_at_once(bench: Bench) -> None:
+    bench.begin()
+    bench.start("any")
+
+    bench.isolation.trouble = "it does not answer"
+
+    assert bench.wait() == 1
+    assert bench.reports.exits == {}
+    assert bench.pulse.announced is None, "there is nothing to wait for"

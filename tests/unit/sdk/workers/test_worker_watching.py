@@ -13,6 +13,7 @@ import pytest
 
 from bubu_sdk.errors import ContextError, Object
 from bubu_sdk.kube import UnreachableError, UntrustedError, status_error
+from bubu_sdk.workers import clock
 from bubu_sdk.workers import watching as watching_module
 from bubu_sdk.workers.heartbeat import Heartbeat, WorkerState
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
@@ -211,7 +212,14 @@ def test_a_long_list_is_read_in_pages(
 @contextmanager
 def beating(cluster: WatchableCluster) -> Iterator[tuple[Heartbeat, list[str]]]:
     news: list[str] = []
-    heartbeat = Heartbeat(cluster, SETTINGS, renewed=lambda: news.append("renewed"), distrusted=news.append)
+    heartbeat = Heartbeat(
+        cluster,
+        SETTINGS,
+        renewed=lambda _: news.append("renewed"),
+        distrusted=news.append,
+        looked_at=clock.now,
+        hung=lambda: news.append("hung"),
+    )
     heartbeat.begin()
     try:
         yield heartbeat, news

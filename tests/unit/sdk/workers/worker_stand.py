@@ -328,8 +328,8 @@ class WorkerProcess:
         return self._log.read_text(errors="replace")
 
     def lines(self, step_run: str) -> list[Object]:
-        """Its lines of one StepRun."""
-        parsed = [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+        """Its lines of one StepRun, as far as they are complete."""
+        parsed = [json.loads(line) for line in self.text.split("\n")[:-1] if line.startswith("{")]
         return [line for line in parsed if line.get("stepRun") == step_run]
 
 
