@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -132,7 +133,16 @@ class FaultRig:
                 status_of(run).get("finishedAt") for run in runs.values()
             )
 
-        await eventually(all_ended, seconds=seconds)
+        try:
+            await eventually(all_ended, seconds=seconds)
+        except trio.TooSlowError:
+            raise AssertionError(f"after {seconds:g} s: {await self._unfinished()}") from None
+
+    async def _unfinished(self) -> str:
+        """What is stored of the runs that should have ended, or be gone."""
+        left = [run for run in await self.listed(STORY_RUN) if not status_of(run).get("finishedAt")]
+        left += [run for run in await self.listed(STORY_RUN) if run["metadata"]["name"] in GONE]
+        return json.dumps([{"name": run["metadata"]["name"], "status": status_of(run)} for run in left], indent=1)
 
     async def collector_knows_our_kinds(self) -> None:
         """Return once the garbage collector follows owners among our kinds. A new control plane learns them late."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -148,6 +149,10 @@ CASES = {
 }
 
 
+GOES_ON_SECONDS: Final = 180.0
+"""A fault that goes on: a watch that breaks again and again waits up to 30 s, and a run has several events in turn."""
+
+
 @pytest.mark.parametrize("course", CASES.values(), ids=CASES)
 async def test_nobody_can_tell(course: Course, steerable: SessionCluster, faultless: Outcome, tmp_path: Path) -> None:
     async with open_fault_rig(tmp_path, steerable) as rig:
@@ -156,7 +161,7 @@ async def test_nobody_can_tell(course: Course, steerable: SessionCluster, faultl
             manager = await rig.start_manager()
             nursery.start_soon(lives, manager)
             await rig.workload.play()
-            await rig.settled()
+            await rig.settled(seconds=GOES_ON_SECONDS)
             nursery.cancel_scope.cancel()
         rig.proxy.heal()
         await rig.ends_like(faultless)
