@@ -45,6 +45,8 @@ AT_ONCE: Final = 50
 SLACK_SECONDS: Final = 0.05
 """The observer may see an end a moment before the last line of the step that was read from the file."""
 _SETTLE_SECONDS: Final = 2.0
+_POD_STAYS_EACH: Final = 6
+"""Of so many killed workers, one keeps its Pod."""
 _RESULT: Final = ("phase", "output", "error", "exitCode", "retries", "conditions", "finishedAt")
 
 
@@ -225,8 +227,8 @@ async def _kill(plan: WarmPlan, victims: Victims, killed: dict[str, int], ends: 
             continue
         pid = chance.choice(pids)
         try:
-            # Every other Pod stays: its container is started again, after a pause that Kubernetes doubles each time.
-            pod = _pod_of(pid) if target == "worker" and killed[target] % 2 == 0 else ""
+            # Some Pods stay: their container is started again, after a pause that Kubernetes doubles each time.
+            pod = _pod_of(pid) if target == "worker" and killed[target] % _POD_STAYS_EACH != 1 else ""
             os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, FileNotFoundError):
             continue
