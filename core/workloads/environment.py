@@ -111,8 +111,14 @@ def _runtime(workload: StepWorkload) -> list[EnvVar]:
 
 def _grace(workload: StepWorkload) -> list[EnvVar]:
     """An extension: the function has as long to end as the operator waits for it, where that is not the default."""
+    return [] if drain_of(workload) == DEFAULT_DRAIN else [grace_variable(workload)]
+
+
+def grace_variable(workload: StepWorkload) -> EnvVar:
+    """How long a canceled function has to end, in plain seconds if they are whole."""
     drain = drain_of(workload)
-    return [] if drain == DEFAULT_DRAIN else [literal(GRACE, f"{drain.total_seconds():g}s")]
+    whole = drain // timedelta(seconds=1)
+    return literal(GRACE, seconds_of(whole) if drain == timedelta(seconds=whole) else format_duration(drain))
 
 
 def drain_of(workload: StepWorkload) -> timedelta:

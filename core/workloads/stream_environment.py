@@ -20,7 +20,7 @@ from core.api.canonical import encode
 from core.api.duration import format_duration
 from core.api.instant import format_precise_instant
 from core.policy.streaming import CHANNEL_BUFFER, CHANNEL_BUFFER_VARIABLE, variables_of
-from core.workloads.environment import GRACE, EnvVar, drain_of, escaped, literal, put, seconds_of, trace_environment
+from core.workloads.environment import EnvVar, escaped, grace_variable, literal, put, seconds_of, trace_environment
 from core.workloads.secrets import secret_environment
 from core.workloads.storage import storage_environment
 from core.workloads.stream_binding import BINDING_VARIABLE, codecs_of, mime_types_of
@@ -119,7 +119,7 @@ def _runtime(workload: StreamWorkload) -> list[EnvVar]:
         literal("BUBU_MAX_INLINE_SIZE", str(step.policy.max_inline_size_bytes)),
         literal("BUBU_STORAGE_TIMEOUT", seconds_of(settings.storage_timeout_seconds)),
         literal("BUBU_TRACE_PROPAGATION", str(step.propagates_trace).lower()),
-        literal(GRACE, f"{drain_of(step).total_seconds():g}s"),
+        grace_variable(step),
     ]
 
 

@@ -74,7 +74,7 @@ class JsonLines(logging.Handler):
         entry |= redaction.hidden({key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS})
         if record.exc_info and record.exc_info[1] is not None:
             entry["stacktrace"] = redaction.redact(traces.of_user_code(record.exc_info[1]))
-        return to_line(entry | self._common)  # a field that the program adds is no name of another step
+        return to_line(entry | self._common)  # fields that the program adds do not replace the names of the step
 
     def _remember(self, line: bytes) -> None:
         with self._buffer_lock:

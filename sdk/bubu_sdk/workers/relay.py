@@ -24,7 +24,7 @@ _READ_BYTES: Final = 64 * 1024
 _LINE_BYTES: Final = 64 * 1024
 """A longer line is divided: it must not fill the memory."""
 _RECORD_BYTES: Final = 4 * 1024 * 1024
-"""A longer record is no record: it is divided like what the step prints."""
+"""A longer record is divided into lines, like what the step prints."""
 _CLOSE_SECONDS: Final = 5.0
 """The time to copy what is left when the worker ends. Perhaps nobody reads its output any more."""
 

@@ -134,6 +134,7 @@ def test_the_time_to_end_is_told_where_it_is_not_the_usual_one() -> None:
     assert name not in dict(listed(workload(settings=longer, drain=timedelta(seconds=20))))
     assert value(name, workload(settings=longer)) == "45s"
     assert value(name, workload(settings=longer, drain=timedelta(seconds=2.5))) == "2.5s"
+    assert value(name, workload(drain=timedelta(days=20))) == "1728000s"
 
 
 def test_operator_settings_reach_the_container() -> None:
