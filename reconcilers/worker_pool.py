@@ -1,10 +1,10 @@
 """The size of each pool of warm workers, its rights, and its end.
 
-A pool has as many workers as its unfinished steps need, between its bounds. It loses all of them together when it has
-had no step for its idle timeout, and never one by one: Kubernetes would choose one that is at work. A day later, or
-when its Engram is gone, its account is deleted, and everything else with it. What gives the account its rights is
-restored if somebody deletes or changes it. While nothing changes, nothing is written; a restarted operator counts the
-idle time anew. Source: StepRun contract 3.5; docs/warm-workers.md.
+A pool has as many workers as its unfinished steps need, between its bounds. When fewer would have been enough for its
+idle timeout, those that are too many go, each when it is idle; when it has had no step for that time, all of them. A
+day later, or when its Engram is gone, its account is deleted, and everything else with it. What gives the account its
+rights is restored if somebody deletes or changes it. While nothing changes, nothing is written; a restarted operator
+counts the idle time anew. Source: StepRun contract 3.5; docs/warm-workers.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from core.api.resource import (
 )
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
-from core.kube.errors import NotFoundError
+from core.kube.errors import ConflictError, NotFoundError
 from core.kube.informer import Change
 from core.policy.settings import ControllerSettings
 from core.telemetry.logs import get_logger
@@ -41,7 +41,7 @@ from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.permissions import RACE
 from reconcilers.adapters.pool_objects import PoolObjects
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.worker_registry import PoolKey, WorkerRegistry
+from reconcilers.adapters.worker_registry import PoolKey, WorkerPlace, WorkerRegistry
 from reconcilers.adapters.world import World, find
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.changes import versions
@@ -66,17 +66,16 @@ class WorkerPoolReconciler:
         self._client = client
         self._world = world
         self._deployments = world.informer(WORKER_DEPLOYMENT)
+        self._pods = world.informer(WORKER_POD)
         self._registry = registry
         self._clock = clock
         self._objects = PoolObjects(client, world)
-        self._idle_since: dict[Key, float] = {}
         self._lacks_since: dict[Key, float] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
         deployment = self._deployments.get(key.namespace, key.name)
         pool = None if deployment is None or is_being_deleted(deployment) else standing_pool(deployment)
         if deployment is None or pool is None:
-            self._idle_since.pop(key, None)
             self._lacks_since.pop(key, None)
             return Done()
         if left := await self._restore(key, pool):
@@ -101,30 +100,60 @@ class WorkerPoolReconciler:
         return None
 
     async def _resize(self, key: Key, deployment: Object, pool: StandingPool) -> Outcome:
-        place = PoolKey(key.namespace, key.name)
-        if demand := self._registry.demand(place):
-            self._idle_since.pop(key, None)
-            return await self._grow(deployment, pool, demand)
+        place, now = PoolKey(key.namespace, key.name), trio.current_time()
+        steps, use = self._registry.demand(place), self._registry.use_of(place)
+        if pool.warm.replicas_for(use.most) >= pool.replicas:
+            use.begin_anew(steps, now)
+            self._registry.keep_all(place)
+        if steps:
+            return await self._fit(deployment, pool, steps)
         if self._registry.is_at_work(place):
+            use.used_at = now
             return Done()  # its end is a change
         if await self._engram_is_gone(pool):
             return await self._delete(pool)
-        return await self._shrink(deployment, pool) if pool.replicas else await self._rest(deployment, pool)
+        return await self._empty(deployment, pool) if pool.replicas else await self._rest(deployment, pool)
 
-    async def _grow(self, deployment: Object, pool: StandingPool, steps: int) -> Outcome:
-        wanted = max(pool.replicas, pool.warm.replicas_for(steps))
-        if wanted != pool.replicas:
-            await self._patch(deployment, wanted, None)
-        return Done()
+    async def _fit(self, deployment: Object, pool: StandingPool, steps: int) -> Outcome:
+        """To what the unfinished steps need, or to the most that was needed in the idle time."""
+        wanted = pool.warm.replicas_for(steps)
+        if wanted >= pool.replicas:
+            if wanted != pool.replicas:
+                await self._patch(deployment, wanted, None)
+            return Done()
+        use = self._registry.use_of(PoolKey(pool.namespace, pool.name))
+        if left := _left(pool, use.since):
+            return After(left)
+        await self._shed(deployment, pool, pool.warm.replicas_for(use.most))
+        return Done()  # the end of a step is a change
 
-    async def _shrink(self, deployment: Object, pool: StandingPool) -> Outcome:
+    async def _shed(self, deployment: Object, pool: StandingPool, wanted: int) -> None:
+        """Take away the idle ones among the workers that are too many; the others get nothing new.
+
+        A smaller number alone would let Kubernetes choose. So the Pods are deleted first: what takes their place is not
+        ready when the number shrinks, and Kubernetes chooses that.
+        """
+        idle = self._registry.retire(PoolKey(pool.namespace, pool.name), pool.replicas, wanted)
+        for worker in idle:
+            await self._end(pool.namespace, worker)
+        if idle:
+            await self._patch(deployment, pool.replicas - len(idle), None)
+
+    async def _end(self, namespace: str, worker: WorkerPlace) -> None:
+        left: Object | None = None
+        with port_errors(), suppress(NotFoundError, ConflictError):
+            left = await self._client.delete(WORKER_POD, worker.worker, namespace, uid=worker.uid)
+        if left is None:
+            self._pods.forget(namespace, worker.worker, worker.uid)
+        elif left["metadata"]["uid"] == worker.uid:
+            self._pods.remember(left)
+
+    async def _empty(self, deployment: Object, pool: StandingPool) -> Outcome:
         """To zero, when it has been idle for long enough."""
-        now = trio.current_time()
-        since = self._idle_since.setdefault(Key(pool.namespace, pool.name), now)
-        left = pool.warm.idle_timeout.total_seconds() - (now - since)
-        if left > 0:
-            return After(timedelta(seconds=left))
-        with self._registry.emptying(PoolKey(pool.namespace, pool.name)) as is_idle:
+        place = PoolKey(pool.namespace, pool.name)
+        if left := _left(pool, self._registry.use_of(place).used_at):
+            return After(left)
+        with self._registry.emptying(place) as is_idle:
             if is_idle:
                 await self._patch(deployment, 0, format_instant(self._clock.now()))
         return After(KEPT_EMPTY)
@@ -167,6 +196,12 @@ class WorkerPoolReconciler:
                 SERVICE_ACCOUNT, pool.name, pool.namespace, uid=pool.account_uid, propagation="Background"
             )
         return Done()
+
+
+def _left(pool: StandingPool, since: float) -> timedelta | None:
+    """The rest of its idle timeout; None: it is over."""
+    left = pool.warm.idle_timeout - timedelta(seconds=trio.current_time() - since)
+    return left if left > timedelta() else None
 
 
 def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
@@ -245,6 +280,7 @@ CONTROLLER: Final = ControllerRegistration(
             ("delete",),
             "The account of a pool that is unused for a day, or whose Engram is gone; all of the pool goes with it.",
         ),
+        Permission(POD, ("delete",), "Ends an idle worker that its pool has not needed for the idle timeout."),
         Permission(
             POD,
             ("get",),

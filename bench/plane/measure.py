@@ -18,12 +18,13 @@ from bench.plane.sleepers import sleepers
 from bench.plane.stand import open_plane_stand
 from bench.plane.warm import warm_rows
 from bench.report import Row
+from bench.warm_kill import measure_on_server
 
 FIGURES_VARIABLE = "BOBRAPET_BENCH_FIGURES"
 
 
 def measure() -> list[Row]:
-    return [*_told(trio.run(_measure)), *measure_warm()]
+    return [*_told(trio.run(_measure)), *measure_warm(), *measure_on_server()]
 
 
 def measure_warm() -> list[Row]:

@@ -34,7 +34,8 @@ class WarmWorkers(WireModel):
     enabled: bool | None = Field(None, description="`false` runs the steps as Jobs; default true.")
     idle_timeout: str | None = Field(
         None,
-        description="After this time without a step, the pool has no worker, as a Go duration; default 10m.",
+        description="After this time without a step, the pool has no worker, as a Go duration; default 10m. Workers "
+        "that were not needed for so long go before.",
     )
     isolation: WorkerIsolation | None = Field(
         None,

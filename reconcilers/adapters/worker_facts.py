@@ -6,7 +6,7 @@ A step asks for the room of its pool several times, and these objects change sel
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from core.api import keys
 from core.api.conditions import is_true
@@ -15,6 +15,8 @@ from core.kube.informer import Informer
 from core.kube.store import Derived, StoreKey
 from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.world import POOL
+
+_MISCONFIGURED: Final = "CreateContainerConfigError"
 
 _Pool = tuple[str, str]
 """Namespace and name."""
@@ -27,6 +29,8 @@ class WorkerFacts(NamedTuple):
     uid: str
     full_name: str
     """``namespace/name``."""
+    is_there: bool
+    """Whether it is a worker of the pool, and neither has ended nor is being deleted."""
     is_ready: bool
     """Whether it takes steps, as far as its Pod says: the heartbeats must say so, too."""
 
@@ -74,8 +78,15 @@ def is_of_its_pool(pod: Object) -> bool:
     )
 
 
+def is_misconfigured(pod: Object) -> bool:
+    """Whether the kubelet cannot make its container because it lacks a Secret, a key of one, or the like."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(((each.get("state") or {}).get("waiting") or {}).get("reason") == _MISCONFIGURED for each in statuses)
+
+
 def _facts_of(pod: Object) -> WorkerFacts:
     metadata, conditions = pod["metadata"], (pod.get("status") or {}).get("conditions") or ()
-    is_ready = is_true(conditions, "Ready") and not is_being_deleted(pod) and not has_ended(pod) and is_of_its_pool(pod)
+    is_there = not is_being_deleted(pod) and not has_ended(pod) and is_of_its_pool(pod)
+    is_ready = is_there and is_true(conditions, "Ready")
     name = str(metadata["name"])
-    return WorkerFacts(name, str(metadata["uid"]), f"{metadata['namespace']}/{name}", is_ready)
+    return WorkerFacts(name, str(metadata["uid"]), f"{metadata['namespace']}/{name}", is_there, is_ready)

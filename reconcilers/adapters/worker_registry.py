@@ -27,10 +27,11 @@ from core.kube.informer import Change
 from core.kube.store import StoreKey
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_of_its_pool
+from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_misconfigured, is_of_its_pool
 from reconcilers.adapters.worker_heartbeats import Heartbeat, Heartbeats, is_of_worker
 from reconcilers.adapters.worker_leftovers import Leftover, WorkerLeftovers
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
+from reconcilers.adapters.worker_use import PoolUse, PoolUses, WorkerLoad
 from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
 
 Wake = Callable[[RunKey, str | None], None]
@@ -41,7 +42,6 @@ PLACE_KEPT_SECONDS: Final = 30.0
 ASK_AGAIN_SECONDS: Final = 5.0
 """When the API server did not answer the question whether a worker is alive."""
 _KILLED: Final = 137
-_MISCONFIGURED: Final = "CreateContainerConfigError"
 _GONE_REMEMBERED: Final = 4096
 """A forgotten one costs one request."""
 
@@ -82,6 +82,7 @@ class WorkerRegistry:
         self._gone: set[str] = set()
         """UIDs of Pods that do not exist any more, as the API server has said."""
         self._emptied: set[PoolKey] = set()
+        self._uses = PoolUses()
         self._wake: Wake = lambda run, step: None
         self._look_at: Callable[[PoolKey], None] = lambda pool: None
         self._doubt: Callable[[str, str], None] = lambda namespace, name: None
@@ -135,6 +136,7 @@ class WorkerRegistry:
                 line.join(step_run, waiting)
                 self._due_at(line.next_due)
                 if is_new:
+                    self._note_use(pool)
                     self._look_at(pool)
             self._forget_if_empty(pool)
             yield None
@@ -193,6 +195,30 @@ class WorkerRegistry:
     def is_at_work(self, pool: PoolKey) -> bool:
         """Whether a worker has not let go of a step, or will be given one."""
         return any(self._load(_full_name(pod)) for pod in self._pods_of(pool) if not self._is_lost_pod(pod))
+
+    def use_of(self, pool: PoolKey) -> PoolUse:
+        """How much of the pool was needed lately."""
+        return self._uses.of(pool, self.demand(pool), trio.current_time())
+
+    def retire(self, pool: PoolKey, replicas: int, wanted: int) -> list[WorkerPlace]:
+        """Give no step any more to the workers that go if only ``wanted`` of the ``replicas`` stay.
+
+        Returns:
+            Those of them that are idle: their Pods can be deleted. Call it again when the others have become so.
+        """
+        loads = [
+            WorkerLoad(each.name, each.uid, self._load(each.full_name), self._is_usable(each))
+            for each in self._facts.workers(pool)
+            if each.is_there
+        ]
+        idle = self._uses.retire(pool, loads, replicas, wanted)
+        self._advance(pool)  # one that was to go may stay
+        return [WorkerPlace(each.name, each.uid) for each in idle]
+
+    def keep_all(self, pool: PoolKey) -> None:
+        """All workers of the pool get steps again."""
+        if self._uses.keep_all(pool):
+            self._advance(pool)
 
     @contextmanager
     def emptying(self, pool: PoolKey) -> Iterator[bool]:
@@ -255,7 +281,7 @@ class WorkerRegistry:
         if change.new is None or has_ended(pod):
             self._settle_leftovers()
             self._wake_assigned(metadata["namespace"], metadata["name"])
-        elif _is_misconfigured(pod) and not (change.old is not None and _is_misconfigured(change.old)):
+        elif is_misconfigured(pod) and not (change.old is not None and is_misconfigured(change.old)):
             self._doubt_pool_of(pod)
         self._advance_of(pod)
 
@@ -287,6 +313,7 @@ class WorkerRegistry:
             metadata = change.object["metadata"]
             pool = PoolKey(metadata["namespace"], metadata["name"])
             self._facts.forget(pool)
+            self._uses.forget(pool)
             self._wake_everybody(pool)
 
     def _step_run_changed(self, change: Change) -> None:
@@ -299,8 +326,11 @@ class WorkerRegistry:
             else:
                 self._doubt_if_killed(new)
             self._advance_of(old)
-        if new is None or has_ended(new):
+        is_over = new is None or has_ended(new)
+        if is_over:
             self._leave(change.object)
+        if (pool := _pool_of(change.object)) is not None and not (is_over and (old is None or has_ended(old))):
+            self._note_use(pool)
 
     def _doubt_if_killed(self, step_run: Object) -> None:
         """Give nothing to a worker that may be starting again: it would be killed, too, before it had begun."""
@@ -308,6 +338,11 @@ class WorkerRegistry:
         ended = None if assignment is None else exit_of(step_run, assignment)
         if assignment is not None and ended is not None and ended.exit_code == _KILLED:
             self._heartbeats.doubt(assignment.worker_uid)
+
+    def _note_use(self, pool: PoolKey) -> None:
+        """A step that waits and has a StepRun counts twice: that is fast, and all workers are needed then."""
+        steps = len(self._step_runs.keys_by_index(POOL, str(pool))) + len(self._lines.get(pool, ()))
+        self._uses.note(pool, steps, trio.current_time())
 
     def _leave(self, step_run: Object) -> None:
         metadata = step_run["metadata"]
@@ -322,6 +357,7 @@ class WorkerRegistry:
             if run is not None:
                 self._wake(run, step_path(left.step_run) or None)
             if pool is not None:
+                self._note_use(pool)
                 self._advance(pool)
                 self._look_at(pool)
 
@@ -387,7 +423,7 @@ class WorkerRegistry:
         found: dict[WorkerPlace, int] = {}
         for worker in self._facts.workers(pool):
             room = standing.warm.concurrency - self._load(worker.full_name)
-            if room > 0 and self._is_usable(worker):
+            if room > 0 and self._is_usable(worker) and not self._uses.is_retiring(pool, worker.uid):
                 found[WorkerPlace(worker.name, worker.uid)] = room
         return found
 
@@ -458,9 +494,3 @@ def _run_of(step_run: Object) -> RunKey | None:
     if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None
     return RunKey(step_run["metadata"]["namespace"], str(owner["name"]))
-
-
-def _is_misconfigured(pod: Object) -> bool:
-    """Whether the kubelet cannot make its container because it lacks a Secret, a key of one, or the like."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any(((each.get("state") or {}).get("waiting") or {}).get("reason") == _MISCONFIGURED for each in statuses)

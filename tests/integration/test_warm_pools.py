@@ -1,4 +1,4 @@
-"""Pools of warm workers on the embedded cluster, with the SDK: another image, no work, a drain, and a frozen worker."""
+"""Warm workers on the embedded cluster, with the SDK: another image, less work, no work, a drain, a frozen worker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from bubu_sdk import Context, engram
 def main(ctx: Context, inputs: dict) -> dict:
     folder = pathlib.Path(os.environ["FOLDER"])
     (folder / f"{ctx.story_run}-{ctx.attempt}").write_text(str(os.getpid()))
-    while inputs["waits"] and not (folder / "go").exists():
+    while inputs["waits"] and not any((folder / name).exists() for name in ("go", f"go-{ctx.story_run}")):
         if ctx.cancelled.wait(0.05):
             raise RuntimeError("asked to end")
     return {"version": os.environ["VERSION"], "attempt": ctx.attempt}
@@ -92,9 +92,9 @@ class WarmStand:
 
         await eventually(has_begun, seconds=PATIENCE_SECONDS)
 
-    def go(self) -> None:
-        """Let the steps end that wait."""
-        (self.folder / "go").touch()
+    def go(self, run: str = "") -> None:
+        """Let the steps end that wait, all or those of one run."""
+        (self.folder / (f"go-{run}" if run else "go")).touch()
 
     async def worker_of(self, run: str) -> str:
         """The name of the Pod that the last attempt of the run's step was assigned to."""
@@ -146,6 +146,29 @@ async def test_another_image_makes_another_pool_and_a_pool_without_work_has_no_w
     await stand.start("three", "quick")
     assert await stand.output("three") == {"version": "2", "attempt": 1}
     assert len(await stand.all(DEPLOYMENT)) == 2, "the pool was kept for it"
+
+
+async def test_a_pool_with_less_work_loses_its_idle_worker_and_keeps_the_one_at_work(stand: WarmStand) -> None:
+    """That is the younger one, and Kubernetes would take it."""
+    await stand.install(maxReplicas=2, idleTimeout="1s")
+    await stand.start("one", "waits")
+    await stand.until_begun("one")
+    await trio.sleep(1.1)  # creation times are whole seconds
+    await stand.start("two", "waits")
+    await stand.until_begun("two")
+    older, younger = await stand.worker_of("one"), await stand.worker_of("two")
+    assert older != younger
+    stand.go("one")
+    await stand.output("one")
+
+    async def is_alone() -> bool:
+        return [each["metadata"]["name"] for each in await stand.all(POD)] == [younger]
+
+    await eventually(is_alone, seconds=PATIENCE_SECONDS)
+    [deployment] = await stand.all(DEPLOYMENT)
+    assert deployment["spec"]["replicas"] == 1
+    stand.go("two")
+    assert await stand.output("two") == {"version": "1", "attempt": 1}
 
 
 async def _until_known(stand: WarmStand) -> None:

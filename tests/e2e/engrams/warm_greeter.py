@@ -1,5 +1,5 @@
-"""An Engram with the SDK, for warm workers: greets after some seconds, and records each start in the file
-``EXECUTIONS``.
+"""An Engram with the SDK, for warm workers: greets after some seconds, or when a file is there, and records each
+start in the file ``EXECUTIONS``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bubu_sdk import Context, engram
 class Inputs:
     name: str = ""
     seconds: float = 0.0
+    file: str = ""
 
 
 @engram
@@ -23,6 +24,8 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     with Path(os.environ["EXECUTIONS"]).open("a") as executions:
         executions.write(f"{os.environ['BUBU_STORYRUN_ID']}/{os.environ['BUBU_STEP_NAME']} {os.getpid()}\n")
     time.sleep(inputs.seconds)
+    while inputs.file and not Path(inputs.file).exists():
+        time.sleep(0.1)
     return {"greeting": f"hello {inputs.name}", "step": ctx.step}
 
 

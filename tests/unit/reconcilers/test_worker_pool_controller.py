@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import trio
@@ -14,7 +15,6 @@ from trio.testing import MockClock
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import SERVICE_ACCOUNT, WORKER_DEPLOYMENT
-from core.engine.clock import WallClock
 from core.engine.errors import NoRoomError, StaleError
 from core.kube.informer import Change
 from core.kube.store import ChangeKind
@@ -22,58 +22,24 @@ from reconcilers.adapters.world import World
 from reconcilers.registration import ControllerDependencies
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import After, Done, Outcome
-from reconcilers.worker_pool import CONTROLLER, KEPT_EMPTY, WorkerPoolReconciler
-from tests.unit.reconcilers.reconciler_samples import NOW, stored
-from tests.unit.reconcilers.worker_scene import NAMESPACE, WorkerScene, manifest, open_scene, order_for
-
-
-class PoolTrial:
-    """One pool with its controller. ``ages`` moves the wall clock."""
-
-    def __init__(self, scene: WorkerScene) -> None:
-        self.scene = scene
-        self._now = NOW
-        self.controller = WorkerPoolReconciler(scene.client, scene.world, scene.registry, WallClock(lambda: self._now))
-
-    def ages(self, **by: Any) -> None:
-        self._now += timedelta(**by)
-
-    async def asks(self, name: str) -> Object:
-        step_run = self.scene.hears(manifest(name))
-        with pytest.raises(NoRoomError):
-            await self.scene.executor.start_attempt(order_for(name, step_run=step_run))
-        return step_run
-
-    async def looks(self) -> Outcome:
-        return await self.controller.reconcile(Key(*self.scene.pool))
-
-    def ends(self, step_run: Object) -> None:
-        self.scene.releases(step_run, phase="Succeeded")
-
-    @property
-    def patches(self) -> int:
-        return len([each for each in self.scene.server.writes if each[0] == "PATCH"])
+from reconcilers.worker_pool import CONTROLLER, KEPT_EMPTY
+from tests.unit.reconcilers.pool_trial import PoolTrial, open_trial
+from tests.unit.reconcilers.worker_scene import NAMESPACE, manifest, order_for
 
 
 @pytest.fixture
-async def trial() -> Any:
-    engram = stored("Engram", "http", spec={})
-    async with open_scene(engram) as scene:
-        scene.world.engrams.remember(scene.server.objects[("engrams", NAMESPACE, "http")])
-        made = PoolTrial(scene)
+async def trial() -> AsyncIterator[PoolTrial]:
+    async with open_trial() as made:
         yield made
 
 
-async def test_replicas_follow_the_steps_up_to_the_bound_and_never_down(trial: PoolTrial) -> None:
+async def test_replicas_follow_the_steps_up_to_the_bound(trial: PoolTrial) -> None:
     steps = [await trial.asks(f"r{number}") for number in range(2)]
     assert (await trial.looks(), trial.scene.replicas) == (Done(), 1)
     assert trial.patches == 0
     steps += [await trial.asks(f"r{number}") for number in range(2, 4)]
     assert (await trial.looks(), trial.scene.replicas) == (Done(), 2)
     steps += [await trial.asks(f"r{number}") for number in range(4, 20)]
-    assert (await trial.looks(), trial.scene.replicas) == (Done(), 3)
-    for step_run in steps[1:]:
-        trial.ends(step_run)
     assert (await trial.looks(), trial.scene.replicas) == (Done(), 3)
     assert trial.patches == 2
 
@@ -103,9 +69,19 @@ async def test_work_in_between_begins_the_idle_time_anew(trial: PoolTrial, autoj
     await trial.looks()
     trial.ends(second)
     await trio.sleep(30)
-    outcome = await trial.looks()
-    assert isinstance(outcome, After)
-    assert outcome.delay.total_seconds() == 60
+    assert await trial.looks() == After(timedelta(seconds=30))
+
+
+async def test_a_step_that_is_over_before_the_next_look_is_work_too(
+    trial: PoolTrial, autojump_clock: MockClock
+) -> None:
+    trial.ends(await trial.asks("one"))
+    for number in range(5):
+        await trial.looks()
+        await trio.sleep(50)
+        trial.ends(await trial.asks(f"next-{number}"))
+    assert await trial.looks() == After(timedelta(seconds=60))
+    assert trial.patches == 0
 
 
 async def test_a_step_brings_an_empty_pool_back(trial: PoolTrial, autojump_clock: MockClock) -> None:
