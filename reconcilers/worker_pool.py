@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -119,7 +119,7 @@ class WorkerPoolReconciler:
         wanted = pool.warm.replicas_for(steps)
         if wanted >= pool.replicas:
             if wanted != pool.replicas:
-                await self._patch(deployment, wanted, None)
+                await self._scale(deployment, wanted)
             return Done()
         use = self._registry.use_of(PoolKey(pool.namespace, pool.name))
         if left := _left(pool, use.since):
@@ -137,7 +137,7 @@ class WorkerPoolReconciler:
         for worker in idle:
             await self._end(pool.namespace, worker)
         if idle:
-            await self._patch(deployment, pool.replicas - len(idle), None)
+            await self._scale(deployment, pool.replicas - len(idle))
 
     async def _end(self, namespace: str, worker: WorkerPlace) -> None:
         left: Object | None = None
@@ -155,7 +155,7 @@ class WorkerPoolReconciler:
             return After(left)
         with self._registry.emptying(place) as is_idle:
             if is_idle:
-                await self._patch(deployment, 0, format_instant(self._clock.now()))
+                await self._scale_to_zero(deployment)
         return After(KEPT_EMPTY)
 
     async def _rest(self, deployment: Object, pool: StandingPool) -> Outcome:
@@ -163,7 +163,7 @@ class WorkerPoolReconciler:
         annotations = deployment["metadata"].get("annotations") or {}
         since = parse_instant_or_none(annotations.get(keys.ANNOTATION_POOL_EMPTY_SINCE))
         if since is None:
-            await self._patch(deployment, 0, format_instant(self._clock.now()))
+            await self._scale_to_zero(deployment)
             return After(KEPT_EMPTY)
         left = since + KEPT_EMPTY - self._clock.now()
         return After(left) if left > timedelta() else await self._delete(pool)
@@ -173,16 +173,18 @@ class WorkerPoolReconciler:
         with port_errors():
             return await find(self._client, self._world.engrams, ENGRAM, namespace, name) is None
 
-    async def _patch(self, deployment: Object, replicas: int, empty_since: str | None) -> None:
+    async def _scale(self, deployment: Object, replicas: int) -> None:
+        """Also if the Deployment has changed since: each Pod that begins or ends changes its status."""
+        await self._patch(deployment, {"annotations": {keys.ANNOTATION_POOL_EMPTY_SINCE: None}}, replicas)
+
+    async def _scale_to_zero(self, deployment: Object) -> None:
+        version = {"resourceVersion": deployment["metadata"]["resourceVersion"]}
+        since = format_instant(self._clock.now())
+        await self._patch(deployment, {**version, "annotations": {keys.ANNOTATION_POOL_EMPTY_SINCE: since}}, 0)
+
+    async def _patch(self, deployment: Object, changes: Object, replicas: int) -> None:
         metadata = deployment["metadata"]
-        patch: dict[str, Any] = {
-            "metadata": {
-                "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"],
-                "annotations": {keys.ANNOTATION_POOL_EMPTY_SINCE: empty_since},
-            },
-            "spec": {"replicas": replicas},
-        }
+        patch: Object = {"metadata": {"uid": metadata["uid"], **changes}, "spec": {"replicas": replicas}}
         with port_errors():
             stored = await self._client.patch(
                 WORKER_DEPLOYMENT, metadata["name"], patch, namespace=metadata["namespace"]

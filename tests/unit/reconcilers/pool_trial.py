@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
-from core.api.resource import WORKER_POD
+from core.api.resource import WORKER_DEPLOYMENT, WORKER_POD
 from core.engine.clock import WallClock
 from core.engine.errors import NoRoomError
 from reconcilers.runtime.controller import Key
@@ -48,6 +48,11 @@ class PoolTrial:
 
     def ends(self, step_run: Object) -> None:
         self.scene.releases(step_run, phase="Succeeded")
+
+    def deployment_changes(self) -> None:
+        """Another client writes it, and the event is not there yet."""
+        [deployment] = self.scene.server.all(WORKER_DEPLOYMENT)
+        self.scene.server.change(deployment, status={"unavailableReplicas": 1})
 
     @property
     def workers(self) -> set[str]:

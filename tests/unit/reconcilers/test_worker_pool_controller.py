@@ -165,13 +165,25 @@ async def test_an_engram_that_the_watch_does_not_show_is_asked_for(trial: PoolTr
     assert len(trial.scene.server.all(SERVICE_ACCOUNT)) == 1
 
 
-async def test_a_conflict_is_an_error_that_is_tried_again(trial: PoolTrial) -> None:
+async def test_a_deployment_that_has_changed_meanwhile_grows_all_the_same(trial: PoolTrial) -> None:
+    """Each Pod that begins or ends changes its status."""
     for number in range(4):
         await trial.asks(f"r{number}")
-    [deployment] = trial.scene.server.all(WORKER_DEPLOYMENT)
-    trial.scene.server.change(deployment, meta={"labels": {**deployment["metadata"]["labels"], "a": "b"}})
+    trial.deployment_changes()
+    assert await trial.looks() == Done()
+    assert trial.scene.replicas == 2
+
+
+async def test_one_that_has_changed_meanwhile_is_looked_at_again_before_it_goes_to_zero(
+    trial: PoolTrial, autojump_clock: MockClock
+) -> None:
+    trial.ends(await trial.asks("one"))
+    await trial.looks()
+    await trio.sleep(61)
+    trial.deployment_changes()
     with pytest.raises(StaleError):
         await trial.looks()
+    assert trial.scene.replicas == 1
 
 
 async def test_a_deployment_that_is_no_pool_is_left_alone(trial: PoolTrial) -> None:

@@ -158,6 +158,24 @@ async def test_a_pod_that_is_gone_already_was_replaced_by_one_that_is_not_ready(
     assert (trial.workers, trial.scene.replicas) == ({"w1", "w2"}, 2)
 
 
+async def test_the_end_of_a_pod_may_change_the_deployment_before_the_number_shrinks(
+    trial: PoolTrial, autojump_clock: MockClock
+) -> None:
+    steps = await grown(trial)
+    for step_run in (steps[0], steps[3]):
+        trial.ends(step_run)
+    await trial.looks()
+    await trio.sleep(IDLE_SECONDS)
+
+    def one_is_not_available(request: Request) -> None:
+        if request == ("DELETE", "pods"):
+            trial.deployment_changes()
+
+    trial.scene.server.after = one_is_not_available
+    assert await trial.looks() == Done()
+    assert (trial.workers, trial.scene.replicas) == ({"w1", "w2"}, 2)
+
+
 async def test_nothing_is_taken_away_while_pods_are_being_replaced(trial: PoolTrial, autojump_clock: MockClock) -> None:
     steps = await grown(trial)
     for step_run in (steps[0], steps[3]):
