@@ -27,6 +27,7 @@ from bench import (
     throughput,
     warm,
     warm_kill,
+    warm_waves,
     webhook,
     week,
     whole_operator,
@@ -66,6 +67,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,
     "deliveries": deliveries.measure,
     "warm-kill-on-server": warm_kill.measure_on_server,
+    "warm-waves": warm_waves.measure,
     "stored-data": stored_data.measure,
     "week": week.measure,
 }

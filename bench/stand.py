@@ -124,8 +124,9 @@ async def install_engram(client: KubeClient, name: str, image: str, namespace: s
     await client.create(ENGRAM, _object(ENGRAM, name, {"templateRef": {"name": name}}, namespace), namespace=namespace)
 
 
-async def start_run(client: KubeClient, story: str, name: str) -> Object:
-    manifest = _object(STORY_RUN, name, {"storyRef": {"name": story}})
+async def start_run(client: KubeClient, story: str, name: str, inputs: Object | None = None) -> Object:
+    spec = {"storyRef": {"name": story}} | ({"inputs": inputs} if inputs else {})
+    manifest = _object(STORY_RUN, name, spec)
     return await client.create(STORY_RUN, manifest, namespace=NAMESPACE)
 
 

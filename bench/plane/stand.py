@@ -52,6 +52,12 @@ class PlaneStand:
         account = DEFAULT_INSTALLATION
         return f"system:serviceaccount:{account.namespace}:{account.service_account}"
 
+    async def keep_the_operator(self) -> None:
+        """Start the operator again whenever it has ended, as its Deployment would."""
+        while True:
+            await self.operator.wait_ended()
+            self.operator.start()
+
     async def wait_until_it_works(self) -> None:
         """Waits until the operator holds its lease and its informers are synced."""
         await self._until(lambda text: 'leader_election_master_status{name="d3a8b358.bubustack.io"} 1.0' in text)

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 import trio
 
-from bench.plane.stand import ROOT, PlaneStand, open_plane_stand
+from bench.plane.stand import ROOT, open_plane_stand
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerError
@@ -40,7 +40,7 @@ async def _open_victims(images: Path, node_folder: Path) -> AsyncIterator[Victim
         stand = await stack.enter_async_context(open_plane_stand(unshared_port(), instant_node=False))
         await stack.enter_async_context(open_node(stand.plane, images, node_folder))
         nursery = await stack.enter_async_context(trio.open_nursery())
-        nursery.start_soon(_keep_the_operator, stand)
+        nursery.start_soon(stand.keep_the_operator)
 
         def operator_pid() -> int:
             try:
@@ -55,10 +55,3 @@ async def _open_victims(images: Path, node_folder: Path) -> AsyncIterator[Victim
 
         yield Victims(stand.client, os.getpid(), operator_pid, {"API server": kill_api_server})
         nursery.cancel_scope.cancel()
-
-
-async def _keep_the_operator(stand: PlaneStand) -> None:
-    """Starts the operator again whenever it has ended, as its Deployment would."""
-    while True:
-        await stand.operator.wait_ended()
-        stand.operator.start()
