@@ -55,6 +55,12 @@ def short_steps_cost_two_writes(history: History) -> Iterator[str]:
             yield f"{write.verb} of {write.place[2]} at {write.at}: {why}"
 
 
+def _redrives(history: History) -> list[datetime]:
+    """Requests to run again: also after one that it refuses, the operator looks at the run anew."""
+    redrives = (each for each in history.played.case.actions if each.verb in (Verb.REDRIVE, Verb.REDRIVE_FROM))
+    return [EPOCH + timedelta(seconds=each.at) for each in redrives]
+
+
 def _superfluous(history: History, write: Write, assigned_at: datetime | None) -> str:
     old, new = status_of(write.old), status_of(write.new)
     assert write.old is not None
@@ -66,7 +72,7 @@ def _superfluous(history: History, write: Write, assigned_at: datetime | None) -
         return ""
     if new.get("phase") != "Running" or assigned_at is None:
         return "it was not needed"
-    resumed = any(assigned_at <= at <= write.at for at in starts_of(history))
+    resumed = any(assigned_at <= at <= write.at for at in [*starts_of(history), *_redrives(history)])
     return "" if resumed or write.at >= assigned_at + ANNOUNCED else "its attempt was not at work for long"
 
 
