@@ -136,7 +136,7 @@ class Informer:
         return self._store.list(namespace)
 
     def all_keys(self) -> Collection[StoreKey]:
-        """Namespaces and names of all objects, without a look at them; changes with the cache."""
+        """Namespaces and names of all objects, without a look at them; may change with the cache."""
         return self._store.all_keys()
 
     def in_motion(self) -> Iterator[Object]:
@@ -156,7 +156,7 @@ class Informer:
         return self._store.by_index(index, value)
 
     def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
-        """Namespaces and names of the objects of ``by_index``, without a look at them; changes with the cache."""
+        """Namespaces and names of the objects of ``by_index``, without a look at them; may change with the cache."""
         return self._store.keys_by_index(index, value)
 
     def derived(
