@@ -143,6 +143,14 @@ class Informer:
         """The objects that are not at rest, one at a time, like ``each``."""
         return self._store.in_motion()
 
+    def keys_in_motion(self) -> Iterable[StoreKey]:
+        """Namespaces and names of the objects that are not at rest, as they are now."""
+        return self._store.keys(at_rest=False)
+
+    def keys_at_rest(self) -> Iterable[StoreKey]:
+        """Those of the others."""
+        return self._store.keys(at_rest=True)
+
     def by_index(self, index: str, value: str) -> Objects:
         """The objects that the indexer ``index`` returns ``value`` for.
 

@@ -100,7 +100,7 @@ class Change:
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
 _Objects: TypeAlias = list[Object]
 _Entries: TypeAlias = list[Entry]
-
+_Keys: TypeAlias = list[StoreKey]
 
 _IndexValues: TypeAlias = tuple[tuple[str, ...], ...]
 _Members: TypeAlias = StoreKey | dict[StoreKey, None]
@@ -172,6 +172,10 @@ class InformerStore:
 
     def all_keys(self) -> Collection[StoreKey]:
         return self._objects.keys()
+
+    def keys(self, *, at_rest: bool) -> _Keys:
+        """The names of the objects that are at rest, or of the others."""
+        return [key for key, entry in self._objects.items() if is_at_rest(entry) == at_rest]
 
     def in_motion(self) -> Iterator[Object]:
         """The objects that are not at rest, one by one like ``list``."""

@@ -14,6 +14,14 @@ class StoreKey(NamedTuple):
     namespace: str
     name: str
 
+    @classmethod
+    def of(cls, obj: Object) -> StoreKey:
+        metadata = obj["metadata"]
+        return cls(intern(metadata.get("namespace") or ""), metadata["name"])
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
 
 class Identity(NamedTuple):
     """Of one version of one object; a field that the server has not set is empty."""
@@ -38,15 +46,13 @@ class Identity(NamedTuple):
         return {"metadata": {name: value for name, value in fields.items() if value}}
 
 
-def key_of(obj: Object) -> StoreKey:
-    metadata = obj["metadata"]
-    return StoreKey(intern(metadata.get("namespace") or ""), metadata["name"])
+key_of = StoreKey.of
 
 
 def identity_in(obj: Object) -> Identity:
     metadata = obj["metadata"]
     return Identity(
-        StoreKey(intern(metadata.get("namespace") or ""), metadata["name"]),
+        StoreKey.of(obj),
         str(metadata.get("uid") or ""),
         str(metadata.get("resourceVersion") or ""),
         str(metadata.get("deletionTimestamp") or ""),
