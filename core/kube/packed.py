@@ -24,8 +24,8 @@ PACKED_FROM_BYTES: Final = 8 << 10
 OPEN_BYTES: Final = 256 << 10
 """Total size of the texts of packed objects that stay parsed after they were read."""
 _IDENTITY: Final = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
-_LONGEST_DICTIONARY: Final = 32 << 10
-"""zlib looks back no further."""
+_LONGEST_DICTIONARY: Final = 31 << 10
+"""zlib looks back no further than 32 KiB, and what a version is known by comes after the dictionary."""
 _RAW: Final = -zlib.MAX_WBITS
 """Without header and checksum."""
 _FASTEST: Final = 1
@@ -38,15 +38,15 @@ class Packed:
     takes as much memory as the compressed text.
     """
 
-    __slots__ = ("_content", "_dictionary", "_mark", "key")
+    __slots__ = ("_content", "_dictionary", "key", "values")
 
     def __init__(self, obj: Object, text: bytes, dictionary: bytes | None = None) -> None:
         self.key, *versions = identity_in(obj)
-        self._content = b"\n".join(
-            (orjson.dumps(versions), text if dictionary is None else _compressed(text, dictionary))
-        )
+        self.values: tuple[tuple[str, ...], ...] = ()
+        """Under which the object is found in the indexes of its store, which sets it."""
+        head = orjson.dumps(versions)
+        self._content = b"\n".join((head, text if dictionary is None else _compressed(text, dictionary + head)))
         self._dictionary = dictionary
-        self._mark: Unreadable | None = unreadable(obj)
 
     @property
     def is_at_rest(self) -> bool:
@@ -58,11 +58,25 @@ class Packed:
 
     def opened(self) -> tuple[Object, int]:
         """The object, parsed again, and the size of its text in bytes."""
-        text = memoryview(self._content)[self._content.index(b"\n") + 1 :]
+        end = self._content.index(b"\n")
+        text = memoryview(self._content)[end + 1 :]
         if self._dictionary is not None:
-            text = memoryview(_decompressed(text, self._dictionary))
-        obj: Object = orjson.loads(text)
-        return obj if self._mark is None else marked(obj, self._mark), len(text)
+            text = memoryview(_decompressed(text, self._dictionary + self._content[:end]))
+        return orjson.loads(text), len(text)
+
+
+class PackedPart(Packed):
+    """The readable part of an object, with its mark."""
+
+    __slots__ = ("_mark",)
+
+    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None, mark: Unreadable) -> None:
+        super().__init__(obj, text, dictionary)
+        self._mark = mark
+
+    def opened(self) -> tuple[Object, int]:
+        obj, size = super().opened()
+        return marked(obj, self._mark), size
 
 
 Entry: TypeAlias = Object | Packed
@@ -91,10 +105,13 @@ class Packer:
             TypeError: it cannot be written as JSON, because it is nested too deeply.
         """
         text = orjson.dumps(without_mark(obj))
+        dictionary = None
         if self._is_at_rest(obj):
-            self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
-            return Packed(obj, text, self._dictionary)
-        return obj if len(text) < PACKED_FROM_BYTES else Packed(obj, text)
+            dictionary = self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
+        elif len(text) < PACKED_FROM_BYTES:
+            return obj
+        mark = unreadable(obj)
+        return Packed(obj, text, dictionary) if mark is None else PackedPart(obj, text, dictionary, mark)
 
     def small_entry(self, obj: Object) -> Entry:
         """Like ``entry``, for an object that is known to be small."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from core.kube.packed import Entry, Opener, Packed, Packer, identity_of, is_at_rest, opened
 from core.kube.store_key import Identity, StoreKey, identity_in, key_of
@@ -148,12 +148,13 @@ class InformerStore:
         self._clock = clock
         self._objects: dict[StoreKey, Entry] = {}
         self._opener = Opener()
-        self._namespaces: dict[str, dict[StoreKey, None]] = {}
+        self._namespaces: dict[str, dict[StoreKey, None]] | None = None
+        """None until somebody asks: nobody lists the kinds with many thousands of objects by namespace."""
         self._indexes: dict[str, dict[str, _Members]] = {name: {} for name in indexers}
         self._index_values: dict[StoreKey, _IndexValues] = {}
-        """For each object, the values of each indexer, in the order of the indexers."""
-        self._alike: dict[_IndexValues, _IndexValues] = {}
-        """Those of the last objects: the finished runs of a Story have the same, so they share them."""
+        """For each object that is not packed, the values of each indexer, in the order of the indexers."""
+        self._alike: dict[Any, Any] = {}
+        """Those of the last objects, and their parts: finished runs of a Story have the same, so they share them."""
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
 
@@ -168,6 +169,10 @@ class InformerStore:
         """Large objects are parsed one by one, so a caller that drops each one holds only one at a time."""
         if namespace is None:
             return map(self._opener.glance, [*self._objects.values()])
+        if self._namespaces is None:
+            self._namespaces = {}
+            for key in self._objects:
+                self._namespaces.setdefault(key.namespace, {})[key] = None
         return (self._opener.glance(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
 
     def all_keys(self) -> Collection[StoreKey]:
@@ -374,9 +379,12 @@ class InformerStore:
 
     def _values_of(self, obj: Object) -> _IndexValues:
         values = tuple([_distinct(indexer(obj)) for indexer in self._indexers.values()])
+        if (known := self._alike.get(values)) is not None:
+            return known  # type: ignore[no-any-return]  # a key is its own value
         if len(self._alike) >= _ALIKE:
             self._alike.clear()
-        return self._alike.setdefault(values, values)
+        values = tuple([self._alike.setdefault(each, each) for each in values])
+        return self._alike.setdefault(values, values)  # type: ignore[no-any-return]
 
     def _set(self, key: StoreKey, new: Listed) -> Entry:
         """Store it, and return its entry."""
@@ -388,8 +396,12 @@ class InformerStore:
                 self._drop_from_indexes(key)
                 self._opener.close(before)
         self._objects[key] = entry
-        self._namespaces.setdefault(key.namespace, {})[key] = None
-        self._index_values[key] = values
+        if self._namespaces is not None:
+            self._namespaces.setdefault(key.namespace, {})[key] = None
+        if isinstance(entry, Packed):
+            entry.values = values
+        else:
+            self._index_values[key] = values
         for name, found in zip(self._indexers, values, strict=True):
             for value in found:
                 _add_member(self._indexes[name], value, key)
@@ -398,13 +410,16 @@ class InformerStore:
     def _unset(self, key: StoreKey) -> None:
         self._drop_from_indexes(key)
         self._opener.close(self._objects.pop(key))
-        members = self._namespaces[key.namespace]
-        del members[key]
-        if not members:
-            del self._namespaces[key.namespace]
+        if self._namespaces is not None:
+            members = self._namespaces[key.namespace]
+            del members[key]
+            if not members:
+                del self._namespaces[key.namespace]
 
     def _drop_from_indexes(self, key: StoreKey) -> None:
-        for name, values in zip(self._indexers, self._index_values.pop(key, ()), strict=False):
+        entry = self._objects[key]
+        found = entry.values if isinstance(entry, Packed) else self._index_values.pop(key)
+        for name, values in zip(self._indexers, found, strict=True):
             for value in values:
                 members = self._indexes[name][value]
                 if isinstance(members, dict):
