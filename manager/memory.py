@@ -23,3 +23,12 @@ def give_back_large_blocks() -> bool:
     except (AttributeError, OSError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
+
+
+def give_back_free_pages() -> bool:
+    """Return unused memory inside the heap to the system, once: what the first lists took; False if nothing was."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return False
+    return bool(trim(0))

@@ -45,7 +45,7 @@ from manager.hub_access import HubAccessSource
 from manager.hub_endpoint import host_of, needs_certificate
 from manager.hub_presence import HubPresence
 from manager.live import ReadinessGauges
-from manager.memory import give_back_large_blocks
+from manager.memory import give_back_free_pages, give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
 from manager.options import ManagerOptions
@@ -294,6 +294,7 @@ async def _open_world(
             )
         await nursery.start(world.run)
         spare_what_there_is()
+        give_back_free_pages()
         state.synced = True
         with metrics.collected_by(ReadinessGauges(state.checks, world).collect):
             yield world, source, events

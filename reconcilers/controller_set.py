@@ -71,13 +71,13 @@ class ControllerSet:
             if not chosen(row):
                 continue
             informer, only = self._there.world.informer(row.kind), row.enqueue_only
-            found = (
-                [Key(*key) for key in informer.all_keys()]
-                if only is None
-                else [Key.of(obj) for obj in informer.in_motion() if only(obj)]
-            )
-            for key in found:
+            if only is not None:
+                for key in [Key.of(obj) for obj in informer.in_motion() if only(obj)]:
+                    controller.enqueue(key)
+                continue
+            for key in informer.keys_in_motion():
                 controller.enqueue(key)
+            controller.look_at(informer.keys_at_rest())
 
     def collect(self) -> None:
         """Set the metrics of the controllers and of their queues."""

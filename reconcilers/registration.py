@@ -87,6 +87,6 @@ class ControllerRegistration:
     runs.
     """
     glance: Callable[[ControllerDependencies], Glance] | None = None
-    """Builds what says at a glance that a key needs nothing now."""
+    """Builds what says at a glance that a key needs nothing now. Beside the queue it is not counted as a reconcile."""
     beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
     """A task that runs as long as the controller runs."""

@@ -136,12 +136,20 @@ class Informer:
         return self._store.list(namespace)
 
     def all_keys(self) -> Collection[StoreKey]:
-        """Namespaces and names of all objects, without a look at them; changes with the cache."""
+        """Namespaces and names of all objects, without a look at them; may change with the cache."""
         return self._store.all_keys()
 
     def in_motion(self) -> Iterator[Object]:
         """The objects that are not at rest, one at a time, like ``each``."""
         return self._store.in_motion()
+
+    def keys_in_motion(self) -> Iterable[StoreKey]:
+        """Namespaces and names of the objects that are not at rest, as they are now."""
+        return self._store.keys(at_rest=False)
+
+    def keys_at_rest(self) -> Iterable[StoreKey]:
+        """Those of the others."""
+        return self._store.keys(at_rest=True)
 
     def by_index(self, index: str, value: str) -> Objects:
         """The objects that the indexer ``index`` returns ``value`` for.
@@ -156,7 +164,7 @@ class Informer:
         return self._store.by_index(index, value)
 
     def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
-        """Namespaces and names of the objects of ``by_index``, without a look at them; changes with the cache."""
+        """Namespaces and names of the objects of ``by_index``, without a look at them; may change with the cache."""
         return self._store.keys_by_index(index, value)
 
     def derived(

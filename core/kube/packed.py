@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from sys import intern
 from typing import Final, TypeAlias
 
 import orjson
 
 from core.api.unreadable import Unreadable, marked, unreadable, without_mark
+from core.kube.store_key import Identity, identity_in
 from kubewire.wire import Object
 
 PACKED_FROM_BYTES: Final = 8 << 10
@@ -24,43 +24,62 @@ PACKED_FROM_BYTES: Final = 8 << 10
 OPEN_BYTES: Final = 256 << 10
 """Total size of the texts of packed objects that stay parsed after they were read."""
 _IDENTITY: Final = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
-_LONGEST_DICTIONARY: Final = 32 << 10
-"""zlib looks back no further."""
+_LONGEST_DICTIONARY: Final = 31 << 10
+"""zlib looks back no further than 32 KiB, and what a version is known by comes after the dictionary."""
 _RAW: Final = -zlib.MAX_WBITS
 """Without header and checksum."""
-_FASTEST: Final = 1
+_LEVEL: Final = 3
+"""As fast here as the fastest, level 1: it finds more of a text in the dictionary, so less is left to write."""
+_SMALL_WINDOW: Final = 13
+"""As a power of two, in bytes; for small texts. The largest window takes 256 KiB of memory to begin with each text."""
 
 
 class Packed:
-    """One object as text; with a dictionary, as compressed text."""
+    """One object as text; with a dictionary, as compressed text.
 
-    __slots__ = ("_dictionary", "_identity", "_mark", "_text", "size")
+    There may be many thousands, so what a version is known by is in the same bytes: a string or tuple more for each
+    takes as much memory as the compressed text.
+    """
+
+    __slots__ = ("_content", "_dictionary", "key", "values")
 
     def __init__(self, obj: Object, text: bytes, dictionary: bytes | None = None) -> None:
-        metadata = obj["metadata"]
-        self.size = len(text)
-        """Of the text, in bytes."""
-        namespace = metadata.get("namespace")
-        self._identity = (namespace and intern(namespace), *(metadata.get(name) for name in _IDENTITY[1:]))
+        self.key, *versions = identity_in(obj)
+        self.values: tuple[tuple[str, ...], ...] = ()
+        """Under which the object is found in the indexes of its store, which sets it."""
+        head = orjson.dumps(versions)
+        self._content = b"\n".join((head, text if dictionary is None else _compressed(text, dictionary + head)))
         self._dictionary = dictionary
-        self._text = text if dictionary is None else _compressed(text, dictionary)
-        self._mark: Unreadable | None = unreadable(obj)
 
     @property
     def is_at_rest(self) -> bool:
         return self._dictionary is not None
 
     @property
-    def head(self) -> Object:
-        """What distinguishes versions of objects: a few fields of ``metadata``."""
-        fields = zip(_IDENTITY, self._identity, strict=True)
-        return {"metadata": {name: value for name, value in fields if value is not None}}
+    def identity(self) -> Identity:
+        return Identity(self.key, *orjson.loads(self._content[: self._content.index(b"\n")]))
 
-    def opened(self) -> Object:
-        """The object, parsed again."""
-        text = self._text if self._dictionary is None else _decompressed(self._text, self._dictionary)
-        obj: Object = orjson.loads(text)
-        return obj if self._mark is None else marked(obj, self._mark)
+    def opened(self) -> tuple[Object, int]:
+        """The object, parsed again, and the size of its text in bytes."""
+        end = self._content.index(b"\n")
+        text = memoryview(self._content)[end + 1 :]
+        if self._dictionary is not None:
+            text = memoryview(_decompressed(text, self._dictionary + self._content[:end]))
+        return orjson.loads(text), len(text)
+
+
+class PackedPart(Packed):
+    """The readable part of an object, with its mark."""
+
+    __slots__ = ("_mark",)
+
+    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None, mark: Unreadable) -> None:
+        super().__init__(obj, text, dictionary)
+        self._mark = mark
+
+    def opened(self) -> tuple[Object, int]:
+        obj, size = super().opened()
+        return marked(obj, self._mark), size
 
 
 Entry: TypeAlias = Object | Packed
@@ -89,10 +108,13 @@ class Packer:
             TypeError: it cannot be written as JSON, because it is nested too deeply.
         """
         text = orjson.dumps(without_mark(obj))
+        dictionary = None
         if self._is_at_rest(obj):
-            self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
-            return Packed(obj, text, self._dictionary)
-        return obj if len(text) < PACKED_FROM_BYTES else Packed(obj, text)
+            dictionary = self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
+        elif len(text) < PACKED_FROM_BYTES:
+            return obj
+        mark = unreadable(obj)
+        return Packed(obj, text, dictionary) if mark is None else PackedPart(obj, text, dictionary, mark)
 
     def small_entry(self, obj: Object) -> Entry:
         """Like ``entry``, for an object that is known to be small."""
@@ -100,22 +122,23 @@ class Packer:
 
 
 def _compressed(text: bytes, dictionary: bytes) -> bytes:
-    compressor = zlib.compressobj(_FASTEST, wbits=_RAW, zdict=dictionary)
+    bits = _SMALL_WINDOW if len(dictionary) + len(text) < 1 << _SMALL_WINDOW else zlib.MAX_WBITS
+    compressor = zlib.compressobj(_LEVEL, wbits=-bits, memLevel=bits - 7, zdict=dictionary)
     return compressor.compress(text) + compressor.flush()
 
 
-def _decompressed(text: bytes, dictionary: bytes) -> bytes:
+def _decompressed(text: memoryview, dictionary: bytes) -> bytes:
     return zlib.decompressobj(wbits=_RAW, zdict=dictionary).decompress(text)
 
 
 def opened(entry: Entry) -> Object:
     """The object of an entry; a packed one is parsed again."""
-    return entry.opened() if isinstance(entry, Packed) else entry
+    return entry.opened()[0] if isinstance(entry, Packed) else entry
 
 
-def head_of(entry: Entry) -> Object:
-    """The fields that distinguish versions of objects."""
-    return entry.head if isinstance(entry, Packed) else entry
+def identity_of(entry: Entry) -> Identity:
+    """What distinguishes versions of objects; a packed object is not read for that."""
+    return entry.identity if isinstance(entry, Packed) else identity_in(entry)
 
 
 def identity(obj: Object) -> Object:
@@ -133,8 +156,10 @@ class Opener:
     """Parses entries; those that were read last stay parsed, up to ``OPEN_BYTES``."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[Packed, Object]] = {}
-        """Key: identity of the packed object, which the value keeps alive; the one read last is the last."""
+        self._open: dict[int, tuple[Packed, Object, int]] = {}
+        """Key: identity of the packed object, which the value keeps alive; the one read last is the last. The number is
+        the size of the text.
+        """
         self._bytes = 0
 
     def whole(self, entry: Entry) -> Object:
@@ -143,8 +168,8 @@ class Opener:
             return entry
         found = self._open.pop(id(entry), None)
         if found is None:
-            found = (entry, entry.opened())
-            self._bytes += entry.size
+            found = (entry, *entry.opened())
+            self._bytes += found[2]
         self._open[id(entry)] = found
         for oldest in [*self._too_many()]:
             self.close(oldest)
@@ -155,17 +180,17 @@ class Opener:
         if not isinstance(entry, Packed):
             return entry
         found = self._open.get(id(entry))
-        return entry.opened() if found is None else found[1]
+        return entry.opened()[0] if found is None else found[1]
 
     def close(self, entry: Entry) -> None:
         """Drop the parsed form: the entry will not be read again."""
-        if self._open.pop(id(entry), None) is not None and isinstance(entry, Packed):
-            self._bytes -= entry.size
+        if (found := self._open.pop(id(entry), None)) is not None:
+            self._bytes -= found[2]
 
     def _too_many(self) -> Iterator[Packed]:
         over = self._bytes - OPEN_BYTES
-        for entry, _ in self._open.values():
+        for entry, _, size in self._open.values():
             if over <= 0:
                 return
-            over -= entry.size
+            over -= size
             yield entry

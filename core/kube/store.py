@@ -11,11 +11,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
-from sys import intern
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from core.kube.packed import Entry, Opener, Packed, Packer, head_of, is_at_rest, opened
+from core.kube.packed import Entry, Opener, Packed, Packer, identity_of, is_at_rest, opened
+from core.kube.store_key import Identity, StoreKey, identity_in, key_of
 from kubewire.wire import Object
+
+__all__ = [
+    "REMEMBERED_DELETIONS",
+    "REMEMBERED_SECONDS",
+    "Change",
+    "ChangeKind",
+    "Derived",
+    "Indexer",
+    "InformerStore",
+    "Listed",
+    "StoreKey",
+    "T",
+    "is_certainly_newer",
+    "is_newer",
+    "is_number",
+    "key_of",
+]
 
 REMEMBERED_DELETIONS: Final = 10_000
 REMEMBERED_SECONDS: Final = 1_800.0
@@ -24,6 +41,7 @@ _UNREPORTED_SECONDS: Final = 3_600.0
 """For the others: a watch that is away reports them when it is back."""
 _LONGEST_NUMBER: Final = 20
 _ALIKE: Final = 256
+_NOBODY: Final[dict[StoreKey, None]] = {}
 
 Indexer = Callable[[Object], Iterable[str]]
 T = TypeVar("T")
@@ -53,7 +71,7 @@ class Change:
     def __repr__(self) -> str:
         entry = self._new if self._new is not None else self._old
         assert entry is not None
-        return f"<Change {self.kind} of {key_of(head_of(entry))}>"
+        return f"<Change {self.kind} of {identity_of(entry).key}>"
 
     @property
     def old(self) -> Object | None:
@@ -82,14 +100,11 @@ class Change:
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
 _Objects: TypeAlias = list[Object]
 _Entries: TypeAlias = list[Entry]
-
-
-class StoreKey(NamedTuple):
-    namespace: str
-    name: str
-
+_Keys: TypeAlias = list[StoreKey]
 
 _IndexValues: TypeAlias = tuple[tuple[str, ...], ...]
+_Members: TypeAlias = StoreKey | dict[StoreKey, None]
+"""Those found under one value, in their order. Mostly it is one, and a dict would take as much memory as the object."""
 
 
 class Listed(NamedTuple):
@@ -133,12 +148,13 @@ class InformerStore:
         self._clock = clock
         self._objects: dict[StoreKey, Entry] = {}
         self._opener = Opener()
-        self._namespaces: dict[str, dict[StoreKey, None]] = {}
-        self._indexes: dict[str, dict[str, dict[StoreKey, None]]] = {name: {} for name in indexers}
+        self._namespaces: dict[str, dict[StoreKey, None]] | None = None
+        """None until somebody asks: nobody lists the kinds with many thousands of objects by namespace."""
+        self._indexes: dict[str, dict[str, _Members]] = {name: {} for name in indexers}
         self._index_values: dict[StoreKey, _IndexValues] = {}
-        """For each object, the values of each indexer, in the order of the indexers."""
-        self._alike: dict[_IndexValues, _IndexValues] = {}
-        """Those of the last objects: the finished runs of a Story have the same, so they share them."""
+        """For each object that is not packed, the values of each indexer, in the order of the indexers."""
+        self._alike: dict[Any, Any] = {}
+        """Those of the last objects, and their parts: finished runs of a Story have the same, so they share them."""
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
 
@@ -153,10 +169,18 @@ class InformerStore:
         """Large objects are parsed one by one, so a caller that drops each one holds only one at a time."""
         if namespace is None:
             return map(self._opener.glance, [*self._objects.values()])
+        if self._namespaces is None:
+            self._namespaces = {}
+            for key in self._objects:
+                self._namespaces.setdefault(key.namespace, {})[key] = None
         return (self._opener.glance(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
 
     def all_keys(self) -> Collection[StoreKey]:
         return self._objects.keys()
+
+    def keys(self, *, at_rest: bool) -> _Keys:
+        """The names of the objects that are at rest, or of the others."""
+        return [key for key, entry in self._objects.items() if is_at_rest(entry) == at_rest]
 
     def in_motion(self) -> Iterator[Object]:
         """The objects that are not at rest, one by one like ``list``."""
@@ -170,11 +194,12 @@ class InformerStore:
         return [entry for entry in self._objects.values() if not is_at_rest(entry)]
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
-        return (self._opener.whole(self._objects[key]) for key in [*self._indexes[index].get(value, ())])
+        return (self._opener.whole(self._objects[key]) for key in [*self.keys_by_index(index, value)])
 
     def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
         """The names of the objects of ``by_index``, which are not read."""
-        return self._indexes[index].get(value, {}).keys()
+        members = self._indexes[index].get(value, _NOBODY)
+        return members.keys() if isinstance(members, dict) else (members,)
 
     def derived(
         self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
@@ -185,7 +210,7 @@ class InformerStore:
             known: the answer to the same question before: an object that has not changed since is not read.
         """
         found: dict[StoreKey, Derived[T]] = {}
-        for key in self._indexes[index].get(value, ()):
+        for key in self.keys_by_index(index, value):
             entry, before = self._objects[key], known.get(key)
             if before is None or before.entry is not entry:
                 before = Derived(entry, derive(self._opener.glance(entry)))
@@ -203,50 +228,53 @@ class InformerStore:
 
     def _put(self, new: Listed, parsed: Object | None, in_order: bool = True) -> Iterable[Change]:
         """``parsed``: the object of ``new``, if it is at hand; it is not needed here."""
-        head = head_of(new.entry) if parsed is None else parsed
-        key, uid = key_of(head), _uid(head)
-        if self._belongs_to_a_deleted_object(head, uid, in_order):
+        return self._put_identified(identity_of(new.entry), new, parsed, in_order)
+
+    def _put_identified(self, it: Identity, new: Listed, parsed: Object | None, in_order: bool) -> Iterable[Change]:
+        if self._belongs_to_a_deleted_object(it, in_order):
             return []
-        old = self._objects.get(key)
+        old = self._objects.get(it.key)
         if old is None:
-            return [Change(ChangeKind.ADDED, None, self._set(key, new), parsed)]
-        if _uid(head_of(old)) != uid:
-            return self._replace_with_other(key, old, new, parsed)
-        if not is_newer(version_of(head), version_of(head_of(old))):
+            return [Change(ChangeKind.ADDED, None, self._set(it.key, new), parsed)]
+        before = identity_of(old)
+        if before.uid != it.uid:
+            return self._replace_with_other(before, it, new, parsed)
+        if not is_newer(it.version, before.version):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, new), parsed)]
+        return [Change(ChangeKind.UPDATED, old, self._set(it.key, new), parsed)]
 
     def lacks(self, obj: Object) -> bool:
         """Whether ``put`` would change anything for this version; only the metadata of ``obj`` is read."""
-        uid = _uid(obj)
-        entry = self._objects.get(key_of(obj))
-        if self._belongs_to_a_deleted_object(obj, uid, in_order=False):
+        it = identity_in(obj)
+        entry = self._objects.get(it.key)
+        if self._belongs_to_a_deleted_object(it, in_order=False):
             return False
         if entry is None:
             return True
-        old = head_of(entry)
-        version, known = version_of(obj), version_of(old)
-        return is_newer(version, known) if _uid(old) == uid else not is_certainly_newer(known, version)
+        old = identity_of(entry)
+        if old.uid == it.uid:
+            return is_newer(it.version, old.version)
+        return not is_certainly_newer(old.version, it.version)
 
     def absent_from(self, listed: Iterable[Object], version: str) -> _Objects:
-        """Objects in the cache that should be in a list as of ``version`` and are missing there; large ones only as
-        their identity.
+        """The identities, as objects, of those in the cache that should be in a list as of ``version`` and are missing
+        there.
         """
-        uids = {_uid(obj) for obj in listed}
-        known = map(head_of, self._objects.values())
-        return [obj for obj in known if _uid(obj) not in uids and not is_certainly_newer(version_of(obj), version)]
+        uids = {identity_in(obj).uid for obj in listed}
+        known = map(identity_of, self._objects.values())
+        return [it.head for it in known if it.uid not in uids and not is_certainly_newer(it.version, version)]
 
     def remove(self, obj: Object) -> Iterable[Change]:
         """Apply the deletion of ``obj``, given in its last version."""
-        key, uid = key_of(obj), _uid(obj)
-        entry = self._objects.get(key)
-        old = head_of(entry) if entry is not None else None
-        if old is not None and _uid(old) == uid and is_certainly_newer(version_of(old), version_of(obj)):
+        it = identity_in(obj)
+        entry = self._objects.get(it.key)
+        old = identity_of(entry) if entry is not None else None
+        if old is not None and old.uid == it.uid and is_certainly_newer(old.version, it.version):
             return []  # it left the selection and came back; this is the older event
-        self._note_deletion(uid, version_of(obj), observed=True)
-        if old is None or _uid(old) != uid:
+        self._note_deletion(it.uid, it.version, observed=True)
+        if old is None or old.uid != it.uid:
             return []
-        self._unset(key)
+        self._unset(it.key)
         return [Change(ChangeKind.DELETED, obj, None)]
 
     @property
@@ -260,12 +288,12 @@ class InformerStore:
         An object that is marked as ending stays: the server has sent that it still exists, and will send its deletion.
         """
         entry = self._objects.get(key)
-        if entry is None or _uid(head_of(entry)) != uid:
+        if entry is None or (known := identity_of(entry)).uid != uid:
             self._note_deletion(uid, "", observed=False)
             return []
-        if head_of(entry)["metadata"].get("deletionTimestamp"):
+        if known.deleted_at:
             return []
-        self._note_deletion(uid, version_of(head_of(entry)), observed=False)
+        self._note_deletion(uid, known.version, observed=False)
         self._unset(key)
         return [Change(ChangeKind.DELETED, entry, None)]
 
@@ -285,57 +313,57 @@ class InformerStore:
 
         ``trust``: use the list even where the cache looks newer, because the server's history went back.
         """
-        found = {key_of(head_of(listed.entry)): listed for listed in objects}
-        alive = {_uid(head_of(listed.entry)) for listed in found.values()}
+        found = {(it := identity_of(listed.entry)).key: (it, listed) for listed in objects}
+        alive = {it.uid for it, _ in found.values()}
         self._deletions = {
             uid: deletion
             for uid, deletion in self._deletions.items()
             if uid not in alive or (deletion.list_number >= list_number and not trust)
         }
         changes: _Changes = []
-        for listed in found.values():
-            changes += self._put_trusted(listed) if trust else self._put(listed, None)
+        for it, listed in found.values():
+            changes += self._put_trusted(it, listed) if trust else self._put_identified(it, listed, None, True)
         for key, old in [*self._objects.items()]:
-            if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
+            if key not in found and (trust or not is_certainly_newer(identity_of(old).version, version)):
                 self._unset(key)
                 if not trust:
-                    self._note_deletion(_uid(head_of(old)), version, observed=True, list_number=list_number)
+                    self._note_deletion(identity_of(old).uid, version, observed=True, list_number=list_number)
                 changes.append(Change(ChangeKind.DELETED, old, None))
         return changes
 
-    def _put_trusted(self, new: Listed) -> Iterable[Change]:
-        head = head_of(new.entry)
-        key = key_of(head)
-        old = self._objects.get(key)
-        if old is None or _uid(head_of(old)) != _uid(head):
+    def _put_trusted(self, it: Identity, new: Listed) -> Iterable[Change]:
+        old = self._objects.get(it.key)
+        if old is None or identity_of(old).uid != it.uid:
             gone = [] if old is None else [Change(ChangeKind.DELETED, old, None)]
-            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, new))]
-        if version_of(head_of(old)) == version_of(head):
+            return [*gone, Change(ChangeKind.ADDED, None, self._set(it.key, new))]
+        if identity_of(old).version == it.version:
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, new))]
+        return [Change(ChangeKind.UPDATED, old, self._set(it.key, new))]
 
-    def _belongs_to_a_deleted_object(self, obj: Object, uid: str, in_order: bool) -> bool:
-        deletion = self._deletions.get(uid)
+    def _belongs_to_a_deleted_object(self, it: Identity, in_order: bool) -> bool:
+        deletion = self._deletions.get(it.uid)
         if deletion is None:
             return False
-        version = version_of(obj)
+        version = it.version
         later = is_certainly_newer(version, deletion.version)
         if not later and not is_number(version):
             later = in_order and version != deletion.version
         if deletion.observed:
             return not later  # later: it only left the selection, and is back
         # Only its deletion was requested; while it waits for finalizers, the server still shows it, marked as ending.
-        return not (later and obj["metadata"].get("deletionTimestamp"))
+        return not (later and it.deleted_at)
 
-    def _replace_with_other(self, key: StoreKey, old: Entry, new: Listed, parsed: Object | None) -> Iterable[Change]:
+    def _replace_with_other(
+        self, before: Identity, it: Identity, new: Listed, parsed: Object | None
+    ) -> Iterable[Change]:
         """The name now belongs to another object and its predecessor is gone, unless ``new`` is a late event of the
         predecessor.
         """
-        version = version_of(head_of(new.entry))
-        if is_certainly_newer(version_of(head_of(old)), version):
+        if is_certainly_newer(before.version, it.version):
             return []
-        self._note_deletion(_uid(head_of(old)), version, observed=True)
-        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new), parsed)]
+        self._note_deletion(before.uid, it.version, observed=True)
+        old = self._objects[it.key]
+        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(it.key, new), parsed)]
 
     def _note_deletion(self, uid: str, version: str, *, observed: bool, list_number: int | None = None) -> None:
         number, now = self._list_number if list_number is None else list_number, self._clock()
@@ -351,53 +379,66 @@ class InformerStore:
 
     def _values_of(self, obj: Object) -> _IndexValues:
         values = tuple([_distinct(indexer(obj)) for indexer in self._indexers.values()])
+        if (known := self._alike.get(values)) is not None:
+            return known  # type: ignore[no-any-return]  # a key is its own value
         if len(self._alike) >= _ALIKE:
             self._alike.clear()
-        return self._alike.setdefault(values, values)
+        values = tuple([self._alike.setdefault(each, each) for each in values])
+        return self._alike.setdefault(values, values)  # type: ignore[no-any-return]
 
     def _set(self, key: StoreKey, new: Listed) -> Entry:
         """Store it, and return its entry."""
         entry, values = new
-        self._drop_from_indexes(key)
         if (before := self._objects.get(key)) is not None:
-            self._opener.close(before)
+            if isinstance(entry, Packed):
+                self._unset(key)  # else the tables would keep their own copies of its key
+            else:
+                self._drop_from_indexes(key)
+                self._opener.close(before)
         self._objects[key] = entry
-        self._namespaces.setdefault(key.namespace, {})[key] = None
-        self._index_values[key] = values
+        if self._namespaces is not None:
+            self._namespaces.setdefault(key.namespace, {})[key] = None
+        if isinstance(entry, Packed):
+            entry.values = values
+        else:
+            self._index_values[key] = values
         for name, found in zip(self._indexers, values, strict=True):
             for value in found:
-                self._indexes[name].setdefault(value, {})[key] = None
+                _add_member(self._indexes[name], value, key)
         return entry
 
     def _unset(self, key: StoreKey) -> None:
         self._drop_from_indexes(key)
         self._opener.close(self._objects.pop(key))
-        members = self._namespaces[key.namespace]
-        del members[key]
-        if not members:
-            del self._namespaces[key.namespace]
+        if self._namespaces is not None:
+            members = self._namespaces[key.namespace]
+            del members[key]
+            if not members:
+                del self._namespaces[key.namespace]
 
     def _drop_from_indexes(self, key: StoreKey) -> None:
-        for name, values in zip(self._indexers, self._index_values.pop(key, ()), strict=False):
+        entry = self._objects[key]
+        found = entry.values if isinstance(entry, Packed) else self._index_values.pop(key)
+        for name, values in zip(self._indexers, found, strict=True):
             for value in values:
                 members = self._indexes[name][value]
-                del members[key]
-                if not members:
+                if isinstance(members, dict):
+                    del members[key]
+                if members == key or not members:
                     del self._indexes[name][value]
+
+
+def _add_member(index: dict[str, _Members], value: str, key: StoreKey) -> None:
+    members = index.setdefault(value, key)
+    if isinstance(members, dict):
+        members[key] = None
+    elif members is not key:
+        index[value] = {members: None, key: None}
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
     found = tuple(values)
     return found if len(found) < 2 else tuple(dict.fromkeys(found))
-
-
-def key_of(obj: Object) -> StoreKey:
-    metadata = obj["metadata"]
-    return StoreKey(intern(metadata.get("namespace") or ""), metadata["name"])
-
-
-def version_of(obj: Object) -> str:
-    return str(obj["metadata"].get("resourceVersion") or "")
 
 
 def is_newer(version: str, than: str) -> bool:
@@ -415,7 +456,3 @@ def is_certainly_newer(version: str, than: str) -> bool:
 def is_number(version: str) -> bool:
     """Whether versions of this server can be compared: decimal digits that fit into 64 bits."""
     return version.isdecimal() and len(version) <= _LONGEST_NUMBER
-
-
-def _uid(obj: Object) -> str:
-    return str(obj["metadata"].get("uid") or "")

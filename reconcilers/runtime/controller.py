@@ -8,14 +8,16 @@ bad object never stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, TypeAlias
 
 import trio
 
 from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
+from core.kube.store import StoreKey
 from core.ownership.acting import acting_for
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.logs import get_logger, log_fields
@@ -23,23 +25,12 @@ from reconcilers.runtime.controller_meter import ControllerMeter
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
 
-
-class Key(NamedTuple):
-    """An object of the controller's kind; ``namespace`` is empty for a cluster-scoped one."""
-
-    namespace: str
-    name: str
-
-    @classmethod
-    def of(cls, obj: dict[str, Any]) -> Key:
-        return cls(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
+Key: TypeAlias = StoreKey
+"""Of an object of the controller's kind. Those of finished runs are the informer's own: there may be many thousands."""
 DRAIN_SECONDS: Final = 2.0
 """How long a reconcile may continue when the process stops: shorter than the remaining life of any lease."""
+GLANCES_AT_ONCE: Final = 25
+"""Then others get their turn: less than a millisecond."""
 
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Glance = Callable[[Key], Outcome | None]
@@ -85,7 +76,10 @@ class Controller:
             max_delay=options.max_delay,
             tenant_of=lambda key: key.namespace or key,
             of_one_tenant=max(1, options.workers - max(1, options.workers // 4)),
+            after_long=self._wake_for,
         )
+        self._unseen: deque[Key] = deque()
+        self._is_unseen = trio.Event()
         self._reconcile = reconcile
         self._glance = glance
         self._options = options
@@ -99,6 +93,23 @@ class Controller:
         """From event handlers; never blocks."""
         self.queue.add(key)
 
+    def look_at(self, keys: Iterable[Key]) -> None:
+        """Like ``enqueue``, for many keys of which most need nothing: each gets a glance, and only the others get into
+        the queue.
+
+        A glance costs half of a turn in the queue, and those with work to do need not wait behind the rest.
+        """
+        if self._glance is None:
+            for key in keys:
+                self.queue.add(key)
+        else:
+            self._unseen.extend(keys)
+            self._is_unseen.set()
+
+    def _wake_for(self, key: Key) -> None:
+        """The time of ``key`` has come, after a long wait; many may wait for the same time."""
+        self.look_at((key,))
+
     async def release(self, key: Key) -> None:
         """Return once no worker has ``key``, which this process does not own any more: none begins with it again.
 
@@ -110,6 +121,28 @@ class Controller:
         async with trio.open_nursery() as nursery:
             for _ in range(self._options.workers):
                 nursery.start_soon(self._work, name=f"controller {self.name}")
+            if self._glance is not None:
+                nursery.start_soon(self._look, name=f"glances of controller {self.name}")
+
+    async def _look(self) -> None:
+        while True:
+            await self._is_unseen.wait()
+            for _ in range(min(GLANCES_AT_ONCE, len(self._unseen))):
+                self._look_at(self._unseen.popleft())
+            if not self._unseen:
+                self._is_unseen = trio.Event()
+            await trio.lowlevel.checkpoint()
+
+    def _look_at(self, key: Key) -> None:
+        if not self._ownership.owns(key):
+            return
+        match self._at_a_glance(key):
+            case Done():
+                pass
+            case After(delay):
+                self.queue.add_after(key, delay)
+            case _:
+                self.queue.add(key)
 
     async def _work(self) -> None:
         while True:

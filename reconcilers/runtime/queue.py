@@ -15,12 +15,18 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
+from math import ceil, inf
 from typing import Final, Generic, TypeVar
 
 import trio
 
 Key = TypeVar("Key", bound=Hashable)
+
+LONG_SECONDS: Final = 600.0
+TOGETHER_SECONDS: Final = 1.0
+"""A delay of ``LONG_SECONDS`` or more may be longer by as much, so that keys become due together: there may be one for
+each finished run, and a timer for each would take as much memory as the run.
+"""
 
 _MAX_EXPONENT: Final = 40
 
@@ -34,6 +40,17 @@ class QueueStatistics:
     working: int
     failing: int
     """Keys with at least one failure since their last success."""
+
+
+class _Timer(Generic[Key]):
+    """Keys that become ready at the same time."""
+
+    __slots__ = ("due", "is_long", "keys")
+
+    def __init__(self, due: float, *, is_long: bool) -> None:
+        self.due = due
+        self.is_long = is_long
+        self.keys: list[Key] = []
 
 
 def _nobody(_: object) -> Hashable:
@@ -51,11 +68,13 @@ class WorkQueue(Generic[Key]):
         max_delay: timedelta,
         tenant_of: Callable[[Key], Hashable] = _nobody,
         of_one_tenant: float = inf,
+        after_long: Callable[[Key], None] | None = None,
     ) -> None:
         """
         Args:
             tenant_of: returns the tenant of a key.
             of_one_tenant: the number of keys of one tenant that may be processed at a time.
+            after_long: called in place of ``add`` when a delay of ``LONG_SECONDS`` or more has passed.
         """
         self._base_seconds = base_delay.total_seconds()
         self._max_seconds = max_delay.total_seconds()
@@ -72,11 +91,12 @@ class WorkQueue(Generic[Key]):
         """Keys that were added by ``add``, and after a failure, since the start."""
         self.observe_wait: Callable[[float], None] | None = None
         """Called with the seconds that a key was ready until a worker took it."""
-        self._due: dict[Key, float] = {}
-        self._schedule: list[tuple[float, int, Key]] = []
-        """A heap of everything in ``_due``, and of old entries: an entry is valid only if ``_due`` has the same
-        time.
-        """
+        self._after_long = after_long or self.add
+        self._due: dict[Key, _Timer[Key]] = {}
+        self._schedule: list[tuple[float, int, _Timer[Key]]] = []
+        """A heap of the timers. A key of a timer counts only if ``_due`` has this timer for it."""
+        self._shared: dict[float, _Timer[Key]] = {}
+        """Those of long delays, by their times."""
         self._sequence = itertools.count()
         self._failures: dict[Key, int] = {}
         self._done: dict[Key, trio.Event] = {}
@@ -100,11 +120,25 @@ class WorkQueue(Generic[Key]):
         """Process ``key`` after ``delay``; of several delays the shortest counts."""
         if key in self._dirty:
             return
-        due = trio.current_time() + max(delay.total_seconds(), 0.0)
-        if due < self._due.get(key, float("inf")):
-            self._due[key] = due
-            heapq.heappush(self._schedule, (due, next(self._sequence), key))
-            self._wake()
+        seconds = max(delay.total_seconds(), 0.0)
+        due, is_long = trio.current_time() + seconds, seconds >= LONG_SECONDS
+        if is_long:
+            due = ceil(due / TOGETHER_SECONDS) * TOGETHER_SECONDS
+        before = self._due.get(key)
+        if before is None or due < before.due:
+            timer = self._shared.get(due) if is_long else None
+            if timer is None:
+                timer = self._new_timer(due, is_long)
+            timer.keys.append(key)
+            self._due[key] = timer
+
+    def _new_timer(self, due: float, is_long: bool) -> _Timer[Key]:
+        timer: _Timer[Key] = _Timer(due, is_long=is_long)
+        if is_long:
+            self._shared[due] = timer
+        heapq.heappush(self._schedule, (due, next(self._sequence), timer))
+        self._wake()
+        return timer
 
     def retry(self, key: Key) -> timedelta:
         """Count a failure of ``key`` and retry it after its back-off; returns the delay."""
@@ -190,14 +224,19 @@ class WorkQueue(Generic[Key]):
         """Make keys ready whose delay has passed; returns the time of the next one."""
         now = trio.current_time()
         while self._schedule:
-            due, _, key = self._schedule[0]
-            if self._due.get(key) != due:
-                heapq.heappop(self._schedule)
-            elif due <= now:
-                heapq.heappop(self._schedule)
-                self.add(key)
-            else:
+            due, _, timer = self._schedule[0]
+            while timer.keys and self._due.get(timer.keys[-1]) is not timer:
+                timer.keys.pop()
+            if timer.keys and due > now:
                 return due
+            heapq.heappop(self._schedule)
+            if timer.is_long:
+                del self._shared[due]
+            wake = self._after_long if timer.is_long else self.add
+            for key in timer.keys:
+                if self._due.get(key) is timer:
+                    del self._due[key]
+                    wake(key)
         return float("inf")
 
     def _wake(self) -> None:

@@ -12,8 +12,9 @@ from core.engine.errors import GoneError, RejectedError, StaleError, Unavailable
 from core.ownership.acting import current_key
 from core.ownership.ownership import OwnedKey
 from core.telemetry.logs import get_logger
-from reconcilers.runtime.controller import Controller, ControllerOptions, Key
+from reconcilers.runtime.controller import GLANCES_AT_ONCE, Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
+from reconcilers.runtime.queue import TOGETHER_SECONDS
 
 SECOND = timedelta(seconds=1)
 KEY = Key("team", "a")
@@ -257,6 +258,60 @@ async def test_a_key_of_another_process_is_dropped_when_its_turn_comes(autojump_
     assert worked_on == [KEY]
     statistics = controller.queue.statistics()
     assert (statistics.ready, statistics.delayed, statistics.working, statistics.failing) == (0, 1, 0, 1)
+
+
+async def test_of_many_keys_only_those_that_a_glance_is_not_enough_for_are_reconciled(
+    autojump_clock: MockClock,
+) -> None:
+    hour = timedelta(hours=1)
+    glances: list[tuple[float, str]] = []
+    reconciled: list[str] = []
+
+    def glance(key: Key) -> Outcome | None:
+        glances.append((trio.current_time(), key.name))
+        if key.name == "broken":
+            raise ValueError(key.name)
+        known: dict[str, Outcome] = {"rests": Done(), "waits": After(hour)}
+        return known.get(key.name)
+
+    async def reconcile(key: Key) -> Outcome:
+        reconciled.append(key.name)
+        return Done()
+
+    names = ("rests", "waits", "foreign", "works", "broken")
+    owned = Owning(*(Key("team", name) for name in names if name != "foreign"))
+    controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND), glance=glance, ownership=owned)
+    controller.look_at([Key("team", name) for name in names])  # also before it runs
+    started = trio.current_time()
+    with trio.move_on_after(hour.total_seconds() + 60):
+        await controller.run()
+
+    assert reconciled == ["works"]
+    assert controller.queue.statistics().failing == 1  # the error of a glance is treated as that of a reconcile
+    at = {name: [when - started for when, other in glances if other == name] for name in names}
+    assert at["rests"] == [0]
+    assert at["foreign"] == []
+    assert at["waits"][0] == 0
+    assert 3600 <= at["waits"][1] <= 3600 + TOGETHER_SECONDS
+
+
+async def test_keys_beside_which_many_get_a_glance_need_not_wait_for_the_rest(autojump_clock: MockClock) -> None:
+    glances: list[str] = []
+    after: list[int] = []
+
+    def glance(key: Key) -> Outcome | None:
+        glances.append(key.name)
+        return None if key.name == "live" else Done()
+
+    async def reconcile(key: Key) -> Outcome:
+        after.append(len(glances))
+        return Done()
+
+    controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND), glance=glance)
+    controller.look_at([Key("team", str(number)) for number in range(1_000)])
+    await lived(controller, Key("team", "live"), seconds=1)
+    assert len(glances) == 1_001
+    assert after[0] <= 2 * GLANCES_AT_ONCE + 1
 
 
 async def test_a_release_waits_for_the_reconcile_that_is_under_way(

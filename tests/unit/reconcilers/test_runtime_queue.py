@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 
 import pytest
 import trio
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from reconcilers.runtime.queue import QueueStatistics, WorkQueue
+from reconcilers.runtime.queue import LONG_SECONDS, TOGETHER_SECONDS, QueueStatistics, WorkQueue
 
 SECOND = timedelta(seconds=1)
 
@@ -195,9 +196,56 @@ def test_every_delayed_key_comes_once_and_at_its_earliest_time(delays: list[tupl
     assert [when for _, when in seen] == sorted(when for _, when in seen)
 
 
-def _by_letter(**limits: float) -> WorkQueue[str]:
+async def test_keys_with_long_delays_become_due_together_and_a_little_late(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    for number in range(500):
+        work.add_after(f"key {number}", timedelta(seconds=LONG_SECONDS + 0.1 + number / 1000))
+    assert len(work._schedule) == 1
+
+    assert await work.take() == "key 0"
+    assert LONG_SECONDS <= trio.current_time() - started <= LONG_SECONDS + TOGETHER_SECONDS
+    assert work.statistics() == QueueStatistics(499, 0, 1, 0)
+
+
+async def test_a_key_that_comes_earlier_leaves_the_others_of_its_time_alone(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    for key in "abc":
+        work.add_after(key, timedelta(seconds=LONG_SECONDS))
+    work.add("c")
+    work.add_after("b", SECOND)
+    assert [await taken(work) for _ in range(2)] == ["c", "b"]
+    assert trio.current_time() - started == 1
+
+    work.add_after("c", timedelta(seconds=LONG_SECONDS))
+    assert work.statistics().delayed == 2
+    assert sorted([await taken(work) for _ in range(2)]) == ["a", "c"]
+    assert work.statistics() == QueueStatistics(0, 0, 0, 0)
+    with trio.move_on_after(2 * LONG_SECONDS) as waiting:
+        await work.take()
+    assert waiting.cancelled_caught
+
+
+async def test_who_wants_to_hear_of_the_end_of_long_delays_gets_the_keys_in_place_of_the_queue(
+    autojump_clock: MockClock,
+) -> None:
+    heard: list[str] = []
+    work: WorkQueue[str] = WorkQueue(base_delay=SECOND, max_delay=SECOND, after_long=heard.append)
+    for key in "ab":
+        work.add_after(key, timedelta(seconds=LONG_SECONDS))
+    work.add_after("short", SECOND)
+    assert await taken(work) == "short"
+    with trio.move_on_after(2 * LONG_SECONDS):
+        await work.take()
+    assert heard == ["a", "b"]
+    assert work.statistics() == QueueStatistics(0, 0, 0, 0)
+
+
+def _by_letter(of_one_tenant: float = inf) -> WorkQueue[str]:
     return WorkQueue(
-        base_delay=timedelta(seconds=1), max_delay=timedelta(seconds=8), tenant_of=lambda key: key[0], **limits
+        base_delay=timedelta(seconds=1),
+        max_delay=timedelta(seconds=8),
+        tenant_of=lambda key: key[0],
+        of_one_tenant=of_one_tenant,
     )
 
 

@@ -38,6 +38,10 @@ def widget(name: str, version: int | str, *, uid: str = "", namespace: str = "te
     return {"apiVersion": "example.io/v1", "kind": "Widget", "metadata": metadata, **fields}
 
 
+def version_of(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])
+
+
 def ok(value: Any, code: int = 200, **headers: str) -> httpx.Response:
     return httpx.Response(code, content=orjson.dumps(value), headers=headers)
 

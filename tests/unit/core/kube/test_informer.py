@@ -14,8 +14,7 @@ import trio.testing
 from core.kube.errors import ForbiddenError
 from core.kube.informer import Change, Informer
 from core.kube.packed import PACKED_FROM_BYTES
-from core.kube.store import version_of
-from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, version_of, widget
 
 
 class Told:
@@ -98,7 +97,7 @@ async def test_a_remembered_write_is_visible_at_once_and_older_events_are_passed
     informer.remember(widget("a", 15))
     informer.remember(widget("new", 16))
 
-    assert version_of(informer.get("team", "a") or {}) == "15"
+    assert version_of(informer.get("team", "a") or widget("none", 0)) == "15"
     assert len(informer.by_index("all", "it")) == 2
     for version in (12, 15, 17):
         watch.push("MODIFIED", widget("a", version))

@@ -14,8 +14,15 @@ import trio.testing
 
 from core.kube.errors import ForbiddenError
 from core.kube.informer import Change, Informer
-from core.kube.store import version_of
-from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, WatchConnection, listing, refusal, widget
+from tests.unit.core.kube.scripted_server import (
+    WIDGET,
+    ScriptedServer,
+    WatchConnection,
+    listing,
+    refusal,
+    version_of,
+    widget,
+)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
-from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, head_of, opened
+from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, identity_of, opened
 from core.kube.store import InformerStore, StoreKey
 from tests.unit.core.kube.scripted_server import widget
 
@@ -38,9 +38,10 @@ def test_objects_that_are_alike_take_a_few_bytes_each() -> None:
     step_run: dict[str, Any] = {"phase": "Succeeded", "spec": {"fields": fields}}
     entries = [packer.entry(widget(f"run-{number}", number, **step_run)) for number in range(100)]
 
-    assert all(isinstance(entry, Packed) and entry.size > 1000 for entry in entries)
-    texts = [entry._text for entry in entries if isinstance(entry, Packed)]
-    assert max(map(sys.getsizeof, texts)) < 150
+    packed = [entry for entry in entries if isinstance(entry, Packed)]
+    assert len(packed) == len(entries)
+    assert all(entry.opened()[1] > 1000 for entry in packed)
+    assert max(sys.getsizeof(entry) + sys.getsizeof(entry._content) for entry in packed) < 200
     assert [opened(entry)["metadata"]["name"] for entry in entries] == [f"run-{number}" for number in range(100)]
 
 
@@ -50,7 +51,10 @@ def test_the_head_has_what_tells_versions_apart(deleted: dict[str, str]) -> None
     obj["metadata"] |= {**deleted, "labels": {"large": "x"}}
     identity = {key: value for key, value in obj["metadata"].items() if key != "labels"}
 
-    assert head_of(Packer(ended).entry(obj)) == {"metadata": identity}
+    entry = Packer(ended).entry(obj)
+    assert isinstance(entry, Packed)
+    assert identity_of(entry) == identity_of(obj)
+    assert identity_of(entry).head == {"metadata": identity}
 
 
 def test_an_object_that_cannot_be_read_whole_keeps_its_mark() -> None:
@@ -93,3 +97,13 @@ def test_a_store_keeps_what_rests_as_text_and_names_it_without_reading() -> None
     assert [change.new for change in store.as_added()] == [widget("b", 3, phase="Running")]
     assert [*store.in_motion()] == [widget("b", 3, phase="Running")]
     assert {key.name for key in store.all_keys()} == {"a", "b"}
+
+
+def test_the_tables_of_a_store_share_the_key_of_what_rests() -> None:
+    store = InformerStore({"phase": lambda obj: [obj["phase"]]}, Packer(ended))
+    for version, phase in enumerate(("Running", "Succeeded"), start=1):
+        [*_] = store.put(widget("a", version, phase=phase))
+    entry = next(iter(store._objects.values()))
+
+    assert isinstance(entry, Packed)
+    assert all(key is entry.key for key in (*store.all_keys(), *store.keys_by_index("phase", "Succeeded")))

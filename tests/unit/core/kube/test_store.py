@@ -17,10 +17,9 @@ from core.kube.store import (
     InformerStore,
     Listed,
     StoreKey,
-    version_of,
 )
 from kubewire.wire import Object
-from tests.unit.core.kube.scripted_server import widget
+from tests.unit.core.kube.scripted_server import version_of, widget
 
 A = StoreKey("team", "a")
 
@@ -51,7 +50,7 @@ def test_a_late_event_does_not_undo_a_remembered_write() -> None:
     it.put(widget("a", 9), in_order=False)
 
     assert kinds(it.put(widget("a", 7))) == []
-    assert version_of(it.get(A) or {}) == "9"
+    assert version_of(it.get(A) or widget("none", 0)) == "9"
 
 
 def test_versions_are_compared_as_numbers_not_as_text() -> None:
@@ -206,6 +205,10 @@ def test_an_index_follows_its_objects() -> None:
     it.remove(widget("b", 4))
     assert [*it.by_index("colour", "red")] == []
     assert [obj["metadata"]["name"] for obj in it.by_index("colour", "blue")] == ["a"]
+    it.put(widget("c", 5, colours=["blue"]))
+    assert [key.name for key in it.keys_by_index("colour", "blue")] == ["a", "c"]
+    it.remove(widget("a", 6))
+    assert [key.name for key in it.keys_by_index("colour", "blue")] == ["c"]
 
 
 def test_what_is_derived_of_an_object_is_derived_once_for_each_version() -> None:
@@ -281,7 +284,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         self.stream.append((kind, self.truth[name]))
         if ours:
             self.tell(self.it.put(self.truth[name], in_order=False))
-            assert version_of(self.it.get(StoreKey("team", name)) or {}) == str(self.version)
+            assert version_of(self.it.get(StoreKey("team", name)) or widget("none", 0)) == str(self.version)
 
     @precondition(lambda self: self.truth)
     @rule(data=st.data(), ours=st.booleans())
