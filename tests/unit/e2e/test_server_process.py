@@ -21,6 +21,7 @@ async def test_a_kill_ends_with_the_process_that_it_has_killed(tmp_path: Path) -
 
 
 async def _restart(process: ServerProcess) -> None:
+    await trio.lowlevel.checkpoint()  # the other task has begun, and means the first process
     await process.kill()
     process.start()
 
