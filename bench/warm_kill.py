@@ -18,7 +18,7 @@ from bench.stand import open_stand
 from tests.e2e.warm_kills.campaign import IMAGE, PROGRAM, Victims, WarmPlan, WarmVerdict, play
 from tests.e2e.warm_kills.on_server import play_on_server
 
-PLAN: Final = WarmPlan(runs=25, items=200, kills=52, seconds=1800.0, longest_pause_seconds=3.0, cancels=25)
+PLAN: Final = WarmPlan(runs=25, items=200, kills=52, seconds=1800.0, longest_pause_seconds=1.8, cancels=25)
 
 
 def measure() -> list[Row]:
