@@ -152,7 +152,7 @@ async def run_cluster_hub(
     metrics = metrics_of(options.metrics)
     async with trio.open_nursery() as nursery:
         await _open_ports(nursery, options, state)
-        async with open_client(await load_config(options.kubeconfig, options.context)) as client:
+        async with open_client(await load_config(options.kubeconfig, options.context), managed_fields=False) as client:
             keys: list[tuple[bytes, ...]] = []
             terms: list[Hub] = []
 

@@ -174,7 +174,10 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
         if options.metrics.address is not None:
             metrics.start_recording()  # before anything lists or serves: some gauges are set only when they change
         config = await load_config(options.kubeconfig, options.context)
-        async with open_client(config) as client, _open_world(client, options, state) as (world, source, events):
+        async with (
+            open_client(config, managed_fields=False) as client,
+            _open_world(client, options, state) as (world, source, events),
+        ):
             if options.admission.address is not None:
                 state.admission = await _open_admission(client, world, source, events, options)
                 await serving.start(state.admission.run)

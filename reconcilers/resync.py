@@ -93,7 +93,7 @@ class Resync:
         return found
 
     def _live(self) -> Iterator[RunKey]:
-        for run in self._world.story_runs.each():
+        for run in self._world.story_runs.in_motion():
             if not has_ended(run) and not is_being_deleted(run):
                 key = RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
                 if self._ownership.owns(key):

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from core.api.instant import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import Object, instant_or_creation
 from core.engine.realtime import is_realtime
 from core.policy.settings import OperatorSettings
 from core.workloads.live_run import is_always_on
@@ -37,6 +36,13 @@ class KeepUntil:
     until: datetime | None
 
 
+class Windows(NamedTuple):
+    """How long children of a run, and the run itself, are kept after its end; see ``child_ttl`` and ``retention``."""
+
+    children: timedelta | None
+    run: timedelta | None
+
+
 Act: TypeAlias = Remove | CleanUp | KeepUntil
 
 
@@ -48,10 +54,25 @@ def next_act(
 
     ``is_needed``: the run may not be removed yet, however long ago it ended. Its children are deleted nevertheless.
     """
-    finished_at = _finished_at(run)
-    ttl, kept = child_ttl(story, settings), retention(story, settings)
+    cleaned = bool(run["status"].get("childrenCleanedAt"))
+    return act_after(_finished_at(run), windows(story, settings), now, is_cleaned=cleaned, is_needed=is_needed)
+
+
+def windows(story: Object | None, settings: OperatorSettings) -> Windows:
+    """For the runs of a Story; as for ``next_act``."""
+    return Windows(child_ttl(story, settings), retention(story, settings))
+
+
+def act_after(
+    finished_at: datetime, kept_for: Windows, now: datetime, *, is_cleaned: bool, is_needed: bool = False
+) -> Act:
+    """``next_act`` for a run that has ended at ``finished_at``.
+
+    ``is_cleaned``: its children have been removed.
+    """
+    ttl, kept = kept_for
     removal = None if kept is None else finished_at + kept
-    cleaning = None if ttl is None or run["status"].get("childrenCleanedAt") else finished_at + ttl
+    cleaning = None if ttl is None or is_cleaned else finished_at + ttl
     if is_needed:
         removal = None
     if removal is not None and kept and ttl is not None:
@@ -81,7 +102,7 @@ def trigger_removal(
     kept = timedelta(seconds=seconds)
     if status.get("storyRunRef"):
         kept = max(kept, retention(story, settings) or timedelta())
-    return _instant_or_creation(status.get("completedAt"), trigger) + kept
+    return instant_or_creation(status.get("completedAt"), trigger) + kept
 
 
 def retention_rules_of(story: Object | None) -> tuple[Any, ...]:
@@ -133,11 +154,4 @@ def _policy(story: Object | None, kind: str) -> dict[str, Any]:
 
 def _finished_at(run: Object) -> datetime:
     """If ``finishedAt`` is damaged or missing, the creation time counts: too late is safe, never is not."""
-    return _instant_or_creation(run["status"].get("finishedAt"), run)
-
-
-def _instant_or_creation(text: Any, obj: Object) -> datetime:
-    """The instant in ``text``, otherwise the creation time of ``obj``."""
-    found = parse_instant_or_none(text) or parse_instant_or_none(obj["metadata"]["creationTimestamp"])
-    assert found is not None, "the API server stamps every object"
-    return found
+    return instant_or_creation(run["status"].get("finishedAt"), run)

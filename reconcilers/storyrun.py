@@ -50,6 +50,7 @@ from reconcilers.adapters.world import (
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.resting_runs import RestingRuns
 from reconcilers.restored import RestoredRunKeeper, run_of_alien
 from reconcilers.resync import Resync
 from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, child_ttl, next_act, retention, retention_rules_of
@@ -101,9 +102,12 @@ class StoryRunReconciler:
         self._settings = settings
         self._is_awaited = is_awaited
         self._restored = RestoredRunKeeper(self._client, world, clock, settings, events)
+        self._resting = RestingRuns(world, clock, settings)
 
     def glance(self, key: Key) -> Outcome | None:
         """The outcome for a finished run for which nothing is to be done now: there may be many thousands of them."""
+        if (keep := self._resting.keep_until(key)) is not None:
+            return _until(keep, self._clock.now())
         run = self._world.story_runs.get(key.namespace, key.name)
         if run is None or is_being_deleted(run) or not has_ended(run) or pending_redrive(run) is not None:
             return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from core.api import keys
+from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, member_or_none
 from kubewire.wire import Object
 
@@ -14,6 +16,7 @@ __all__ = [
     "ReadOnlyObject",
     "controller_of",
     "has_ended",
+    "instant_or_creation",
     "is_being_deleted",
     "is_controlled_by",
     "is_left_by_a_namesake",
@@ -94,3 +97,10 @@ def without_data(obj: Object) -> Object:
 
 def is_being_deleted(obj: Mapping[str, Any]) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
+
+
+def instant_or_creation(text: object, obj: Mapping[str, Any]) -> datetime:
+    """The instant in a field of ``obj``; if it is damaged or missing, the creation time."""
+    found = parse_instant_or_none(text) or parse_instant_or_none(obj["metadata"]["creationTimestamp"])
+    assert found is not None, "the API server stamps every object"
+    return found

@@ -8,7 +8,7 @@ transient errors. Writes are retried only when it is certain that the server did
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -54,8 +54,11 @@ class KubeClient:
         background: bool = False,
         vital: bool = False,
         fence: Fence | None = None,
+        managed_fields: bool = True,
     ) -> None:
         self._transport = transport
+        self.managed_fields = managed_fields
+        """Whether objects are read with ``metadata.managedFields``."""
         self._retry = retry
         self._timeout_seconds = timeout_seconds
         self._background = background
@@ -101,6 +104,7 @@ class KubeClient:
             background=background or self._background,
             vital=vital or self._vital,
             fence=fence or self._fence,
+            managed_fields=self.managed_fields,
         )
 
     # Reading.
@@ -141,7 +145,7 @@ class KubeClient:
         at most one large object is in memory as a whole. An object that can be read only in part is marked
         (core.api.unreadable). An object without a readable name is left out and counted.
         """
-        selection = ListSelection(resource, namespace, label_selector, field_selector)
+        selection = ListSelection(resource, namespace, label_selector, field_selector, self.managed_fields)
         for restart in range(_LIST_RESTARTS + 1):
             size = limit if restart < _LIST_RESTARTS else 0
             try:
@@ -396,7 +400,8 @@ class KubeClient:
     def _read(self, call: ApiCall, response: httpx.Response) -> Object:
         if response.is_error:
             self._refuse(response)
-        return request.object_of(response.status_code, response.content, call.resource.partition("/")[0])
+        plural = call.resource.partition("/")[0]
+        return request.object_of(response.status_code, response.content, plural, managed_fields=self.managed_fields)
 
     async def body_of(self, call: ApiCall, most_bytes: int) -> bytes | None:
         """The body of an answer; None when it is larger than ``most_bytes`` (0: no bound).
@@ -458,10 +463,10 @@ class KubeClient:
 
 @asynccontextmanager
 async def _open(
-    config: ClusterConfig, transport: httpx.AsyncBaseTransport | None, retry: CallRetries, timeout_seconds: float | None
+    config: ClusterConfig, transport: httpx.AsyncBaseTransport | None, open_it: Callable[[ApiTransport], KubeClient]
 ) -> AsyncIterator[KubeClient]:
     async with open_transport(config, transport=transport) as opened:
-        yield KubeClient(opened, retry=retry, timeout_seconds=timeout_seconds)
+        yield open_it(opened)
 
 
 def open_client(
@@ -470,6 +475,7 @@ def open_client(
     transport: httpx.AsyncBaseTransport | None = None,
     retry: CallRetries = DEFAULT_POLICY,
     timeout_seconds: float | None = None,
+    managed_fields: bool = True,
 ) -> AbstractAsyncContextManager[KubeClient]:
     """A client that is open for the block. Opening it sends nothing.
 
@@ -477,9 +483,11 @@ def open_client(
         transport: replaces the network, for example by an application in this process.
         retry: how long reads are retried; use ``core.kube.retry.ONCE`` when a person waits.
         timeout_seconds: the deadline of every call; the default is 30 s (60 s for lists).
+        managed_fields: read ``metadata.managedFields``, too, which may be half of an object.
     Raises:
         ConfigError: the certificates cannot be used, or the deadline is not positive.
     """
     if timeout_seconds is not None and timeout_seconds <= 0:
         raise ConfigError("the request timeout must be more than zero seconds")
-    return _open(config, transport, retry, timeout_seconds)
+    opened = partial(KubeClient, retry=retry, timeout_seconds=timeout_seconds, managed_fields=managed_fields)
+    return _open(config, transport, opened)

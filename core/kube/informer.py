@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import trio
 
 from core.api.resource import Resource
-from core.api.unreadable import why_unreadable
-from core.kube import reading, remains
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
+from core.kube.kept_form import KeptForm
 from core.kube.own_versions import OwnVersions
-from core.kube.packed import Entry, Packer, identity
+from core.kube.packed import Resting, identity
 from core.kube.retry import Backoff
 from core.kube.store import (
     Change,
@@ -28,12 +26,10 @@ from core.kube.store import (
     Derived,
     Indexer,
     InformerStore,
-    Listed,
     StoreKey,
     T,
     is_certainly_newer,
     is_number,
-    key_of,
 )
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
@@ -69,6 +65,7 @@ class Informer:
             uid, resourceVersion and deletionTimestamp in its ``metadata``.
         is_at_rest: whether an object will hardly be read again; it is then kept in a fifth of the memory, and read more
             slowly. New handlers are not called with such objects.
+        rest_note: returns the part of an object at rest that ``resting`` tells without reading it; small, and JSON.
     """
 
     def __init__(
@@ -82,6 +79,7 @@ class Informer:
         indexers: Mapping[str, Indexer] | None = None,
         trim: Callable[[Object], Object] | None = None,
         is_at_rest: Callable[[Object], bool] | None = None,
+        rest_note: Callable[[Object], Any] | None = None,
         timing: WatchTiming = DEFAULT_TIMING,
     ) -> None:
         self.resource = resource
@@ -89,11 +87,10 @@ class Informer:
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
-        self._trim = trim
         self._timing = timing
-        self._packer = Packer() if is_at_rest is None else Packer(partial(self._rests, is_at_rest))
-        guarded = {name: self._guarded(indexer) for name, indexer in (indexers or {}).items()}
-        self._store = InformerStore(guarded, self._packer, trio.current_time)
+        self._form = KeptForm(resource, trim=trim, is_at_rest=is_at_rest, rest_note=rest_note)
+        complain = self._form.complain_of_indexer
+        self._store = InformerStore(indexers or {}, self._form.packer, trio.current_time, complain)
         self._handlers: list[Handler] = []
         self._gathered: list[Handler] | None = None
         """Those that have not got the known objects yet."""
@@ -177,6 +174,14 @@ class Informer:
         """
         return self._store.derived(index, value, derive, known)
 
+    def is_found_under(self, index: str) -> bool:
+        """Whether ``index`` has any object."""
+        return self._store.is_found_under(index)
+
+    def resting(self, key: StoreKey) -> Resting | None:
+        """What is known of an object at rest without reading it; None if it is not at rest."""
+        return self._store.resting(key)
+
     @property
     def has_synced(self) -> bool:
         """Whether the first list has been read."""
@@ -254,7 +259,7 @@ class Informer:
         Returns:
             The object as it is stored here: a caller that keeps this copy keeps nothing twice.
         """
-        kept, entry = self._kept(obj)
+        kept, entry = self._form.kept(obj)
         changes = [*self._store.put(kept, in_order=False, entry=entry)]
         if changes:  # else the event has come already
             self._own.add(kept)
@@ -313,7 +318,7 @@ class Informer:
             obj["metadata"].get("namespace"),
             label_selector=self._label_selector,
             field_selector=f"{self._field_selector},{by_name}" if self._field_selector else by_name,
-            keep=lambda found: self._kept(found)[0],
+            keep=lambda found: self._form.kept(found)[0],
         )
         return [*found.items]
 
@@ -345,7 +350,7 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            keep=self._listed,
+            keep=lambda obj: self._store.listed(*self._form.kept(obj)),
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
@@ -398,10 +403,11 @@ class Informer:
         self._moved.unpark_all()
         match event.type:
             case WatchEventType.ADDED | WatchEventType.MODIFIED:
-                kept, entry = self._small(event.object) if event.is_small else self._kept(event.object)
+                form = self._form.kept_small if event.is_small else self._form.kept
+                kept, entry = form(event.object)
                 self._publish(self._store.put(kept, entry=entry))
             case WatchEventType.DELETED:
-                self._publish(self._store.remove(self._trimmed(event.object)))
+                self._publish(self._store.remove(self._form.trimmed(event.object)))
             case _:  # a bookmark only carries a version
                 return
 
@@ -434,61 +440,7 @@ class Informer:
         try:
             handler(change)
         except Exception as error:  # noqa: BLE001 - one handler's bug must not blind the others
-            self._complain("handler failed", change.object, error)
-
-    def _guarded(self, indexer: Indexer) -> Indexer:
-        def values(obj: Object) -> Iterable[str]:
-            try:
-                return [*indexer(obj)]
-            except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
-                self._complain("indexer failed; the object is not indexed", obj, error)
-                return []
-
-        return values
-
-    def _rests(self, is_at_rest: Callable[[Object], bool], obj: Object) -> bool:
-        try:
-            return is_at_rest(obj)
-        except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
-            self._complain("is_at_rest failed; the object is kept as any other", obj, error)
-            return False
-
-    def _listed(self, obj: Object) -> Listed:
-        return self._store.listed(*self._kept(obj))
-
-    def _small(self, obj: Object) -> tuple[Object, Entry]:
-        kept = self._trimmed(obj)
-        return kept, self._packer.small_entry(kept)
-
-    def _kept(self, obj: Object) -> tuple[Object, Entry]:
-        """The form in which an object is kept: as readers see it, and as it is stored."""
-        kept = self._trimmed(obj)
-        try:
-            return kept, self._packer.entry(kept)
-        except TypeError:
-            left = self._trimmed(remains.of_object(obj, reading.TOO_DEEP))
-            return left, self._packer.entry(left)
-
-    def _trimmed(self, obj: Object) -> Object:
-        if why := why_unreadable(obj):
-            self._note_unreadable(obj, why)
-        if self._trim is None:
-            return obj
-        try:
-            return self._trim(obj)
-        except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
-            self._complain("trim failed; the object is kept whole", obj, error)
-            return obj
-
-    def _note_unreadable(self, obj: Object, why: str) -> None:
-        key = key_of(obj)
-        metrics.count(catalogue.OBJECTS_UNREADABLE, resource=self.resource.title)
-        fields = {"resource": self.resource.title, "namespace": key.namespace, "name": key.name}
-        _LOG.warning("a part of an object cannot be read", **fields, cause=why)
-
-    def _complain(self, message: str, obj: Object, error: Exception) -> None:
-        key = key_of(obj)
-        _LOG.error(message, error=error, resource=self.resource.title, namespace=key.namespace, name=key.name)
+            self._form.complain("handler failed", change.object, error)
 
     def _touch(self) -> None:
         self._contact_at = trio.current_time()

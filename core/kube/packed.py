@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -24,6 +24,8 @@ PACKED_FROM_BYTES: Final = 8 << 10
 OPEN_BYTES: Final = 256 << 10
 """Total size of the texts of packed objects that stay parsed after they were read."""
 _IDENTITY: Final = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
+_VERSION_FACTS: Final = len(Identity._fields) - 1
+"""What an object is known by, without its key."""
 _LONGEST_DICTIONARY: Final = 31 << 10
 """zlib looks back no further than 32 KiB, and what a version is known by comes after the dictionary."""
 _RAW: Final = -zlib.MAX_WBITS
@@ -32,6 +34,14 @@ _LEVEL: Final = 3
 """As fast here as the fastest, level 1: it finds more of a text in the dictionary, so less is left to write."""
 _SMALL_WINDOW: Final = 13
 """As a power of two, in bytes; for small texts. The largest window takes 256 KiB of memory to begin with each text."""
+
+
+class Resting(NamedTuple):
+    """What is known of an object at rest without reading it."""
+
+    uid: str
+    note: Any
+    """See ``Packer``."""
 
 
 class Packed:
@@ -43,11 +53,11 @@ class Packed:
 
     __slots__ = ("_content", "_dictionary", "key", "values")
 
-    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None = None) -> None:
-        self.key, *versions = identity_in(obj)
+    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None = None, note: Any = None) -> None:
+        self.key, *facts = identity_in(obj)
         self.values: tuple[tuple[str, ...], ...] = ()
         """Under which the object is found in the indexes of its store, which sets it."""
-        head = orjson.dumps(versions)
+        head = orjson.dumps(facts if note is None else [*facts, note])
         self._content = b"\n".join((head, text if dictionary is None else _compressed(text, dictionary + head)))
         self._dictionary = dictionary
 
@@ -57,7 +67,19 @@ class Packed:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.key, *orjson.loads(self._content[: self._content.index(b"\n")]))
+        return Identity(self.key, *self._facts()[:_VERSION_FACTS])
+
+    @property
+    def resting(self) -> Resting | None:
+        """None if it is not at rest."""
+        if self._dictionary is None:
+            return None
+        facts = self._facts()
+        return Resting(facts[0], facts[_VERSION_FACTS] if len(facts) > _VERSION_FACTS else None)
+
+    def _facts(self) -> list[Any]:
+        found: list[Any] = orjson.loads(self._content[: self._content.index(b"\n")])
+        return found
 
     def opened(self) -> tuple[Object, int]:
         """The object, parsed again, and the size of its text in bytes."""
@@ -73,8 +95,8 @@ class PackedPart(Packed):
 
     __slots__ = ("_mark",)
 
-    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None, mark: Unreadable) -> None:
-        super().__init__(obj, text, dictionary)
+    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None, note: Any, mark: Unreadable) -> None:
+        super().__init__(obj, text, dictionary, note)
         self._mark = mark
 
     def opened(self) -> tuple[Object, int]:
@@ -95,10 +117,15 @@ class Packer:
 
     Args:
         is_at_rest: whether the object will hardly be read again.
+        note: returns what of an object at rest is readable without parsing it: something small that JSON can express,
+            or None.
     """
 
-    def __init__(self, is_at_rest: Callable[[Object], bool] = _never) -> None:
+    def __init__(
+        self, is_at_rest: Callable[[Object], bool] = _never, note: Callable[[Object], Any] = lambda _: None
+    ) -> None:
         self._is_at_rest = is_at_rest
+        self._note = note
         self._dictionary = b""
 
     def entry(self, obj: Object) -> Entry:
@@ -108,13 +135,14 @@ class Packer:
             TypeError: it cannot be written as JSON, because it is nested too deeply.
         """
         text = orjson.dumps(without_mark(obj))
-        dictionary = None
+        dictionary, note = None, None
         if self._is_at_rest(obj):
+            note = self._note(obj)
             dictionary = self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
         elif len(text) < PACKED_FROM_BYTES:
             return obj
         mark = unreadable(obj)
-        return Packed(obj, text, dictionary) if mark is None else PackedPart(obj, text, dictionary, mark)
+        return Packed(obj, text, dictionary, note) if mark is None else PackedPart(obj, text, dictionary, note, mark)
 
     def small_entry(self, obj: Object) -> Entry:
         """Like ``entry``, for an object that is known to be small."""

@@ -56,6 +56,8 @@ class ListSelection:
     namespace: str | None = None
     labels: str | None = None
     fields: str | None = None
+    managed_fields: bool = True
+    """Whether the objects are read with ``metadata.managedFields``."""
 
     def page(self, size: int, token: str) -> ApiCall:
         return request.list_call(
@@ -84,7 +86,7 @@ async def list_pages(get: GetBody, selection: ListSelection, limit: int, keep: K
             size = FIRST_PAGE_SIZE
             continue
         found: list[Any] = []
-        head = await _taken(selection.resource, body, size, keep, found)
+        head = await _taken(selection, body, size, keep, found)
         if head is None:
             size = 1
             continue
@@ -103,16 +105,16 @@ async def newest_version(get: GetBody, selection: ListSelection) -> str:
     """
     body = await get(selection.page(1, ""), 0)
     assert body is not None, "the call has no bound, so there is a body"
-    head = await _taken(selection.resource, body, 1, lambda obj: obj, [])
+    head = await _taken(selection, body, 1, lambda obj: obj, [])
     return head.resource_version if head is not None else ""
 
 
-async def _taken(resource: Resource, body: bytes, size: int, keep: Keep, into: list[Any]) -> PageHead | None:
+async def _taken(selection: ListSelection, body: bytes, size: int, keep: Keep, into: list[Any]) -> PageHead | None:
     """The head of the page, with its objects added to a list; None when they must be requested one by one."""
-    read = 0
+    resource, read = selection.resource, 0
     share = len(body) // max(size, 1)
     try:
-        page = request.page_of(resource, body)
+        page = request.page_of(resource, body, managed_fields=selection.managed_fields)
         for obj in page.objects:
             into.append(keep(obj))
             read += share

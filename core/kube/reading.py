@@ -16,6 +16,7 @@ import orjson
 from core.api.sizes import ANY, MAX_DEPTH, ObjectBounds, values_in
 from core.api.unreadable import unreadable
 from core.kube import remains, scan
+from core.kube.managed_fields import parsed_without_managed_fields
 from core.kube.remains import NoObjectError
 from kubewire.wire import Object
 
@@ -51,9 +52,11 @@ class Page:
     left_out: int = 0
 
 
-def object_in(raw: bytes, bounds: ObjectBounds = ANY) -> Object:
+def object_in(raw: bytes, bounds: ObjectBounds = ANY, *, managed_fields: bool = True) -> Object:
     """The object in ``raw``, or the readable rest of it.
 
+    Args:
+        managed_fields: read ``metadata.managedFields``, too; here and in all that follows.
     Raises:
         NoObjectError: it is not an object, or has no name.
     """
@@ -62,12 +65,23 @@ def object_in(raw: bytes, bounds: ObjectBounds = ANY) -> Object:
         why = f"holds more than {bounds.values} values"
     else:
         try:
-            value = orjson.loads(raw)
+            value, text = parsed(raw, managed_fields=managed_fields)
         except orjson.JSONDecodeError as error:
             why = f"is not readable JSON ({error.msg})"
         else:
-            return settled(value, raw, bounds)
+            return settled(value, text, bounds)
     return remains.of_bytes(raw, why)
+
+
+def parsed(raw: bytes, parent: str = "", *, managed_fields: bool = True) -> tuple[Any, bytes]:
+    """The value in ``raw``, and the text that it was parsed from.
+
+    Args:
+        parent: the key of the object in ``raw``, if it is part of something else.
+    Raises:
+        orjson.JSONDecodeError
+    """
+    return (orjson.loads(raw), raw) if managed_fields else parsed_without_managed_fields(raw, parent)
 
 
 def settled(value: Any, raw: bytes, bounds: ObjectBounds, *, any_depth: bool = False) -> Object:
@@ -80,7 +94,7 @@ def settled(value: Any, raw: bytes, bounds: ObjectBounds, *, any_depth: bool = F
     """
     if not remains.is_object(value):
         raise NoObjectError("has no metadata with a name")
-    if not any_depth and not is_writable(value):
+    if not any_depth and may_be_too_deep(raw) and not is_writable(value):
         return remains.of_object(value, TOO_DEEP)
     if bounds.status_bytes and len(raw) > NEVER_TOO_MANY_BYTES:
         try:
@@ -101,6 +115,11 @@ def why_status_too_large(status: bytes, bounds: ObjectBounds) -> str:
     return ""
 
 
+def may_be_too_deep(raw: bytes) -> bool:
+    """Whether a text has enough brackets to be nested too deeply."""
+    return len(raw) - len(raw.translate(None, b"{[")) > MAX_DEPTH
+
+
 def is_writable(value: Any) -> bool:
     """Whether a parsed value can be written again; one that is nested too deeply cannot."""
     try:
@@ -110,24 +129,24 @@ def is_writable(value: Any) -> bool:
     return True
 
 
-def page_in(raw: bytes, bounds: ObjectBounds = ANY) -> Page:
+def page_in(raw: bytes, bounds: ObjectBounds = ANY, *, managed_fields: bool = True) -> Page:
     """The list in ``raw``. An object is parsed when the caller asks for it, so that only one is in memory twice.
 
     Raises:
         UnreadablePageError: when an object is read.
     """
     page = Page(iter(()), PageHead("", ""))
-    page.objects = _objects_of(raw, bounds, page)
+    page.objects = _objects_of(raw, bounds, page, managed_fields)
     return page
 
 
-def _objects_of(raw: bytes, bounds: ObjectBounds, page: Page) -> Iterator[Object]:
+def _objects_of(raw: bytes, bounds: ObjectBounds, page: Page, managed_fields: bool) -> Iterator[Object]:
     try:
         position = scan.first_member(raw)
         while position is not None:
             key, start = scan.member_at(raw, position)
             if key == b"items" and raw[start : start + 1] == b"[":
-                end = yield from _items(raw, start, bounds, page)
+                end = yield from _items(raw, start, bounds, page, managed_fields)
             else:
                 value = scan.value_at(raw, start)
                 end = value.end
@@ -140,7 +159,9 @@ def _objects_of(raw: bytes, bounds: ObjectBounds, page: Page) -> Iterator[Object
         raise UnreadablePageError(f"the list cannot be read: {error}") from None
 
 
-def _items(raw: bytes, start: int, bounds: ObjectBounds, page: Page) -> Generator[Object, None, int]:
+def _items(
+    raw: bytes, start: int, bounds: ObjectBounds, page: Page, managed_fields: bool
+) -> Generator[Object, None, int]:
     """The objects of the list that begins at ``start``; returns where it ends.
 
     Servers write all objects of a list in the same way, so each begins with the same key. If the text up to the next
@@ -152,14 +173,15 @@ def _items(raw: bytes, start: int, bounds: ObjectBounds, page: Page) -> Generato
     beginning = b"," + opening.group() if opening is not None else b""
     while position is not None:
         guess = raw.find(beginning, position) if beginning else -1
-        obj = _guessed(raw[position:guess], bounds) if guess > 0 else None
+        obj = _guessed(raw[position:guess], bounds, managed_fields) if guess > 0 else None
         if obj is not None:
-            end = guess
-        else:
-            end = scan.value_at(raw, position).end
-            obj = _object_or_none(raw[position:end], bounds)
-            if guess < 0 or guess > end:  # the next object begins in another way, or there is none
-                beginning = b""
+            yield obj
+            position = guess + len(b",")
+            continue
+        end = scan.value_at(raw, position).end
+        obj = _object_or_none(raw[position:end], bounds, managed_fields)
+        if guess < 0 or guess > end:  # the next object begins in another way, or there is none
+            beginning = b""
         if obj is None:
             page.left_out += 1
         else:
@@ -168,20 +190,20 @@ def _items(raw: bytes, start: int, bounds: ObjectBounds, page: Page) -> Generato
     return scan.closed(raw, end)
 
 
-def _object_or_none(text: bytes, bounds: ObjectBounds) -> Object | None:
+def _object_or_none(text: bytes, bounds: ObjectBounds, managed_fields: bool) -> Object | None:
     """As ``object_in``; None instead of ``NoObjectError``."""
     try:
-        return object_in(text, bounds)
+        return object_in(text, bounds, managed_fields=managed_fields)
     except NoObjectError:
         return None
 
 
-def _guessed(text: bytes, bounds: ObjectBounds) -> Object | None:
+def _guessed(text: bytes, bounds: ObjectBounds, managed_fields: bool) -> Object | None:
     """The object in ``text``; None if that is no JSON, too much of it, or has no name."""
     if len(text) > NEVER_TOO_MANY_BYTES and scan.has_more_values(text, bounds.values):
         return None
     try:
-        return settled(orjson.loads(text), text, bounds)
+        return settled(*parsed(text, managed_fields=managed_fields), bounds)
     except (orjson.JSONDecodeError, NoObjectError):
         return None
 

@@ -22,7 +22,7 @@ from core.kube.errors import (
     InvalidError,
     RequestTooLargeError,
 )
-from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, settled
+from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, parsed, settled
 from core.kube.remains import NoObjectError
 from core.kube.scan import has_more_values
 from core.kube.transport import ApiCall
@@ -205,20 +205,26 @@ def delete_collection_call(
     )
 
 
-def object_of(code: int, body: bytes, plural: str = "") -> Object:
+def object_of(code: int, body: bytes, plural: str = "", *, managed_fields: bool = True) -> Object:
     """The JSON object in an answer; an object of the kind ``plural`` may be readable only in part, and is then marked.
 
+    Args:
+        managed_fields: read ``metadata.managedFields``, too.
     Raises:
         InternalServerError: the answer is not a JSON object.
     """
+    value, text = None, body
     try:
-        value = None if _is_too_much(body, plural) else orjson.loads(body)
+        if not _is_too_much(body, plural):
+            value, text = parsed(body, managed_fields=managed_fields)
     except orjson.JSONDecodeError:
-        value = None
+        pass
     if isinstance(value, dict) and not remains.is_object(value):
         return value  # discovery, a review, the status of a deletion
     try:
-        return object_in(body, bounds_of(plural)) if value is None else settled(value, body, bounds_of(plural))
+        if value is None:
+            return object_in(body, bounds_of(plural), managed_fields=managed_fields)
+        return settled(value, text, bounds_of(plural))
     except NoObjectError:
         raise _no_json(code, body) from None
 
@@ -233,7 +239,7 @@ def _no_json(code: int, body: bytes) -> InternalServerError:
     return InternalServerError(status_failure(StatusReason.INTERNAL_ERROR, text))
 
 
-def page_of(resource: Resource, body: bytes) -> Page:
+def page_of(resource: Resource, body: bytes, *, managed_fields: bool = True) -> Page:
     """The page in the answer to a list call; objects get the ``apiVersion`` and ``kind`` that lists omit.
 
     Raises:
@@ -242,7 +248,7 @@ def page_of(resource: Resource, body: bytes) -> Page:
     """
     if not body.lstrip().startswith(b"{"):
         raise _no_json(_OK, body)
-    page = page_in(body, bounds_of(resource.plural))
+    page = page_in(body, bounds_of(resource.plural), managed_fields=managed_fields)
     page.objects = _named(page.objects, resource)
     return page
 

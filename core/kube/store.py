@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from core.kube.packed import Entry, Opener, Packed, Packer, identity_of, is_at_rest, opened
+from core.kube.packed import Entry, Opener, Packed, Packer, Resting, identity_of, is_at_rest, opened
 from core.kube.store_key import Identity, StoreKey, identity_in, key_of
 from kubewire.wire import Object
 
@@ -141,9 +141,16 @@ class InformerStore:
         indexers: Mapping[str, Indexer],
         packer: Packer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        complain: Callable[[Object, Exception], None] | None = None,
     ) -> None:
-        """``clock``: seconds, for the time for which deletions are remembered."""
+        """
+        Args:
+            clock: seconds, for the time for which deletions are remembered.
+            complain: called with the error of an indexer, and the object, which is then not found by that index;
+                without it, the error is raised.
+        """
         self._indexers = dict(indexers)
+        self._complain = complain
         self._packer = packer or Packer()
         self._clock = clock
         self._objects: dict[StoreKey, Entry] = {}
@@ -182,6 +189,11 @@ class InformerStore:
         """The names of the objects that are at rest, or of the others."""
         return [key for key, entry in self._objects.items() if is_at_rest(entry) == at_rest]
 
+    def resting(self, key: StoreKey) -> Resting | None:
+        """What is known of an object at rest without reading it; None if it is not at rest."""
+        entry = self._objects.get(key)
+        return entry.resting if isinstance(entry, Packed) else None
+
     def in_motion(self) -> Iterator[Object]:
         """The objects that are not at rest, one by one like ``list``."""
         return map(self._opener.glance, self._entries_in_motion())
@@ -200,6 +212,10 @@ class InformerStore:
         """The names of the objects of ``by_index``, which are not read."""
         members = self._indexes[index].get(value, _NOBODY)
         return members.keys() if isinstance(members, dict) else (members,)
+
+    def is_found_under(self, index: str) -> bool:
+        """Whether the index has any object."""
+        return bool(self._indexes[index])
 
     def derived(
         self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
@@ -378,13 +394,26 @@ class InformerStore:
         return now - deletion.noted_at > (REMEMBERED_SECONDS if deletion.observed else _UNREPORTED_SECONDS)
 
     def _values_of(self, obj: Object) -> _IndexValues:
-        values = tuple([_distinct(indexer(obj)) for indexer in self._indexers.values()])
+        try:
+            values = tuple([_distinct(tuple(indexer(obj))) for indexer in self._indexers.values()])
+        except Exception:
+            if self._complain is None:
+                raise
+            values = tuple([self._values_by(indexer, obj) for indexer in self._indexers.values()])
         if (known := self._alike.get(values)) is not None:
             return known  # type: ignore[no-any-return]  # a key is its own value
         if len(self._alike) >= _ALIKE:
             self._alike.clear()
         values = tuple([self._alike.setdefault(each, each) for each in values])
         return self._alike.setdefault(values, values)  # type: ignore[no-any-return]
+
+    def _values_by(self, indexer: Indexer, obj: Object) -> tuple[str, ...]:
+        assert self._complain is not None
+        try:
+            return _distinct(tuple(indexer(obj)))
+        except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
+            self._complain(obj, error)
+            return ()
 
     def _set(self, key: StoreKey, new: Listed) -> Entry:
         """Store it, and return its entry."""
@@ -436,8 +465,7 @@ def _add_member(index: dict[str, _Members], value: str, key: StoreKey) -> None:
         index[value] = {members: None, key: None}
 
 
-def _distinct(values: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(values)
+def _distinct(found: tuple[str, ...]) -> tuple[str, ...]:
     return found if len(found) < 2 else tuple(dict.fromkeys(found))
 
 

@@ -234,7 +234,7 @@ class _Watcher:
             event: WatchEvent | LeftOut = _bookmark(stored_version(line))
         else:
             try:
-                event = event_in(line, self._bounds)
+                event = event_in(line, self._bounds, managed_fields=self._target.client.managed_fields)
             except DamagedLineError:
                 return False
         if isinstance(event, LeftOut):

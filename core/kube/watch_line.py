@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api.sizes import MAX_DEPTH, ObjectBounds
+from core.api.sizes import ObjectBounds
 from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
 from core.kube.reading import NEVER_TOO_MANY_BYTES
@@ -60,11 +60,13 @@ def stored_version(line: bytes) -> str:
     return line[start + len(_VERSION) : end].decode("ascii", "replace")
 
 
-def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
+def event_in(line: bytes, bounds: ObjectBounds, *, managed_fields: bool = True) -> WatchEvent | LeftOut:
     """The event in ``line``; its object is complete, or the readable rest, marked (core.api.unreadable).
 
     An object may be as deep as the parser allows; the informer, which stores it, checks the depth.
 
+    Args:
+        managed_fields: read ``metadata.managedFields``, too.
     Raises:
         DamagedLineError
         ApiError: the line is an ERROR event.
@@ -72,7 +74,7 @@ def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
     if len(line) > NEVER_TOO_MANY_BYTES and scan.has_more_values(line, bounds.values):
         return _from_parts(line, f"holds more than {bounds.values} values")
     try:
-        value = orjson.loads(line)
+        value, text = reading.parsed(line, "object", managed_fields=managed_fields)
     except orjson.JSONDecodeError as error:
         return _from_parts(line, f"is not readable JSON ({error.msg})")
     try:
@@ -87,12 +89,12 @@ def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:
             raise DamagedLineError("a bookmark must have a version")
         return WatchEvent(type_, obj)
     try:
-        read = reading.settled(obj, line, bounds, any_depth=True)
+        read = reading.settled(obj, text, bounds, any_depth=True)
     except NoObjectError as error:
         return LeftOut(version, str(error))
     if not version:
         return LeftOut("", "has no version")
-    is_small = len(line) <= NEVER_TOO_MANY_BYTES and line.count(b"{") + line.count(b"[") <= MAX_DEPTH
+    is_small = len(text) <= NEVER_TOO_MANY_BYTES and not reading.may_be_too_deep(text)
     return WatchEvent(type_, read, is_small)
 
 

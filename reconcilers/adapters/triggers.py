@@ -38,12 +38,14 @@ def is_awaited(world: World, run: Object) -> bool:
     Without the run, the operator would create it once more: it cannot know that it created it before.
     """
     name = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_TRIGGER_REQUEST_NAME)
-    if not isinstance(name, str) or not world.watches(STORY_TRIGGER):
-        return False
-    trigger = world.informer(STORY_TRIGGER).get(run["metadata"]["namespace"], name.strip())
-    if trigger is None or is_being_deleted(trigger) or is_answered(trigger):
-        return False
-    return is_origin(request_of(trigger), run)
+    trigger = unanswered(world, run["metadata"]["namespace"], name.strip()) if isinstance(name, str) else None
+    return trigger is not None and is_origin(request_of(trigger), run)
+
+
+def unanswered(world: World, namespace: str, name: str) -> Object | None:
+    """The StoryTrigger of that name, if it has no answer yet."""
+    trigger = world.informer(STORY_TRIGGER).get(namespace, name) if world.watches(STORY_TRIGGER) else None
+    return None if trigger is None or is_being_deleted(trigger) or is_answered(trigger) else trigger
 
 
 def without_answered_inputs(trigger: Object) -> Object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.permission import Permission
@@ -34,6 +34,8 @@ class WatchedKind:
     """Returns the part of an object to keep. Validators read the project's kinds from here, so they need the spec."""
     is_at_rest: Callable[[Object], bool] | None = None
     """Whether an object will hardly be read again: such objects take little memory, and longer to read."""
+    rest_note: Callable[[Object], Any] | None = None
+    """Returns what of an object at rest is told without reading it; see ``Informer``."""
     why: str = _LIVE
     """Why the operator may list and watch the kind."""
 
@@ -50,6 +52,7 @@ class WatchedKind:
             indexers=self.indexes,
             trim=self.trim,
             is_at_rest=self.is_at_rest,
+            rest_note=self.rest_note,
         )
 
 
@@ -63,7 +66,10 @@ def merged(kinds: Iterable[WatchedKind]) -> tuple[WatchedKind, ...]:
     for kind in kinds:
         known = found.setdefault(kind.resource, kind)
         found[kind.resource] = replace(
-            known, indexes={**known.indexes, **kind.indexes}, is_at_rest=known.is_at_rest or kind.is_at_rest
+            known,
+            indexes={**known.indexes, **kind.indexes},
+            is_at_rest=known.is_at_rest or kind.is_at_rest,
+            rest_note=known.rest_note or kind.rest_note,
         )
         same = (known.label_selector, known.trim) == (kind.label_selector, kind.trim)
         if not same or any(known.indexes.get(name, indexer) is not indexer for name, indexer in kind.indexes.items()):

@@ -43,6 +43,7 @@ from core.kube.informer import Informer
 from core.workloads import story_runner, stream_workload
 from core.workloads.live_run import is_live_run
 from core.workloads.restored import is_alien
+from reconcilers.adapters.rest_note import rest_note
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
@@ -382,6 +383,7 @@ WATCHED: Final = (
             ALIEN: alien,
         },
         is_at_rest=_is_over,
+        rest_note=rest_note,
     ),
     WatchedKind(
         STEP_RUN,

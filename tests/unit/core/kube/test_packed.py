@@ -9,7 +9,7 @@ import pytest
 
 from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
-from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, identity_of, opened
+from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, Resting, identity_of, opened
 from core.kube.store import InformerStore, StoreKey
 from tests.unit.core.kube.scripted_server import widget
 
@@ -55,6 +55,32 @@ def test_the_head_has_what_tells_versions_apart(deleted: dict[str, str]) -> None
     assert isinstance(entry, Packed)
     assert identity_of(entry) == identity_of(obj)
     assert identity_of(entry).head == {"metadata": identity}
+
+
+@pytest.mark.parametrize("note", [None, [], ["report", 1767225600.5, True], "text\nof two lines", 0])
+def test_a_note_of_an_object_at_rest_is_told_without_reading_it(note: Any) -> None:
+    packer = Packer(ended, lambda obj: note)
+    rests, large = widget("a", 7, phase="Succeeded"), widget("b", 7, text="x" * PACKED_FROM_BYTES)
+    entry, other = packer.entry(rests), packer.entry(large)
+
+    assert isinstance(entry, Packed)
+    assert isinstance(other, Packed)
+    assert entry.resting == Resting("uid-a", note)
+    assert other.resting is None
+    assert identity_of(entry) == identity_of(rests)
+    assert [opened(entry), opened(other)] == [rests, large]
+
+
+def test_a_store_tells_what_is_known_of_objects_at_rest() -> None:
+    store = InformerStore({"phase": lambda obj: [obj["phase"]]}, Packer(ended, lambda obj: obj["phase"]))
+    assert not store.is_found_under("phase")
+    for name, phase in (("a", "Succeeded"), ("b", "Running")):
+        store.put(widget(name, 1, phase=phase))
+
+    assert store.resting(StoreKey("team", "a")) == Resting("uid-a", "Succeeded")
+    assert store.resting(StoreKey("team", "b")) is None
+    assert store.resting(StoreKey("team", "c")) is None
+    assert store.is_found_under("phase")
 
 
 def test_an_object_that_cannot_be_read_whole_keeps_its_mark() -> None:
