@@ -452,13 +452,14 @@ class KubeClient:
         raise error
 
     def _prepared(self, call: ApiCall) -> ApiCall:
+        wanted: dict[str, Any] = {}
         if self._timeout_seconds is not None:
-            call = replace(call, deadline_seconds=self._timeout_seconds)
+            wanted["deadline_seconds"] = self._timeout_seconds
         if self._fence is not None and not call.reads:
-            call = replace(call, fence=partial(self._fence, current_key()))
+            wanted["fence"] = partial(self._fence, current_key())
         if self._background or self._vital:
-            call = replace(call, background=self._background, vital=self._vital)
-        return call
+            wanted |= {"background": self._background, "vital": self._vital}
+        return replace(call, **wanted) if wanted else call
 
 
 @asynccontextmanager

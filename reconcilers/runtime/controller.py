@@ -30,7 +30,11 @@ Key: TypeAlias = StoreKey
 DRAIN_SECONDS: Final = 2.0
 """How long a reconcile may continue when the process stops: shorter than the remaining life of any lease."""
 GLANCES_AT_ONCE: Final = 25
-"""Then others get their turn: less than a millisecond."""
+"""Less than half a millisecond."""
+PAUSE_SECONDS: Final = 0.002
+"""Between glances at once: the start, or the takeover from another process, begins with all that is at rest, and those
+with work to do must not wait for it.
+"""
 
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Glance = Callable[[Key], Outcome | None]
@@ -131,7 +135,7 @@ class Controller:
                 self._look_at(self._unseen.popleft())
             if not self._unseen:
                 self._is_unseen = trio.Event()
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(PAUSE_SECONDS if self._unseen else 0)
 
     def _look_at(self, key: Key) -> None:
         if not self._ownership.owns(key):

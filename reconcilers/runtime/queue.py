@@ -53,6 +53,16 @@ class _Timer(Generic[Key]):
         self.keys: list[Key] = []
 
 
+class _Timekeeper:
+    """``until``: the time that it waits for."""
+
+    __slots__ = ("until", "woken")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.woken = trio.Event()
+
+
 def _nobody(_: object) -> Hashable:
     """All keys belong to one tenant."""
     return ""
@@ -101,7 +111,10 @@ class WorkQueue(Generic[Key]):
         self._failures: dict[Key, int] = {}
         self._done: dict[Key, trio.Event] = {}
         """Of keys that are worked on, where a task waits for the end."""
-        self._changed = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
+        """Workers without a key. Each ready key wakes one of them, not all."""
+        self._timekeeper: _Timekeeper | None = None
+        """The one idle worker that also waits for the next delay to pass."""
 
     def __repr__(self) -> str:
         return f"<WorkQueue {self.statistics()}>"
@@ -137,7 +150,8 @@ class WorkQueue(Generic[Key]):
         if is_long:
             self._shared[due] = timer
         heapq.heappush(self._schedule, (due, next(self._sequence), timer))
-        self._wake()
+        if self._timekeeper is not None and due < self._timekeeper.until:
+            self._timekeeper.woken.set()
         return timer
 
     def retry(self, key: Key) -> timedelta:
@@ -162,8 +176,22 @@ class WorkQueue(Generic[Key]):
             tenant = next((each for each in self._ready if self._may_work(each)), None)
             if tenant is not None:
                 return self._begin(tenant)
-            with trio.move_on_at(next_due):
-                await self._changed.wait()
+            if self._timekeeper is None:
+                await self._keep_time(next_due)
+            else:
+                await self._idle.park()
+
+    async def _keep_time(self, until: float) -> None:
+        """Return when there may be a key, or another time to wait for."""
+        keeper = self._timekeeper = _Timekeeper(until)
+        try:
+            with trio.move_on_at(until):
+                await keeper.woken.wait()
+        except trio.Cancelled:
+            self._idle.unpark()  # another one takes over
+            raise
+        finally:
+            self._timekeeper = None
 
     def done(self, key: Key) -> None:
         """The caller has finished with ``key``; if it was added meanwhile, it is ready now."""
@@ -240,5 +268,9 @@ class WorkQueue(Generic[Key]):
         return float("inf")
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        """There is a key for one more worker.
+
+        If the timekeeper takes it, nobody else was idle: another worker that was is awake now, and becomes timekeeper.
+        """
+        if not self._idle.unpark() and self._timekeeper is not None:
+            self._timekeeper.woken.set()

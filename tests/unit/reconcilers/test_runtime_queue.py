@@ -7,6 +7,7 @@ from math import inf
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -194,6 +195,131 @@ def test_every_delayed_key_comes_once_and_at_its_earliest_time(delays: list[tupl
     assert dict(seen) == pytest.approx(earliest)
     assert len(seen) == len(earliest)
     assert [when for _, when in seen] == sorted(when for _, when in seen)
+
+
+EVENTS = st.tuples(st.integers(0, 9), st.sampled_from(["a1", "a2", "b1", "b2"]), st.none() | st.integers(0, 5))
+"""When, which key, and after which delay; None: at once. In seconds."""
+
+
+@given(st.lists(EVENTS, max_size=15), st.integers(0, 3), st.integers(1, 6), st.sampled_from([1, 2, inf]))
+def test_no_key_waits_beside_an_idle_worker(
+    events: list[tuple[int, str, int | None]], busy: int, workers: int, of_one_tenant: float
+) -> None:
+    """And as long as a worker is idle, one of them waits for the next delay."""
+    work = WorkQueue[str](
+        base_delay=SECOND, max_delay=SECOND, tenant_of=lambda key: key[0], of_one_tenant=of_one_tenant
+    )
+    begun: list[str] = []
+
+    def check() -> None:
+        has_idle = len(work._idle) > 0 or work._timekeeper is not None
+        assert not (has_idle and any(map(work._may_work, work._ready)))
+        assert work._timekeeper is not None or not len(work._idle)
+        if work._timekeeper is not None and work._due:
+            assert work._timekeeper.until <= min(timer.due for timer in work._due.values())
+
+    async def main() -> None:
+        started = trio.current_time()
+
+        async def worker() -> None:
+            while True:
+                key = await work.take()
+                begun.append(key)
+                await trio.sleep(busy)
+                work.done(key)
+
+        with trio.move_on_after(200):
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(worker)
+                for at, key, delay in sorted(events, key=lambda event: event[0]):
+                    await trio.sleep_until(started + at)
+                    if delay is None:
+                        work.add(key)
+                    else:
+                        work.add_after(key, delay * SECOND)
+                    await trio.testing.wait_all_tasks_blocked()
+                    check()
+                for second in range(100):
+                    await trio.sleep_until(started + 10 + second)
+                    await trio.testing.wait_all_tasks_blocked()
+                    check()
+        assert work.statistics() == QueueStatistics(0, 0, 0, 0)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert set(begun) == {key for _, key, _ in events}
+
+
+async def test_a_ready_key_wakes_one_worker(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, looks = queue(), list[float]()
+    look = work._promote_due
+
+    def counted() -> float:
+        looks.append(trio.current_time())
+        return look()
+
+    monkeypatch.setattr(work, "_promote_due", counted)
+
+    async def worker() -> None:
+        while True:
+            work.done(await work.take())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(worker)
+        await trio.testing.wait_all_tasks_blocked()
+        before = len(looks)
+        work.add("a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(looks) == before + 2  # it takes the key, and looks for the next one
+        nursery.cancel_scope.cancel()
+
+
+async def test_while_the_worker_that_waits_for_a_delay_is_busy_another_one_waits(autojump_clock: MockClock) -> None:
+    work, started = queue(), trio.current_time()
+    begun: list[tuple[str, float]] = []
+
+    async def worker() -> None:
+        while True:
+            key = await work.take()
+            begun.append((key, trio.current_time() - started))
+            await trio.sleep(20)
+            work.done(key)
+
+    with trio.move_on_after(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(worker)
+            work.add_after("late", 5 * SECOND)
+            work.add_after("soon", 2 * SECOND)
+    assert begun == [("soon", 2), ("late", 5)]
+
+
+async def test_when_the_worker_that_waits_for_a_delay_is_cancelled_another_one_waits(
+    autojump_clock: MockClock,
+) -> None:
+    work, started = queue(), trio.current_time()
+    begun: list[float] = []
+
+    async def take() -> None:
+        await work.take()
+        begun.append(trio.current_time() - started)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            first = trio.CancelScope()
+
+            async def cancelled() -> None:
+                with first:
+                    await take()
+
+            nursery.start_soon(cancelled)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(take)
+            work.add_after("a", 5 * SECOND)
+            await trio.testing.wait_all_tasks_blocked()
+            first.cancel()
+    assert begun == [5]
 
 
 async def test_keys_with_long_delays_become_due_together_and_a_little_late(autojump_clock: MockClock) -> None:
