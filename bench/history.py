@@ -17,9 +17,10 @@ from typing import Final
 
 import trio
 
+from bench.handover import seconds_to_work
 from bench.latency import latencies, run_at_once
 from bench.observer import open_observer
-from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes
+from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes, until_idle
 from bench.report import Row, milliseconds, percentile
 from bench.stand import IMAGE_MAP, Stand, install_chain, start_run
 from core.kube.client import open_client
@@ -56,6 +57,8 @@ class Figures:
     """From a step's terminal status to the next Job, seconds; the worst of a hundred."""
     cpu: float
     """CPU seconds of the operator per step."""
+    handover: float
+    """Seconds from the Lease of another operator, which has read everything, to its first Job."""
 
 
 def measure() -> list[Row]:
@@ -72,6 +75,11 @@ def measure() -> list[Row]:
             "memory of the operator at rest", f"{without.memory / mib:.0f} MiB", f"{beside.memory / mib:.0f} MiB"
         ),
         *_compared("its peak before", f"{without.peak / mib:.0f} MiB", f"{beside.peak / mib:.0f} MiB"),
+        *_compared(
+            "an operator that has waited for the Lease gets it → first Job of a run, p50",
+            milliseconds(without.handover),
+            milliseconds(beside.handover),
+        ),
         *_compared("CPU at rest, share of a core", f"{without.idle:.2%}", f"{beside.idle:.2%}"),
         *_compared(
             f"{RUNS} runs of {STEPS} steps, {CONCURRENT} at once", f"{without.seconds:.1f} s", f"{beside.seconds:.1f} s"
@@ -106,7 +114,7 @@ async def _figures(data: Path, story: str, prefix: str) -> Figures:
     async with open_cluster(data) as cluster, open_client(await load_config(cluster.kubeconfig)) as client:
         stand = Stand(cluster, client)
         pid = stand.operator_pid()
-        await _until_idle(pid)
+        await until_idle(pid)
         start, memory, peak = cpu_seconds([pid]), resident_bytes(pid), peak_resident_bytes(pid)
         await trio.sleep(IDLE_SECONDS)
         idle = (cpu_seconds([pid]) - start) / IDLE_SECONDS
@@ -116,17 +124,13 @@ async def _figures(data: Path, story: str, prefix: str) -> Figures:
             used = cpu_seconds([pid]) - before
             found = latencies(observer, prefix, runs=RUNS, steps=STEPS).of_status
         median, worst = percentile(found, 50), percentile(found, 99)
-        return Figures(start, peak, memory, idle, seconds, median, worst, used / (RUNS * STEPS))
+        handover = await _handover(stand, story, prefix)
+        return Figures(start, peak, memory, idle, seconds, median, worst, used / (RUNS * STEPS), handover)
 
 
-async def _until_idle(pid: int) -> None:
-    """Wait until the operator has used less than a hundredth of a core for a while."""
-    with trio.fail_after(DEADLINE_SECONDS):
-        while True:
-            before = cpu_seconds([pid])
-            await trio.sleep(3)
-            if cpu_seconds([pid]) - before < 0.03:
-                return
+async def _handover(stand: Stand, story: str, prefix: str) -> float:
+    with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
+        return await seconds_to_work(stand, story, prefix, Path(folder))
 
 
 def _copy_finished_runs(database: Path) -> None:

@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import trio
+
+IDLE_DEADLINE_SECONDS = 300.0
+
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes so far, without the time of children that have ended."""
@@ -47,3 +51,13 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return []
+
+
+async def until_idle(pid: int) -> None:
+    """Wait until a process has used less than a hundredth of a core for a while."""
+    with trio.fail_after(IDLE_DEADLINE_SECONDS):
+        while True:
+            before = cpu_seconds([pid])
+            await trio.sleep(3)
+            if cpu_seconds([pid]) - before < 0.03:
+                return
