@@ -11,10 +11,11 @@ from core.api.objects import Object
 from core.engine.ports import Clock
 from core.kube.packed import Resting
 from core.policy.settings import OperatorSettings
+from reconcilers import retention
 from reconcilers.adapters.rest_note import RestNote
 from reconcilers.adapters.triggers import unanswered
 from reconcilers.adapters.world import ALIEN, HELD_BY_REFERENCE, LIVE_STEP_RUNS, World
-from reconcilers.retention import KeepUntil, Windows, act_after, windows
+from reconcilers.retention import KeepUntil, Windows, windows
 from reconcilers.runtime.controller import Key
 
 
@@ -37,7 +38,7 @@ class RestingRuns:
         if self._may_be_concerned(key, found, note):
             return None
         kept_for = self._windows_of(self._world.stories.get(key.namespace, note.story))
-        act = act_after(note.finished_at, kept_for, self._clock.now(), is_cleaned=note.is_cleaned)
+        act = retention.act_after(note.finished_at, kept_for, self._clock.now(), is_cleaned=note.is_cleaned)
         return act if isinstance(act, KeepUntil) else None
 
     def _may_be_concerned(self, key: Key, found: Resting, note: RestNote) -> bool:

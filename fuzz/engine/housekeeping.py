@@ -24,6 +24,7 @@ from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler
+from core.kube.packed import Resting
 from core.kube.store import Change, StoreKey, key_of
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
@@ -64,6 +65,7 @@ _INDICES: Final = {
     production.HELD_BY_REFERENCE: production.held_by_reference,
     production.ALIEN: production.alien,
 }
+_AT_REST: Final = {kind.resource.kind: kind for kind in production.WATCHED}
 _ROWS: Final = (storyrun.CONTROLLER, stored_data.CONTROLLER)
 _ROWS_WITH_CLIENTS: Final = (*_ROWS, storytrigger.CONTROLLER, effectclaim.CONTROLLER)
 
@@ -150,6 +152,18 @@ class ModelInformer:
 
     def get(self, namespace: str, name: str) -> Object | None:
         return self.known.get(self.kind, namespace, name)
+
+    def all_keys(self) -> Collection[StoreKey]:
+        return {key_of(obj) for obj in self.known.all(self.kind)}
+
+    def resting(self, key: StoreKey) -> Resting | None:
+        obj, kind = self.get(*key), _AT_REST[self.kind]
+        if obj is None or kind.is_at_rest is None or not kind.is_at_rest(obj):
+            return None
+        return Resting(obj["metadata"]["uid"], kind.rest_note(obj) if kind.rest_note is not None else None)
+
+    def is_found_under(self, index: str) -> bool:
+        return any(map(_INDICES[index], self.known.all(self.kind)))
 
     def list(self, namespace: str) -> Sequence[Object]:
         if self.kind == NEVER_CHANGES:

@@ -11,7 +11,7 @@ from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
 from kubewire.wire import Object
-from reconcilers import retention, stored_data, storyrun
+from reconcilers import retention, stored_data
 from reconcilers.retention import CleanUp, KeepUntil, Remove
 from reconcilers.storyrun import StoryRunReconciler
 
@@ -70,9 +70,7 @@ def _late(act: Any) -> Any:
 
 
 def _children_first(sound: Any) -> Any:
-    return lambda run, *args, **more: (
-        CleanUp() if not run["status"].get("childrenCleanedAt") else sound(run, *args, **more)
-    )
+    return lambda *args, is_cleaned, **more: sound(*args, is_cleaned=True, **more) if is_cleaned else CleanUp()
 
 
 def _children_forgotten(sound: Any) -> Any:
@@ -90,11 +88,11 @@ def _never_async(sound: Any) -> Any:
 
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
-    ("children outlive their time", ("kept without its children",), storyrun, "next_act", _acts(_never_cleaned)),
-    ("runs outlive their time", ("kept for a while",), storyrun, "next_act", _acts(_never_removed)),
-    ("runs go with their end", ("kept for a while",), storyrun, "next_act", _acts(_at_once)),
-    ("runs go late", ("kept for a while",), storyrun, "next_act", _acts(_late)),
-    ("children go with the end", ("kept for a while",), storyrun, "next_act", _children_first),
+    ("children outlive their time", ("kept without its children",), retention, "act_after", _acts(_never_cleaned)),
+    ("runs outlive their time", ("kept for a while",), retention, "act_after", _acts(_never_removed)),
+    ("runs go with their end", ("kept for a while",), retention, "act_after", _acts(_at_once)),
+    ("runs go late", ("kept for a while",), retention, "act_after", _acts(_late)),
+    ("children go with the end", ("kept for a while",), retention, "act_after", _children_first),
     ("zero seconds are none", ("kept without its children",), retention, "retention",
      lambda sound: lambda story, settings: sound(story, settings) or timedelta()),
     ("children are said to be gone that are there", ("kept without its children",), StoryRunReconciler,
