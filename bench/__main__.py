@@ -11,6 +11,7 @@ from bench import (
     deliveries,
     expressions,
     history,
+    history_on_server,
     hub,
     idle,
     kill,
@@ -69,6 +70,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "warm-kill-on-server": warm_kill.measure_on_server,
     "warm-waves": warm_waves.measure,
     "stored-data": stored_data.measure,
+    "history-on-server": history_on_server.measure,
     "week": week.measure,
 }
 """Only run when named: parts of the measurements above, and what takes many minutes and has one right result."""

@@ -1,23 +1,22 @@
 """Measures how soon an operator that waits for the Lease works after it has got it: it has read everything before.
 
-Two operators with leader election run beside an embedded cluster, whose own operator is stopped meanwhile. Each time
-the one that leads is ended, and a run is started that the other one finds.
+Two operators with leader election run, and no other one. Each time the one that leads is ended, and a run is started
+that the other one finds.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import trio
 
-from bench.process import until_idle
-from bench.stand import Stand, start_run
+from bench.process import cpu_seconds, resident_bytes, until_idle
+from bench.stand import start_run
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import JOB, LEASE
@@ -31,19 +30,35 @@ HANDOVERS = 7
 DEADLINE_SECONDS = 60.0
 
 
-async def seconds_to_work(stand: Stand, story: str, prefix: str, directory: Path) -> float:
-    """From the Lease of the next operator to the first Job of a run that waited for it; the median."""
-    found: list[float] = []
+class Handover(NamedTuple):
+    """Medians of ``HANDOVERS``."""
+
+    start: float
+    """CPU seconds of an operator until it is idle and waits for the Lease."""
+    memory: float
+    """Its bytes then."""
+    seconds: float
+    """From the Lease to the first Job of a run that waited for it."""
+
+
+async def measure_handover(client: KubeClient, kubeconfig: Path, story: str, prefix: str, directory: Path) -> Handover:
+    """
+    Args:
+        client: of an administrator; ``kubeconfig`` is that of the operators.
+        prefix: of the names of runs.
+    """
+    found: list[Handover] = []
     async with AsyncExitStack() as stack:
-        stack.enter_context(_stopped(stand.operator_pid()))
-        leading = await stack.enter_async_context(_operator(stand, directory, "operator-0"))
-        await _until_it_leads(stand.client)
+        leading = await stack.enter_async_context(_operator(kubeconfig, directory, f"{prefix}-0"))
+        await _until_it_leads(client)
         for number in range(1, HANDOVERS + 1):
-            waiting = await stack.enter_async_context(_operator(stand, directory, f"operator-{number}"))
+            waiting = await stack.enter_async_context(_operator(kubeconfig, directory, f"{prefix}-{number}"))
             await until_idle(waiting.pid)
-            found.append(await _handed_over(stand.client, leading, story, f"{prefix}-handover-{number}"))
+            start, memory = cpu_seconds([waiting.pid]), resident_bytes(waiting.pid)
+            seconds = await _handed_over(client, leading, story, f"{prefix}-handover-{number}")
+            found.append(Handover(start, memory, seconds))
             leading = waiting
-    return median(found)
+    return Handover(*map(median, zip(*found, strict=True)))
 
 
 async def _handed_over(client: KubeClient, leading: ServerProcess, story: str, run: str) -> float:
@@ -91,20 +106,11 @@ def _holder_of(lease: Object) -> str:
     return str(lease["spec"].get("holderIdentity") or "")
 
 
-def _operator(stand: Stand, directory: Path, name: str) -> AbstractAsyncContextManager[ServerProcess]:
+def _operator(kubeconfig: Path, directory: Path, name: str) -> AbstractAsyncContextManager[ServerProcess]:
     command = [
-        *(sys.executable, "-m", "cli", "manager", f"--kubeconfig={stand.cluster.kubeconfig}"),
+        *(sys.executable, "-m", "cli", "manager", f"--kubeconfig={kubeconfig}"),
         "--health-probe-bind-address=0",
         "--webhook-bind-address=0",
         "--metrics-bind-address=0",
     ]
     return open_process(name, command, directory)
-
-
-@contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

@@ -6,10 +6,14 @@ StepRuns, Jobs and Pods are deleted an hour after the end of a run, only some of
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sqlite3
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +21,7 @@ from typing import Final
 
 import trio
 
-from bench.handover import seconds_to_work
+from bench.handover import measure_handover
 from bench.latency import latencies, run_at_once
 from bench.observer import open_observer
 from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes, until_idle
@@ -129,8 +133,19 @@ async def _figures(data: Path, story: str, prefix: str) -> Figures:
 
 
 async def _handover(stand: Stand, story: str, prefix: str) -> float:
-    with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
-        return await seconds_to_work(stand, story, prefix, Path(folder))
+    """The cluster's own operator is stopped meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder, _stopped(stand.operator_pid()):
+        kubeconfig = stand.cluster.kubeconfig
+        return (await measure_handover(stand.client, kubeconfig, story, prefix, Path(folder))).seconds
+
+
+@contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def _copy_finished_runs(database: Path) -> None:

@@ -23,8 +23,10 @@ from kubewire.wire import Object
 NEVER_TOO_MANY_BYTES: Final = 8 << 10
 """A smaller object exceeds no bound, except that of depth."""
 
-_OPENING: Final = re.compile(rb'\{"\w+":')
-"""How an object begins, with its first key."""
+_OPENING: Final = re.compile(rb'\{(?:"(?:apiVersion|kind)":"[^"\\]*",)*"\w+":')
+"""How an object begins, up to the first key that all objects of a list need not have in common: owners and entries of
+``managedFields`` begin with an ``apiVersion``, too.
+"""
 
 TOO_DEEP: Final = f"is nested deeper than {MAX_DEPTH} levels"
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from core.kube import scan
 from core.kube.reading import UnreadablePageError, page_in
 from core.kube.remains import is_object
 
@@ -54,6 +55,29 @@ def test_a_list_is_read_as_the_parser_reads_it(raw: bytes) -> None:
     assert found == expected
     assert page.left_out == len(whole.get("items") or ()) - len(expected)
     assert page.head.resource_version == whole.get("metadata", {}).get("resourceVersion", "")
+
+
+@pytest.mark.parametrize("managed_fields", [True, False])
+@pytest.mark.parametrize("head", [{"apiVersion": "example.io/v1", "kind": "Widget"}, {}], ids=["custom", "built in"])
+def test_only_the_end_of_the_last_object_is_searched(
+    head: dict[str, str], managed_fields: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As API servers write them: keys of custom resources in their order, and so those of the entries inside."""
+    entry = {"apiVersion": "example.io/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}, "manager": "m"}
+    owner = {"apiVersion": "example.io/v1", "kind": "Widget", "name": "o"}
+    metadata = {"managedFields": [entry, entry], "name": "a", "ownerReferences": [{**owner, "uid": "1"}] * 2}
+    objects = [{**head, "metadata": metadata, "spec": {}} for _ in range(5)]
+    searched: list[int] = []
+    value_at = scan.value_at
+
+    def noted(raw: bytes, start: int) -> scan.ByteSpan:
+        searched.append(start)
+        return value_at(raw, start)
+
+    monkeypatch.setattr(scan, "value_at", noted)
+    page = page_in(orjson.dumps({"items": objects}), managed_fields=managed_fields)
+    assert len([*page.objects]) == len(objects)
+    assert len(searched) == 1
 
 
 @pytest.mark.parametrize("raw", [b'{"items":{}}', b'{"items":7}', b"[]", b'{"items":[{"metadata":{"name":"a"}}', b"{"])
