@@ -65,7 +65,7 @@ class Informer:
             uid, resourceVersion and deletionTimestamp in its ``metadata``.
         is_at_rest: whether an object will hardly be read again; it is then kept in a fifth of the memory, and read more
             slowly. New handlers are not called with such objects.
-        rest_note: returns the part of an object at rest that ``resting`` tells without reading it; small, and JSON.
+        rest_note: returns the part of an object at rest that ``resting`` gives without reading it; small, and JSON.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class WatchedKind:
     is_at_rest: Callable[[Object], bool] | None = None
     """Whether an object will hardly be read again: such objects take little memory, and longer to read."""
     rest_note: Callable[[Object], Any] | None = None
-    """Returns what of an object at rest is told without reading it; see ``Informer``."""
+    """Returns the part of an object at rest that can be had without reading it; see ``Informer``."""
     why: str = _LIVE
     """Why the operator may list and watch the kind."""
 
