@@ -63,14 +63,14 @@ async def both(found: Object, others: list[Object]) -> tuple[KeepUntil | None, o
         for obj in (found, *others):
             informers.get(obj["kind"], world.informer(STORY_TRIGGER)).remember(obj)
         key = Key.of(found)
-        told = RestingRuns(world, clock(), OperatorSettings).keep_until(key)
+        noted = RestingRuns(world, clock(), OperatorSettings).keep_until(key)
 
         def awaited(one: Object) -> bool:
             return is_awaited(world, one)
 
         look = StoryRunReconciler(client, world, RecordingSupervisor(), clock(), OperatorSettings, awaited)
         look._resting.keep_until = lambda key: None  # type: ignore[method-assign]  # as if there were no note
-        return told, look.glance(key)
+        return noted, look.glance(key)
 
 
 def trigger_of(found: Object, **status: Any) -> Object:
@@ -80,9 +80,9 @@ def trigger_of(found: Object, **status: Any) -> Object:
 
 async def test_most_finished_runs_are_not_read() -> None:
     found = ended()
-    told, seen = await both(found, [story(), step_run(found, status={"phase": "Succeeded"})])
-    assert told is not None
-    assert _until(told, NOW) == seen
+    noted, seen = await both(found, [story(), step_run(found, status={"phase": "Succeeded"})])
+    assert noted is not None
+    assert _until(noted, NOW) == seen
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,6 @@ def scenes(draw: st.DrawFn) -> tuple[Object, list[Object]]:
 
 @given(scenes())
 def test_a_note_says_what_a_look_says(scene: tuple[Object, list[Object]]) -> None:
-    told, seen = trio.run(both, *scene)
-    if told is not None:
-        assert _until(told, NOW) == seen
+    noted, seen = trio.run(both, *scene)
+    if noted is not None:
+        assert _until(noted, NOW) == seen
