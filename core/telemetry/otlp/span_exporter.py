@@ -2,6 +2,8 @@
 
 Nothing waits for it: a span for which the queue has no room is dropped and counted. A batch that cannot be delivered in
 its time is dropped and counted, too, so a collector that is down costs memory for one queue and no more.
+
+A stop does not cancel the request that is under way: its collector may have taken the spans and would get them twice.
 Source: OpenTelemetry, Tracing SDK (batching processor) and OTLP/HTTP (responses, retries, throttling).
 """
 
@@ -70,6 +72,7 @@ class SpanExporter:
         self._queue: deque[TraceSpan] = deque()
         self._full_batch = trio.Event()
         self._room = trio.Event()
+        self._stops = False
         self._logged_at = -inf
         self._not_before = -inf
         """Trio time before which the collector wants no request, also not one with another batch."""
@@ -123,20 +126,27 @@ class SpanExporter:
             await self._work(send, task_status)
 
     async def _work(self, send: Send, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
-        try:
-            while True:
+        sending = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_until_stopped, send, sending)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._stops = True
+                self._full_batch.set()
+                sending.deadline = trio.current_time() + self._shutdown_seconds
+
+    async def _send_until_stopped(self, send: Send, sending: trio.CancelScope) -> None:
+        with sending:
+            while not self._stops:
                 with trio.move_on_after(self._settings.limits.delay_seconds):
                     await self._full_batch.wait()
                 while self._queue:
                     await self._export(self._take(), send, self._settings.limits.batch_seconds)
-        finally:
-            with trio.move_on_after(self._shutdown_seconds, shield=True):
-                while self._queue:
-                    await self._export(self._take(), send, self._shutdown_seconds)
-            if self._queue:
-                self._count(SpanFate.DROPPED, len(self._queue))
-                self._complain("spans were not sent before the stop", spans=len(self._queue))
+        if self._queue:
+            self._count(SpanFate.DROPPED, len(self._queue))
+            self._complain("spans were not sent before the stop", spans=len(self._queue))
 
     def _take(self) -> list[TraceSpan]:
         most = self._settings.limits.max_batch_spans

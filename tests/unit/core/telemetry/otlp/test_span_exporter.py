@@ -166,6 +166,45 @@ async def test_a_stop_sends_what_waits_also_the_batch_in_flight(autojump_clock: 
     assert counted("dropped") == 0
 
 
+async def test_a_stop_waits_for_the_answer_to_what_it_has_sent_and_does_not_send_it_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    collector = Collector()
+
+    async def slow(body: bytes) -> httpx.Response:
+        answer = await collector.send(body)
+        await trio.sleep(2)
+        return answer
+
+    exporter = SpanExporter(SETTINGS, 5.0, slow)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(exporter.run)
+        for number in range(6):
+            exporter.put(span(number))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [name for request in collector.requests for name in request] == [f"span {number}" for number in range(6)]
+    assert (counted("exported"), counted("dropped")) == (6, 0)
+
+
+async def test_a_stop_gives_a_collector_that_does_not_answer_no_more_than_its_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def silent(_: bytes) -> httpx.Response:
+        await trio.sleep_forever()
+
+    exporter = SpanExporter(SETTINGS, 5.0, silent)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(exporter.run)
+        for number in range(6):
+            exporter.put(span(number))
+        await trio.sleep(1)
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() - began == pytest.approx(5)
+    assert (counted("exported"), counted("dropped")) == (0, 6)
+
+
 async def test_a_stop_waits_no_longer_than_it_may(autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     async with running(Collector(lambda _: httpx.Response(503))) as exporter:
