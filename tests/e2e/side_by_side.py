@@ -66,7 +66,8 @@ def suites() -> Sequence[Suite]:
     """
     return (
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
-        Suite(("tests/integration",), 0.4, 330),
+        Suite(("tests/integration",), 0.4, 220),
+        Suite(_integration("operator_[a-l]*", "controllers_*", "apiserver_*", "kubectl_*"), 0.4, 130),
         Suite(_integration("admission_*", "certs_*", "conversion_*", "embedded_admission*", "wheels"), 0.4, 120),
         Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 95),
         Suite(("fuzz/engine",), 1.0, 260, tuple(f"--ignore={path}" for path in EVERY_DEATH)),

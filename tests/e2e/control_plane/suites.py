@@ -28,12 +28,16 @@ BEHIND_FAULTS: Final = 5
 PAGES: Final = _e2e("documented_pages", "write_budget", "modelled_engram", "control_plane", "interruption")
 """They start what they need: embedded clusters, hubs, or control planes of their own."""
 
+RELEASES: Final = _e2e("install_manifests", "installed_wheels", "release", "restore", "stored_versions", "upgrade")
+"""How a release is installed, replaced by the next one, and restored."""
+
 SUITES: Final[Sequence[Suite]] = (
     *(Suite((path,), 0.0, budget, niceness=SPARE_TIME) for path, budget in zip(EVERY_DEATH, (200, 100), strict=True)),
     Suite(_e2e("faults_between", "faults_of_managers", "faults_of_servers"), 1.0, options=REAL),
     Suite(PAGES, 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/integration",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/e2e",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(RELEASES, 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(_e2e("helm_release", "helm_templates", "cert_manager"), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/conformance", *_e2e("realtime_embedded")), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(
