@@ -70,7 +70,8 @@ class _Alike(NamedTuple):
 class _Series:
     """One Event object and the number of its occurrences."""
 
-    regarding: Object
+    reference: Object
+    """To the object that the Event is about; the object itself may be large, and a series lasts for minutes."""
     alike: _Alike
     labels: Mapping[str, str]
     first_at: datetime
@@ -177,7 +178,7 @@ class EventRecorder:
             self._series.move_to_end(alike)
             metrics.count(catalogue.EVENTS_WRITTEN, outcome=Fate.COALESCED)
             return
-        series = _Series(regarding, alike, dict(labels), now, now, at)
+        series = _Series(_reference(regarding), alike, dict(labels), now, now, at)
         self._series[alike] = series
         self._series.move_to_end(alike)
         if len(self._series) > MAX_REMEMBERED:
@@ -270,7 +271,7 @@ class EventRecorder:
         if resource is CORE_EVENT:
             return event | {
                 "metadata": {**event["metadata"], "labels": dict(series.labels)},
-                "involvedObject": _reference(series.regarding),
+                "involvedObject": series.reference,
                 "message": alike.note,
                 "source": {"component": alike.controller},
                 "firstTimestamp": format_instant(series.first_at),
@@ -282,7 +283,7 @@ class EventRecorder:
             "reportingController": alike.controller,
             "reportingInstance": self._instance,
             "action": alike.action,
-            "regarding": _reference(series.regarding),
+            "regarding": series.reference,
             "note": alike.note,
         }
         return event if count < 2 else event | _continuation(series, count)
@@ -301,7 +302,7 @@ def _resource_of(series: _Series) -> Resource:
 
 def _namespace_of(series: _Series) -> str:
     """The namespace of the object; Events about cluster-scoped objects go to ``default``, as usual in Kubernetes."""
-    return str((series.regarding.get("metadata") or {}).get("namespace") or "default")
+    return str(series.reference.get("namespace") or "default")
 
 
 def _event_name(series: _Series) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -92,6 +94,29 @@ async def test_a_labelled_event_is_a_core_event(autojump_clock: trio.testing.Moc
     assert (event["message"], event["count"], event["source"]) == ("done", 1, {"component": "steprun-controller"})
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-01-01T00:00:00Z"
     assert event["involvedObject"]["uid"] == "uid-a"
+
+
+class Watched(dict[str, Any]):
+    """An object to which a weak reference is possible."""
+
+
+async def test_a_series_does_not_keep_what_its_events_are_about(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    server = ScriptedServer(answer=echo)
+    async with server.client() as client:
+        recorder = EventRecorder(client, now=now)
+        await nursery.start(recorder.run)
+        regarding = Watched(widget("a", 5), status=Watched(output="x" * 100_000))
+        kept = [weakref.ref(regarding), weakref.ref(regarding["status"])]
+        recorder.record(regarding, "Normal", "Completed", "done")
+        recorder.record_labelled(regarding, "Normal", "JobCompleted", "done", labels={})
+        del regarding
+        gc.collect()
+        assert [reference() for reference in kept] == [None, None]
+        await trio.sleep(1)
+        assert [event["reason"] for _, _, event in writes(server)] == ["Completed", "JobCompleted"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_alike_events_become_one_series_written_at_most_every_ten_seconds(
