@@ -54,23 +54,26 @@ class Suite:
         return not running or self.cores + sum(suite.cores for suite in running) <= cores
 
 
+SPARE_TIME: Final = 19
+"""Niceness of what only computes."""
 EVERY_DEATH: Final[Paths] = ("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py")
 """The proof that a death at any moment changes nothing. It runs with ``make e2e``, in the time for which that waits."""
 
 
 def suites() -> Sequence[Suite]:
-    """The suites. Long ones come first; those that mostly wait for processes and clusters leave room for others.
+    """The suites. Long ones come first; those that mostly wait for processes and clusters leave room for others, and
+    time for a suite that only computes.
 
     The third number is the budget: the time on the reference machine, plus 60 %, because a suite may take 30 % more on
     a busy day.
     """
     return (
+        Suite(("fuzz/engine",), 0.0, 260, tuple(f"--ignore={path}" for path in EVERY_DEATH), niceness=SPARE_TIME),
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
-        Suite(("tests/integration",), 0.4, 220),
-        Suite(_integration("operator_[a-l]*", "controllers_*", "apiserver_*", "kubectl_*"), 0.4, 130),
+        Suite(("tests/integration",), 0.4, 200),
+        Suite(_integration("operator_[a-l]*", "controllers_*", "apiserver_*", "kubectl_*"), 0.4, 150),
         Suite(_integration("admission_*", "certs_*", "conversion_*", "embedded_admission*", "wheels"), 0.4, 120),
         Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 95),
-        Suite(("fuzz/engine",), 1.0, 260, tuple(f"--ignore={path}" for path in EVERY_DEATH)),
         Suite(_integration("command_line_*"), 0.6, 200),
         Suite(("tests/unit",), 0.8, 240),
         Suite(("tests/unit/core",), 0.8, 200),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
-from tests.e2e.side_by_side import EVERY_DEATH, Suite, run_side_by_side
+from tests.e2e.side_by_side import EVERY_DEATH, SPARE_TIME, Suite, run_side_by_side
 
 CORES: Final = 2.0
 
@@ -20,8 +20,6 @@ def _e2e(*names: str) -> tuple[str, ...]:
 
 
 REAL: Final = ("--control-plane=real",)
-SPARE_TIME: Final = 19
-"""Niceness of what only computes."""
 BEHIND_FAULTS: Final = 5
 """Niceness of what waits most of the time."""
 
