@@ -145,7 +145,11 @@ class ModelHub:
         self.nursery.start_soon(self._miss, self._term, self.cluster.now())
 
     def come_up(self) -> None:
-        """It lives again, or its successor begins with what the former one has left wrong."""
+        """It lives again, or its successor begins with what the former one has left wrong; unless it does already: two
+        times of its absence may overlap.
+        """
+        if not self.down:
+            return
         self.down = False
         self._term += 1
         if self.silence is not None and self.nursery is not None:
