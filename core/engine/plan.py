@@ -143,7 +143,7 @@ class GroupPlan:
         return self.graph.order
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class StoryPlan:
     name: str
     namespace: str

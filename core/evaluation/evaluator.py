@@ -22,6 +22,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import trio
 
+from core.caches.recently_used import CacheInfo
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.budget import Budget
 from core.evaluation.lane import WaitNotifier, WorkerLane
@@ -54,7 +55,10 @@ MAX_LOOP_TICKS: Final = 100_000  # of CEL, about 5 ms
 
 _MAX_THREADS: Final = 2
 _MAX_ANALYSES: Final = 2
-_CACHES: Final = {"template": compile_template.cache_info, "cel": condition_cache_info}
+_CACHES: Final[Mapping[str, Callable[[], CacheInfo]]] = {
+    "template": compile_template.cache_info,
+    "cel": condition_cache_info,
+}
 """Caches of compiled expressions; they count their hits since the process started."""
 
 _T = TypeVar("_T")

@@ -7,7 +7,6 @@ statically first; above the bound the validation runs in a process, see ``pool``
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from core.caches.recently_used import RecentlyUsed
 from core.evaluation import schema as schemas
 from core.evaluation import worker
 from core.evaluation.asker import NOBODY, Asker
@@ -27,7 +27,8 @@ MAX_LOOP_COST: Final = 20_000
 
 _MAX_LOOP_BYTES: Final = 16_384
 _UNFIT: Final = "is nested too deeply, or holds a string that is not valid Unicode"
-_CACHED_SCHEMAS: Final = 128
+_CACHED_BYTES: Final = 1 << 20
+"""Of the texts of the schemas that were used last; prepared, one takes eight to forty times its text."""
 
 _Found = list[list[Any]]  # path segments, message, keyword
 
@@ -57,7 +58,7 @@ class SchemaValidator:
         self._processes = processes or WorkerLane("process", lambda: self._pool.processes, WaitNotifier())
         self._analyses = analyses or WorkerLane("analysis", lambda: 1, WaitNotifier())
         self._room = trio.CapacityLimiter(math.inf)  # the lane bounds their number
-        self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
+        self._prepared: RecentlyUsed[bytes, _Prepared] = RecentlyUsed(_CACHED_BYTES)
 
     async def problems(self, schema: Mapping[str, Json], document: Json, asker: Asker = NOBODY) -> list[SchemaProblem]:
         """The violations of the schema in ``document``, at most ``MAX_PROBLEMS``; empty when it is valid.
@@ -100,10 +101,7 @@ class SchemaValidator:
             else:
                 async with self._analyses.turn(asker):
                     prepared = await trio.to_thread.run_sync(_prepared, schema, limiter=self._room)
-            self._prepared[key] = prepared
-            if len(self._prepared) > _CACHED_SCHEMAS:
-                self._prepared.popitem(last=False)
-        self._prepared.move_to_end(key)
+            self._prepared.put(key, prepared, len(key))
         return prepared
 
     async def _in_process(self, normal: dict[str, Json], document: Json, asker: Asker) -> _Found:

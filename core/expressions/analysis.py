@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from core.caches.recently_used import ENTRY_BYTES, kept_by_text
 from core.expressions import references, scopes
 from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import ExpressionError, Position, TemplateSyntaxError, excerpt
-from core.expressions.expression import CACHED_TEMPLATES, FUNCTIONS, Template, compile_template
+from core.expressions.expression import CACHED_FACT_BYTES, FUNCTIONS, LEXEME_BYTES, Template, compile_template
 from core.expressions.limits import EvaluationLimits
 from core.expressions.paths import Json
 from core.expressions.references import References
@@ -199,7 +199,11 @@ def check_condition(
     return [_located(path, text, problem) for problem in scopes.check_uses(condition.reading.uses, scope)]
 
 
-@lru_cache(maxsize=CACHED_TEMPLATES)
+def _size_of(found: Template | TemplateSyntaxError) -> int:
+    return LEXEME_BYTES * found.tree.lexemes if isinstance(found, Template) else 0
+
+
+@kept_by_text(CACHED_FACT_BYTES, _size_of)
 def _compiled(text: str) -> Template | TemplateSyntaxError:
     """The template or its error; the error is cached, too, because searching for a suggestion is costly."""
     try:
@@ -208,7 +212,7 @@ def _compiled(text: str) -> Template | TemplateSyntaxError:
         return error
 
 
-@lru_cache(maxsize=CACHED_TEMPLATES)
+@kept_by_text(CACHED_FACT_BYTES, lambda problems: ENTRY_BYTES * len(problems))
 def _scope_problems(text: str, scope: ExpressionScope) -> tuple[scopes.ScopeProblem, ...]:
     """The problems of a template that compiles."""
     return tuple(scopes.check_tree(compile_template(text).tree, scope))

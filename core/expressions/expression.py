@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from core.api.suggestion import closest
+from core.caches.recently_used import kept_by_text
 from core.expressions import paths, references, sprig
 from core.expressions.errors import (
     BlockedError,
@@ -30,7 +30,12 @@ from core.expressions.template.compiler import TemplateProgram
 from core.expressions.template.functions import Context, Function, FunctionTable
 
 MAX_TEMPLATE_CHARACTERS: Final = 1 << 20
-CACHED_TEMPLATES: Final = 1000
+CACHED_TEMPLATE_BYTES: Final = 32 << 20
+"""About the memory of the compiled templates that were used last: thousands of usual ones."""
+CACHED_FACT_BYTES: Final = 8 << 20
+"""The same for what follows from a text without evaluating it."""
+LEXEME_BYTES: Final = 500
+"""What a word or sign of a template takes when it is compiled, at most."""
 
 _GUESSED_ROOTS: Final = (INPUTS, STEPS)
 _MAY_HOLD_REFERENCES: Final = (ITEM, PREVIOUS)
@@ -128,7 +133,7 @@ class Template:
         return blocked
 
 
-@lru_cache(maxsize=CACHED_TEMPLATES)
+@kept_by_text(CACHED_TEMPLATE_BYTES, lambda template: LEXEME_BYTES * template.tree.lexemes)
 def compile_template(text: str) -> Template:
     """The template in ``text``.
 

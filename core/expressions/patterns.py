@@ -31,14 +31,16 @@ _RANGES: Final = re.compile(r"[^\x00-\x7f]|\\x|\\u")
 _ESCAPE: Final = re.compile(r"\\(x\{[0-9a-fA-F]{1,8}\}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^pPQEC0-9xu])", re.DOTALL)
 
 
-@lru_cache(maxsize=1_024)
 def states_of(pattern: str) -> int | None:
     """An upper bound of the states; None when it is unknown, as for classes by Unicode property.
 
     Zero for a pattern that no linear-time engine accepts: it will be refused.
     """
-    if len(pattern) > MAX_LENGTH:
-        return None
+    return None if len(pattern) > MAX_LENGTH else _states_of(pattern)
+
+
+@lru_cache(maxsize=1_024)
+def _states_of(pattern: str) -> int | None:
     try:
         states, ignores_case = _Reader(pattern).read()
     except _RefusedError:

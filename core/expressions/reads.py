@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from core.caches.recently_used import kept_by_text
 from core.expressions.cel.condition import compile_condition
 from core.expressions.cel.reading import Purpose
 from core.expressions.cel.tree import CelCall, CelName, Comprehension, Literal, Node, Select, walk
 from core.expressions.errors import ExpressionError
-from core.expressions.expression import CACHED_TEMPLATES, Template, compile_template
+from core.expressions.expression import CACHED_FACT_BYTES, Template, compile_template
 from core.expressions.resolve import is_cel
 from core.expressions.roots import INPUTS, STEPS
 from core.expressions.template import nodes
@@ -87,7 +87,7 @@ _SCALAR_FUNCTIONS: Final = frozenset(
 """Frequent functions whose results are never lists. ``b64dec`` of a JSON text is a string, too."""
 
 
-@lru_cache(maxsize=CACHED_TEMPLATES)
+@kept_by_text(CACHED_FACT_BYTES)
 def reads_of(text: str) -> DataReads:
     """The reads of a template, or of a condition in CEL; none of a text that does not compile."""
     try:

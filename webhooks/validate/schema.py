@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
+from core.caches.recently_used import kept_by_text
 from core.evaluation import schema as schemas
 from core.evaluation import worker
 from core.evaluation.schema import Cost, SchemaError
@@ -24,6 +24,8 @@ TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNI
 _MAX_COST: Final = 20_000
 """Schema nodes visited; takes about ten milliseconds."""
 _MAX_PROBLEMS: Final = 20
+_CACHED_BYTES: Final = 1 << 20
+"""Of the texts of the schemas that were used last; prepared, one takes eight to forty times its text."""
 _MASK: Final = "\ufdd0"  # the library puts this in the place of values
 _NOT_CHECKED: Final = "is too costly to check now; the run checks it when it uses it"
 
@@ -72,14 +74,14 @@ class _Prepared:
     validate: Callable[[Any, int], list[list[Any]]] | None
 
 
-@lru_cache(maxsize=256)
+@kept_by_text(_CACHED_BYTES)
 def _prepared(text: bytes) -> _Prepared:
     """The prepared schema for its JSON; many steps share one."""
     normal = schemas.normalise(orjson.loads(text))
     return _Prepared(normal, worker.build_validator(normal) if _building_cost(normal) < _MAX_COST else None)
 
 
-@lru_cache(maxsize=256)
+@kept_by_text(_CACHED_BYTES)
 def _cost_of(text: bytes) -> Cost:
     """The cost of checking documents with the schema in JSON; unused if there are no documents."""
     return schemas.cost_of(_prepared(text).normal, give_up_at=_MAX_COST)

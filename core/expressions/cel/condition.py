@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NoReturn
 
 from core.api.suggestion import closest
+from core.caches.recently_used import kept_by_text
 from core.expressions.cel import binding, blame, compilation, cost, library, reading, tree
 from core.expressions.cel.binding import CelBindings, Need
 from core.expressions.cel.blame import Blame
@@ -35,7 +35,10 @@ from core.expressions.limits import Meter
 from core.expressions.paths import Json, dotted
 from core.expressions.references import References
 
-CACHED_CONDITIONS: Final = 1000
+CACHED_CONDITION_BYTES: Final = 16 << 20
+"""About the memory of the compiled conditions that were used last: a thousand usual ones."""
+_CHARACTER_BYTES: Final = 400
+"""What a character of a condition takes when it is compiled, at most."""
 
 _POSSIBLE_TYPES: Final = frozenset({"bool", "dyn", "string"})
 _STEPS: Final = "steps"
@@ -241,7 +244,7 @@ def evaluate_there(text: str, data: Mapping[str, Json]) -> ConditionOutcome:
     return _evaluate(compile_condition(text), data)
 
 
-@lru_cache(maxsize=CACHED_CONDITIONS)
+@kept_by_text(CACHED_CONDITION_BYTES, lambda condition: _CHARACTER_BYTES * len(condition.text))
 def _compiled(text: str) -> CompiledCondition:
     program = library.compile_text(text)
     root = tree.read(program.serialized)

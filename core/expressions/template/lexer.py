@@ -14,6 +14,8 @@ from core.expressions.errors import TemplateSyntaxError
 
 LEFT: Final = "{{"
 RIGHT: Final = "}}"
+MAX_LEXEMES: Final = 20_000
+"""Compiled, so many take 10 MB; a tenth of a template of 1 MiB could have as many."""
 _SPACES: Final = " \t\r\n"
 _SPACE_SET: Final = frozenset(_SPACES)
 _KEYWORDS: Final = frozenset(["block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"])
@@ -170,6 +172,9 @@ def _tokenize_action(text: str, opening: int, position: int, lexemes: list[Lexem
             raise _why_not_a_token(text, opening, position)
         group, word = match.lastgroup or "", match[0]
         lexemes.append(Lexeme(_kind_of(group, word, in_subscript=subscripts > 0), word, position))
+        if len(lexemes) > MAX_LEXEMES:
+            what = f"a template holds at most {MAX_LEXEMES} words and signs in its actions"
+            raise TemplateSyntaxError(what, offset=position, remedy="divide it among several values, or steps")
         if group == "RIGHT":
             if parentheses or subscripts:
                 mark = "parenthesis" if parentheses else "bracket"

@@ -186,6 +186,8 @@ class Tree:
 
     root: Block
     definitions: tuple[tuple[str, Block], ...]
+    lexemes: int = field(default=0, compare=False, repr=False)
+    """How many words, signs and texts the template has."""
 
 
 def pipes_of(block: Block) -> Iterator[Pipe]:

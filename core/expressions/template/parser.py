@@ -45,7 +45,7 @@ def _plain_tree(plain: re.Match[str]) -> nodes.Tree:
     offset = plain.start(1)
     path = nodes.Field(tuple(plain[1].split(".")), offset, bare=True)
     pipe = nodes.Pipe((), False, (nodes.Command((path,), offset),), offset)
-    return nodes.Tree((nodes.Action(pipe, 0, plain.end(), trimmed=False),), ())
+    return nodes.Tree((nodes.Action(pipe, 0, plain.end(), trimmed=False),), (), len(path.names) + 2)
 
 
 class _Parser:
@@ -69,7 +69,7 @@ class _Parser:
             if isinstance(statement, Lexeme):
                 self._fail(f"unexpected {{{{{statement.text}}}}}", statement.offset)
             root.append(statement)
-        return nodes.Tree(tuple(root), tuple(self._definitions.items()))
+        return nodes.Tree(tuple(root), tuple(self._definitions.items()), len(self._lexemes))
 
     # Statements
 

@@ -220,10 +220,12 @@ TEMPLATES = [
         "recursion", '{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}', _nothing, "max-include-depth"
     ),
     Poison("parentheses", "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", _nothing, "nested deeper"),
-    Poison("blocks", "{{ if true }}" * 3000 + "{{ end }}" * 3000, _nothing, "nested deeper"),
+    Poison("blocks", "{{ if true }}" * 1_500 + "{{ end }}" * 1_500, _nothing, "nested deeper"),
+    Poison("words", "{{ list " + "1 " * 500_000 + "}}", _nothing, "words and signs"),
+    Poison("actions", "{{.a}}" * 150_000, _nothing, "words and signs"),
     Poison("width of a format", '{{ printf "%999999d" 1 | len }}{{ printf "%9999999d" 1 | len }}', _nothing, ""),
     Poison("backtracking", '{{ regexMatch "(a+)+$" inputs.s }}', lambda: {"s": "a" * 200_000 + "b"}, ""),
-    Poison("many statements", "{{ 1 }}" * 20_000, _nothing, ""),
+    Poison("many statements", "{{ 1 }}" * 3_900, _nothing, ""),
     Poison("noise", "{{ " + "$" * 5_000 + " }}", _nothing, "line 1"),
     Poison(
         "a layout of open elements",

@@ -227,3 +227,14 @@ async def test_quick_problems_are_those_that_need_no_process() -> None:
     assert await validator.quick_problems(_STRING, {"a": "x"}) == []
     for schema in (_DOUBLING, {"$ref": "http://elsewhere/schema"}, {"type": "nonsense"}):
         assert await validator.quick_problems(schema, "x") == []
+
+
+async def test_large_schemas_are_kept_up_to_a_size() -> None:
+    validator = SchemaValidator()
+    for number in range(12):
+        schema: dict[str, Any] = {"enum": [f"{number}-{other}" for other in range(20_000)]}
+        [problem] = await validator.problems(schema, {"a": 1})
+        assert problem.keyword == "enum"
+    kept = [await validator.problems({"enum": [f"small {number}"]}, f"small {number}") for number in range(200)]
+    assert kept == [[]] * 200
+    assert 200 <= len(validator._prepared) <= 206
