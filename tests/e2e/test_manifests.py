@@ -7,18 +7,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from core.api.kinds import KINDS
 from core.api.resource import Resource
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifest_schemas import FILE_NAMES, write_schemas
+from tests.e2e.manifest_schemas import FILE_NAMES, write_schema_of, write_schemas
 from tests.integration.clean_slate import MARK
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = ROOT / "manifests" / "crds"
+BOTH_VERSIONS = ROOT / "manifests" / "conversion"
 OF_OTHERS = (ROOT / "manifests" / "cert-manager", ROOT / "manifests" / "observability")
 """Contain kinds that only cert-manager and the Prometheus Operator define, and a file for Prometheus."""
 DOCUMENTS = [
@@ -79,6 +81,8 @@ def test_kubeconform_accepts_every_manifest(installed: Kubectl, tmp_path: Path) 
         kubeconform = ensure_tool("kubeconform")
     except MissingBinariesError as missing:
         pytest.skip(str(missing))
+    for definition in sorted(BOTH_VERSIONS.glob("*_stories.yaml")):  # served in v1beta1 only with the conversion
+        write_schema_of(YAML(typ="safe").load(definition), tmp_path)
     paths = json.loads(installed("get", "--raw=/openapi/v3").out)["paths"]
     for path, entry in paths.items():
         if path.startswith("api"):
