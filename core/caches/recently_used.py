@@ -1,6 +1,6 @@
 """Caches of what follows from texts of tenants: the values that were used last, within a total size.
 
-A bound on their number alone is no bound on memory: compiled, a text takes up to 400 times its length.
+A bound on their number would not bound their memory: compiled, a text takes up to 400 times its length.
 """
 
 from __future__ import annotations

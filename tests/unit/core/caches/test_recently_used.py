@@ -1,4 +1,4 @@
-"""What was used last stays within its size, whoever asks; a result is computed once while it is kept."""
+"""A cache keeps what was used last, up to its size, also with several threads; a kept result is not computed again."""
 
 from __future__ import annotations
 
