@@ -35,7 +35,7 @@ class PlanCache:
         plan = self._recent.get(key) or self._in_use.get(key)
         if plan is None:
             plan = await evaluator.analyse(parse_story, story, asker=asker)
-            self._recent.put(key, plan, len(orjson.dumps(story["spec"])))
+            self._recent.put(key, plan, len(orjson.dumps(story.get("spec"))))
             if isinstance(plan, StoryPlan):
                 self._in_use[key] = plan
         return plan

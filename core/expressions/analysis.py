@@ -209,7 +209,8 @@ def _compiled(text: str) -> Template | TemplateSyntaxError:
     try:
         return compile_template(text)
     except TemplateSyntaxError as error:
-        return error
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)  # it would keep what the parser held
 
 
 @kept_by_text(CACHED_FACT_BYTES, lambda problems: ENTRY_BYTES * len(problems))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from core.caches.recently_used import kept_by_text
+from core.caches.recently_used import ENTRY_BYTES, kept_by_text
 from core.expressions.cel.condition import compile_condition
 from core.expressions.cel.reading import Purpose
 from core.expressions.cel.tree import CelCall, CelName, Comprehension, Literal, Node, Select, walk
@@ -87,7 +87,7 @@ _SCALAR_FUNCTIONS: Final = frozenset(
 """Frequent functions whose results are never lists. ``b64dec`` of a JSON text is a string, too."""
 
 
-@kept_by_text(CACHED_FACT_BYTES)
+@kept_by_text(CACHED_FACT_BYTES, lambda reads: ENTRY_BYTES * (len(reads.paths) + len(reads.comparisons)))
 def reads_of(text: str) -> DataReads:
     """The reads of a template, or of a condition in CEL; none of a text that does not compile."""
     try:

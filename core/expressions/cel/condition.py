@@ -37,7 +37,7 @@ from core.expressions.references import References
 
 CACHED_CONDITION_BYTES: Final = 16 << 20
 """About the memory of the compiled conditions that were used last: a thousand usual ones."""
-_CHARACTER_BYTES: Final = 400
+_CHARACTER_BYTES: Final = 500
 """What a character of a condition takes when it is compiled, at most."""
 
 _POSSIBLE_TYPES: Final = frozenset({"bool", "dyn", "string"})

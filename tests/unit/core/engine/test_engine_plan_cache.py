@@ -40,3 +40,10 @@ async def test_many_large_stories_are_not_kept_but_for_live_runs() -> None:
     held = [each for each in gc.get_objects() if isinstance(each, StoryPlan) and each.name.startswith("kept-")]
     assert len(held) <= 2_097_152 // LARGE_BYTES + 1
     assert await plans.plan_of(story(0, filling="x" * LARGE_BYTES), evaluator) is of_a_live_run
+
+
+async def test_a_story_without_a_spec_is_refused_as_any_other() -> None:
+    without = {"metadata": {"name": "kept-0", "namespace": "team", "uid": "uid-0", "generation": 1}}
+    refused = await PlanCache().plan_of(without, Evaluator())
+    assert isinstance(refused, Refusal)
+    assert "no spec" in refused.message

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from core.caches.recently_used import ENTRY_BYTES
 from core.expressions import analysis
 from core.expressions.cel import condition
 from core.expressions.errors import TemplateSyntaxError
-from core.expressions.expression import CACHED_TEMPLATE_BYTES, LEXEME_BYTES, compile_template
+from core.expressions.expression import CACHED_FACT_BYTES, CACHED_TEMPLATE_BYTES, LEXEME_BYTES, compile_template
+from core.expressions.reads import reads_of
 from core.expressions.template.lexer import MAX_LEXEMES
 
 SHAPES: dict[str, Callable[[int, int], str]] = {
@@ -52,6 +54,21 @@ def test_large_templates_are_kept_up_to_a_size(function: Callable[[str], object]
     for number in range(8):
         function(SHAPES["many operands"](MAX_LEXEMES, number))
     assert function.cache_info().currsize <= CACHED_TEMPLATE_BYTES // (MAX_LEXEMES * LEXEME_BYTES) + 1  # type: ignore[attr-defined]
+
+
+def test_what_a_large_template_reads_is_kept_up_to_a_size() -> None:
+    texts = [f"{number}" + "{{ inputs.a.b.c }}" * 2_400 for number in range(12)]
+    reads = reads_of.__wrapped__(texts[0])
+    assert len(reads.paths) == 2_400
+    for text in texts:
+        reads_of(text)
+    assert reads_of.cache_info().currsize <= CACHED_FACT_BYTES // (2_400 * ENTRY_BYTES) + 1
+
+
+def test_an_error_that_is_kept_does_not_keep_what_the_parser_held() -> None:
+    error = analysis._compiled("{{ list " + "1 " * 2_000 + "}}{{ nothing }}")
+    assert isinstance(error, TemplateSyntaxError)
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
 
 
 def test_large_conditions_are_kept_up_to_a_size() -> None:
