@@ -56,6 +56,11 @@ class RecentlyUsed(Generic[K, V]):
                 _, (_, gone) = self._kept.popitem(last=False)
                 self._size -= gone
 
+    def clear(self) -> None:
+        with self._changing:
+            self._kept.clear()
+            self._size = 0
+
 
 class CacheInfo(NamedTuple):
     hits: int
@@ -71,6 +76,8 @@ class RememberedFunction(Protocol[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def cache_info(self) -> CacheInfo: ...
+
+    def cache_clear(self) -> None: ...
 
 
 def kept_by_text(
@@ -98,6 +105,7 @@ def kept_by_text(
             return result
 
         kept.cache_info = lambda: CacheInfo(results.hits, len(results))  # type: ignore[attr-defined]
+        kept.cache_clear = results.clear  # type: ignore[attr-defined]
         return cast("RememberedFunction[P, R]", kept)
 
     return decorated

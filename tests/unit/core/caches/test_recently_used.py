@@ -68,6 +68,8 @@ def test_a_result_is_computed_once_while_it_is_kept() -> None:
     assert asked == [("ab", 1), ("ab", 2)]
     assert (length.cache_info().hits, length.cache_info().currsize) == (1, 2)
     assert length.__wrapped__("abc", 1) == 3
+    length.cache_clear()
+    assert length.cache_info().currsize == 0
     length("x" * 3 * ENTRY_BYTES, 1)
     assert length.cache_info().currsize == 1, "a long text leaves no room for others"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +21,14 @@ SHAPES: dict[str, Callable[[int, int], str]] = {
     "many parentheses": lambda count, number: str(number) + "{{(((inputs.a)))}}" * (count // 10 - 1),
     "many blocks": lambda count, number: str(number) + "{{if inputs.a}}x{{end}}" * (count // 12 - 1),
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """A large heap makes the collections of later tests long."""
+    yield
+    for function in (compile_template, analysis._compiled, reads_of, condition._compiled):
+        function.cache_clear()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
