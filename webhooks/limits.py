@@ -20,7 +20,7 @@ class ReviewLimits:
         waiting: reviews that wait for their turn: of all callers, and of one.
         waiting_large: the same for reviews that a worker checks.
         loop_bytes, loop_templates: size and templates up to which a review is checked on the event loop.
-        loop_seconds: time after which such a review starts again in a worker.
+        loop_seconds: processor time after which such a review starts again in a worker.
         worker_seconds, worker_bytes: processor time and address space for one review in a worker.
         workers: number of workers.
         patience_seconds: time to wait until the caches have objects that were created a moment before.

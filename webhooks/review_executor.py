@@ -1,10 +1,11 @@
 """Where and when a review is examined: in fair order, without delaying others, and again when a missing object arrives.
 
-A small review is examined on the event loop, between two others. If it takes long, it starts again in a process of its
-own; large reviews start there. An examination has no effects, so a second start costs time only. A review that waits
-for an object that was created a moment ago does not occupy a turn. Nor does one that waits for the answer whether the
-Secrets exist that the object names: the operator does not watch Secrets, so it asks the API server for each. If
-one is missing, the object is examined once more, for the warning.
+A small review is examined on the event loop, between two others. If it takes much processor time, it starts again in a
+process of its own; large reviews start there. What the first review of a kind must build does not count, nor does the
+time for which a busy machine ran other programs: another process would only take longer. An examination has no effects,
+so a second start costs time only. A review that waits for an object that was created a moment ago does not occupy a
+turn. Nor does one that waits for the answer whether the Secrets exist that the object names: the operator does not watch
+Secrets, so it asks the API server for each. If one is missing, the object is examined once more, for the warning.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class ReviewExecutor:
         if self._is_small(question.raw):
             async with self._small.turn(question.caller):
                 await trio.lowlevel.checkpoint()  # other reviews can join the queue meanwhile
-                view.until = time.perf_counter() + self._limits.loop_seconds
+                decision.prepare(question.hook, question.review)
+                view.until = time.thread_time() + self._limits.loop_seconds
                 try:
                     return decision.decide(question.hook, question.review, view, self._setup.operator)
                 except _TooLongError:
@@ -185,7 +187,7 @@ class _Seen:
         return self._world.policy
 
     def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
-        if self.until is not None and time.perf_counter() > self.until:
+        if self.until is not None and time.thread_time() > self.until:
             raise _TooLongError
         found = self._world.find(resource, namespace, name)
         if found is Unseen.MISSING:

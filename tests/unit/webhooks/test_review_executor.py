@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,8 @@ import orjson
 import pytest
 import trio
 
+from core.api.objects import ReadOnlyObject
+from core.api.resource import Resource
 from core.evaluation import pool
 from core.fairness.turns import CrowdedError
 from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
@@ -29,7 +33,7 @@ from tests.unit.webhooks.admission_reviews import (
     template,
 )
 from webhooks import decision, remote_view
-from webhooks.cluster_view import InMemoryView, Unseen
+from webhooks.cluster_view import ClusterView, InMemoryView, Unseen
 from webhooks.decision import ReviewDecision
 from webhooks.finding import CauseType
 from webhooks.limits import ReviewLimits
@@ -104,6 +108,66 @@ async def test_what_takes_long_on_the_loop_starts_again_apart() -> None:
         assert metrics.sample("bobrapet_evaluation_workers_started_total") == 1
 
     assert [finding.rule.id for finding in decided.findings] == ["story/engram-missing"]
+
+
+class SlowWorld(ChangingWorld):
+    """Each look at it uses the clock, or the processor, for longer than a review on the loop may take."""
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        super().__init__(template(), engram())
+        self.wait = wait
+
+    def now(self) -> ClusterView:
+        wait, view = self.wait, super().now()
+
+        class View(InMemoryView):
+            def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
+                wait()
+                return view.find(resource, namespace, name)
+
+        return View()
+
+
+def use_the_processor(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+@pytest.mark.parametrize(("wait", "started"), [(time.sleep, 0), (use_the_processor, 1)])
+async def test_time_that_other_programs_had_does_not_count(wait: Callable[[float], object], started: int) -> None:
+    with metrics.recording():
+        executor = ReviewExecutor(gate(world=SlowWorld(lambda: wait(0.05))), ReviewLimits())
+        await executor.examine(question(VALIDATE_STORY, story(*({"name": n, "ref": {"name": "e"}} for n in "ab"))))
+        assert (metrics.sample("bobrapet_evaluation_workers_started_total") or 0) == started
+
+
+FIRST_REVIEWS = """
+import trio
+from core.telemetry import metrics
+from tests.unit.webhooks.admission_reviews import VALIDATE_ENGRAM, VALIDATE_STORY, engram, gate, story, template
+from tests.unit.webhooks.test_review_executor import question
+from webhooks.limits import ReviewLimits
+from webhooks.review_executor import ReviewExecutor
+
+async def main():
+    executor = ReviewExecutor(gate([template(), engram()]), ReviewLimits())
+    decided = [
+        await executor.examine(question(VALIDATE_STORY, story({"name": "a", "ref": {"name": "e"}}))),
+        await executor.examine(question(VALIDATE_ENGRAM, engram())),
+    ]
+    print([list(each.findings) for each in decided], metrics.sample("bobrapet_evaluation_workers_started_total"))
+
+with metrics.recording():
+    trio.run(main)
+"""
+
+
+def test_what_the_first_review_of_a_kind_builds_does_not_count() -> None:
+    """Building the models of a Story takes five times as long as a review may take on the loop."""
+    done = subprocess.run([sys.executable, "-c", FIRST_REVIEWS], capture_output=True, text=True, check=True)
+
+    assert done.stdout.rstrip() in ("[[], []] None", "[[], []] 0.0"), "no findings, and no process was started"
 
 
 MANY = [
