@@ -170,6 +170,8 @@ class StoryPlan:
     """The primitives of a realtime Story's main list: they are carried out for each packet, and have no state."""
     drain_timeout: timedelta | None = None
     """How long the streams of a run may take to drain; None: ``graceful_shutdown`` applies."""
+    spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The spec that it was parsed from; the steps refer to its parts."""
     places: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """Declared step → its position in ``order``."""
 
@@ -284,6 +286,7 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
         is_realtime=is_realtime,
         per_packet=tuple(name for name in lists[GroupName.MAIN] if name not in steps),
         drain_timeout=realtime.drain_timeout(spec) if is_realtime else None,
+        spec=spec,
     )
 
 

@@ -1,4 +1,4 @@
-"""Plans that several runs share: thousands of runs of one Story need it parsed only once."""
+"""Plans that several runs share: thousands of runs of one Story need it parsed, and in memory, only once."""
 
 from __future__ import annotations
 
@@ -28,14 +28,38 @@ class PlanCache:
 
     async def plan_of(self, story: Object, evaluator: Evaluator, asker: Asker = NOBODY) -> StoryPlan | Refusal:
         """The plan of ``story``, which is parsed once for each of its generations."""
-        metadata = story["metadata"]
-        key = (str(metadata.get("uid") or ""), int(metadata.get("generation") or 0))
-        if not all(key):
-            return await evaluator.analyse(parse_story, story, asker=asker)
-        plan = self._recent.get(key) or self._in_use.get(key)
+        key = _key_of(story)
+        plan = self._known(key)
         if plan is None:
-            plan = await evaluator.analyse(parse_story, story, asker=asker)
-            self._recent.put(key, plan, len(orjson.dumps(story.get("spec"))))
-            if isinstance(plan, StoryPlan):
-                self._in_use[key] = plan
+            parsed = await evaluator.analyse(parse_story, story, asker=asker)
+            plan = self._known(key)  # another run may have needed it meanwhile
+            if plan is None:
+                plan = parsed
+                self._remember(key, plan, story)
         return plan
+
+    def with_shared_spec(self, story: Object) -> Object:
+        """The Story, with the spec that the plan of its generation refers to, if there is one already.
+
+        Each read of a Story parses it anew. A spec takes up to thirty times the size of its text, which live runs of the
+        same Story would otherwise take each.
+        """
+        plan = self._known(_key_of(story))
+        return {**story, "spec": plan.spec} if isinstance(plan, StoryPlan) else story
+
+    def _known(self, key: _Key | None) -> StoryPlan | Refusal | None:
+        return None if key is None else self._recent.get(key) or self._in_use.get(key)
+
+    def _remember(self, key: _Key | None, plan: StoryPlan | Refusal, story: Object) -> None:
+        if key is None:
+            return
+        self._recent.put(key, plan, len(orjson.dumps(story.get("spec"))))
+        if isinstance(plan, StoryPlan):
+            self._in_use[key] = plan
+
+
+def _key_of(story: Object) -> _Key | None:
+    """None: it is not a version of a stored object, so nothing tells it from others."""
+    metadata = story["metadata"]
+    uid, generation = str(metadata.get("uid") or ""), int(metadata.get("generation") or 0)
+    return (uid, generation) if uid and generation else None

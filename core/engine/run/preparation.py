@@ -166,9 +166,17 @@ class Preparation:
             kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._status.pace())
             if kept is not None and kept["metadata"].get("name") == name:  # else it is another Story's
                 self._is_substitute = False
-                return kept
+                return await self._with_shared_spec(kept)
         self._is_substitute = bool(revision)
-        return await patiently(self._engine.runs.read_story, namespace, name, pace=self._status.pace())
+        live = await patiently(self._engine.runs.read_story, namespace, name, pace=self._status.pace())
+        return None if live is None else await self._with_shared_spec(live)
+
+    async def _with_shared_spec(self, story: Object) -> Object:
+        """The Story with the spec that all runs of it share, from now on: a run may wait with it for hours."""
+        if why_unreadable(story):
+            return story
+        await self._engine.plans.plan_of(story, self._engine.evaluator, self._status.asker())
+        return self._engine.plans.with_shared_spec(story)
 
     async def _prepared(
         self, story: Object, step_runs: list[Object], child_runs: list[Object], *, under_way: bool
@@ -238,7 +246,7 @@ class Preparation:
         while True:
             if chosen:
                 live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._status.pace())
-                followed = live or story
+                followed = story if live is None else await self._with_shared_spec(live)
             if await limiter.wait(self._run, followed, self._report_turn, self._status.pace(), outlives=chosen):
                 self._turn_taken = takes_turns(followed)
                 return True

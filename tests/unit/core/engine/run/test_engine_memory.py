@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import Object
 from core.engine.ports import Observation
-from fuzz.engine.canonical import engram
+from fuzz.engine.adapters import ModelRunStore
+from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Script
 from fuzz.engine.world import open_world
 
@@ -49,3 +54,36 @@ async def test_a_step_that_waits_for_its_container_holds_no_step_run(autojump_cl
         assert one.phases == {"a": "Running"}
         assert step_runs_held() == []
         assert await world.until_ended(one.key)
+
+
+MARK = "key-of-the-story"
+
+
+def specs_held() -> int:
+    gc.collect()
+    return sum(MARK in each for each in gc.get_objects() if type(each) is dict)
+
+
+@pytest.mark.parametrize("spec", [{}, {"concurrency": {"mode": "serial"}}], ids=["at work", "in a queue"])
+async def test_live_runs_of_a_story_hold_its_values_once(
+    autojump_clock: MockClock, scenario: Any, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read of a large Story returns a copy."""
+
+    async def read_copy(self: ModelRunStore, namespace: str, name: str) -> Object | None:
+        return copy.deepcopy(await read_story(self, namespace, name))
+
+    read_story = ModelRunStore.read_story
+    monkeypatch.setattr(ModelRunStore, "read_story", read_copy)
+    steps = [primitive("ask", "gate"), primitive("big", "condition", "ask", with_={MARK: [1, 2, 3]})]
+    held = []
+    for runs in (2, 7):
+        async with open_world({}) as world:
+            keys = [scenario(world, steps, **spec).key]
+            keys += [world.add_run(f"other-{number}", "story") for number in range(1, runs)]
+            world.start(*keys)
+            await trio.sleep(5)
+            started = [key for key in keys if world.status(key)["phase"] == "Running"]
+            assert len(started) == (1 if spec else runs)
+            held.append(specs_held())
+    assert held[0] == held[1]
