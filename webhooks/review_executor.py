@@ -3,9 +3,11 @@
 A small review is examined on the event loop, between two others. If it takes much processor time, it starts again in a
 process of its own; large reviews start there. What the first review of a kind must build does not count, nor does the
 time for which a busy machine ran other programs: another process would only take longer. An examination has no effects,
-so a second start costs time only. A review that waits for an object that was created a moment ago does not occupy a
-turn. Nor does one that waits for the answer whether the Secrets exist that the object names: the operator does not watch
-Secrets, so it asks the API server for each. If one is missing, the object is examined once more, for the warning.
+so a second start costs time only.
+
+A review that waits for an object that was created a moment ago does not occupy a turn. Nor does one that waits for the
+answer whether the Secrets exist that the object names: the operator does not watch Secrets, so it asks the API server
+for each. If one is missing, the object is examined once more, for the warning.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class PlanCache:
     def with_shared_spec(self, story: Object) -> Object:
         """The Story, with the spec that the plan of its generation refers to, if there is one already.
 
-        Each read of a Story parses it anew. A spec takes up to thirty times the size of its text, which live runs of the
-        same Story would otherwise take each.
+        Each read of a large Story parses it anew, and a spec takes up to thirty times the size of its text. Without
+        this, each live run of a Story would have a copy of its own.
         """
         plan = self._known(_key_of(story))
         return {**story, "spec": plan.spec} if isinstance(plan, StoryPlan) else story
