@@ -5,7 +5,7 @@ Source: Operator contract 15.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,8 +23,6 @@ from core.api.volumes import PodNeeds
 from core.api.warm import WarmWorkers
 
 EngramMode = Literal["job", "deployment", "statefulset", "worker"]
-WORKER_MODE: Final = "worker"
-"""An image that can serve as a warm worker."""
 
 
 class TemplateImages(WireModel):

@@ -5,18 +5,10 @@ An addition to the contract. ``core.policy.warm`` gives the values their default
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from core.api.schema import Int32, WireModel
-
-MAX_WORKERS = 100
-"""Workers of one pool."""
-MAX_STEPS_OF_A_WORKER = 64
-"""Steps that one worker executes at a time."""
-
-WorkerIsolation = Literal["process", "task"]
+from core.api.warm_bounds import MAX_STEPS_OF_A_WORKER, MAX_WORKERS, WorkerIsolation
 
 
 class WarmWorkers(WireModel):

@@ -14,7 +14,7 @@ from core.api.duration import parse_duration
 from core.api.duration_field import duration_problem
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
-from core.api.warm import MAX_STEPS_OF_A_WORKER, MAX_WORKERS, WorkerIsolation
+from core.api.warm_bounds import MAX_STEPS_OF_A_WORKER, MAX_WORKERS, WorkerIsolation
 
 ISOLATIONS: Final[tuple[str, ...]] = get_args(WorkerIsolation)
 LEAST_IDLE_TIMEOUT: Final = timedelta(seconds=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.api.objects import Object
-from core.api.templates import WORKER_MODE
+from core.api.warm_bounds import WORKER_MODE
 from core.policy.layers import ExecutionPolicy
 from core.policy.settings import RestartPolicy
 from core.policy.sources import TEMPLATE

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from core.api.objects import ReadOnlyObject
-from core.api.templates import WORKER_MODE
+from core.api.warm_bounds import WORKER_MODE
 from core.policy.warm import warm_problems
 from webhooks.cluster_view import Unseen
 from webhooks.finding import Finding, Rule, Severity
