@@ -23,8 +23,6 @@ class ReviewLimits:
         loop_seconds: processor time after which such a review starts again in a worker.
         worker_seconds, worker_bytes: processor time and address space for one review in a worker.
         workers: number of workers.
-        warm_after_seconds: time after which a worker is started in advance, unless a review needed one before. A server
-            that only lives for a moment, as that of a run on a laptop, does not start it.
         patience_seconds: time to wait until the caches have objects that were created a moment before.
         patient: reviews that wait for such objects.
         secrets: Secrets of one object about which the API server is asked; the others cause no warning.
@@ -47,7 +45,6 @@ class ReviewLimits:
     worker_seconds: float = 3.0
     worker_bytes: int = 256 << 20
     workers: int = 2
-    warm_after_seconds: float = 20.0
     patience_seconds: float = 1.0
     patient: int = 50
     secrets: int = 32

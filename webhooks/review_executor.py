@@ -78,7 +78,6 @@ class ReviewExecutor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.keep_warm)
             task_status.started()
-            await trio.sleep(self._limits.warm_after_seconds)
             with suppress(OverLimitError):  # on a machine that is so busy, the first large review may try again
                 await self._pool.ask({})
 
