@@ -113,6 +113,8 @@ async def test_dashboards_and_alerts_find_what_they_ask_for(stage: Stage) -> Non
     await end_watches(stage)
 
     async def all_has_happened() -> bool:
+        if not await value_of(prometheus, 'sum(bobrapet_watch_restarts_total{resource="effectclaims"})'):
+            return False
         ended = await value_of(prometheus, 'sum(bobrapet_storyruns_total{story!="sensors"})')
         return ended >= 6 and await value_of(prometheus, "sum(bobrapet_hub_messages_delivered_total)") > 0
 
