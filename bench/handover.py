@@ -26,7 +26,7 @@ from core.kube.watch_line import WatchEvent
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 
 LEASE_NAME = "d3a8b358.bubustack.io"
-HANDOVERS = 7
+HANDOVERS = 15
 DEADLINE_SECONDS = 60.0
 
 

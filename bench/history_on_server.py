@@ -19,9 +19,12 @@ from bench.plane.stand import PlaneStand, open_plane_stand
 from bench.plane.work import one_step_runs
 from bench.report import Row, milliseconds
 from bench.stand import NAMESPACE
+from core.api import keys
+from core.api.identity import label_value
 from core.api.objects import Object, has_ended
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.kube.client import KubeClient
+from core.workloads.restored import is_alien
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 
 AT_ONCE: Final = 16
@@ -84,13 +87,20 @@ async def _copy(client: KubeClient, run: Object, step_run: Object) -> None:
         name = f"finished-{number}"
         made = await _store(client, STORY_RUN, _fresh(run, name))
         if number < RECENT:
-            fresh = _fresh(step_run, f"{name}-{step_run['spec']['stepId']}")
-            uid = made["metadata"]["uid"]
-            fresh["metadata"]["ownerReferences"][0] |= {"name": name, "uid": uid}
-            fresh["spec"]["storyRunRef"]["name"] = name
-            await _store(client, STEP_RUN, fresh)
+            await _store(client, STEP_RUN, _of_run(_fresh(step_run, f"{name}-{step_run['spec']['stepId']}"), made))
 
     await _each(range(FINISHED), copy)
+
+
+def _of_run(step_run: Object, run: Object) -> Object:
+    """The copy of a StepRun, as if ``run`` had created it: not one that a backup has brought back."""
+    name, uid = run["metadata"]["name"], run["metadata"]["uid"]
+    step_run["metadata"]["ownerReferences"][0] |= {"name": name, "uid": uid}
+    step_run["metadata"]["annotations"][keys.ANNOTATION_CREATED_BY_RUN] = uid
+    step_run["metadata"]["labels"][keys.LABEL_STORY_RUN] = label_value(name)
+    step_run["spec"]["storyRunRef"]["name"] = name
+    assert not is_alien(step_run)
+    return step_run
 
 
 async def _store(client: KubeClient, kind: Resource, obj: Object) -> Object:

@@ -66,18 +66,19 @@ class ControllerSet:
             controller.enqueue(key)
 
     def _enqueue_all(self, chosen: Callable[[ControllerRegistration], bool]) -> None:
-        """Enqueue the objects of the chosen controllers; none that is at rest is read for that."""
-        for row, controller in self._made:
-            if not chosen(row):
-                continue
+        """Enqueue the objects of the chosen controllers; none that is at rest is read for that.
+
+        Those at rest come after all others: there may be many thousands, and the others have work to do.
+        """
+        made = [(row, controller) for row, controller in self._made if chosen(row)]
+        for row, controller in made:
             informer, only = self._there.world.informer(row.kind), row.enqueue_only
-            if only is not None:
-                for key in [Key.of(obj) for obj in informer.in_motion() if only(obj)]:
-                    controller.enqueue(key)
-                continue
-            for key in informer.keys_in_motion():
+            in_motion = informer.keys_in_motion() if only is None else map(Key.of, filter(only, informer.in_motion()))
+            for key in [*in_motion]:
                 controller.enqueue(key)
-            controller.look_at(informer.keys_at_rest())
+        for row, controller in made:
+            if row.enqueue_only is None:
+                controller.look_at(self._there.world.informer(row.kind).keys_at_rest)
 
     def collect(self) -> None:
         """Set the metrics of the controllers and of their queues."""

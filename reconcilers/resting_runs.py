@@ -15,6 +15,7 @@ from reconcilers import retention
 from reconcilers.adapters.rest_note import RestNote
 from reconcilers.adapters.triggers import unanswered
 from reconcilers.adapters.world import ALIEN, HELD_BY_REFERENCE, LIVE_STEP_RUNS, World
+from reconcilers.restored import alien_place
 from reconcilers.retention import KeepUntil, Windows, windows
 from reconcilers.runtime.controller import Key
 
@@ -48,8 +49,9 @@ class RestingRuns:
             return True
         if step_runs.is_found_under(HELD_BY_REFERENCE) and step_runs.keys_by_index(HELD_BY_REFERENCE, str(key)):
             return True
-        if step_runs.is_found_under(ALIEN) or story_runs.is_found_under(ALIEN):
-            return True
+        for kind in (step_runs, story_runs):
+            if kind.is_found_under(ALIEN) and kind.keys_by_index(ALIEN, alien_place(*key)):
+                return True
         if note.trigger and unanswered(self._world, key.namespace, note.trigger) is not None:
             return True
         parent = Key(key.namespace, note.parent)

@@ -9,6 +9,7 @@ kept as text (core.kube.packed).
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -154,6 +155,8 @@ class InformerStore:
         self._packer = packer or Packer()
         self._clock = clock
         self._objects: dict[StoreKey, Entry] = {}
+        self._moving: dict[StoreKey, None] = {}
+        """Those that are not at rest: a few beside many thousands."""
         self._opener = Opener()
         self._namespaces: dict[str, dict[StoreKey, None]] | None = None
         """None until somebody asks: nobody lists the kinds with many thousands of objects by namespace."""
@@ -162,7 +165,8 @@ class InformerStore:
         """For each object that is not packed, the values of each indexer, in the order of the indexers."""
         self._alike: dict[Any, Any] = {}
         """Those of the last objects, and their parts: finished runs of a Story have the same, so they share them."""
-        self._deletions: dict[str, _Deletion] = {}
+        self._deletions: OrderedDict[str, _Deletion] = OrderedDict()
+        """By UID, the oldest first. In a plain dict, the search for it passes by all that were removed."""
         self._list_number = 0
 
     def __len__(self) -> int:
@@ -187,7 +191,7 @@ class InformerStore:
 
     def keys(self, *, at_rest: bool) -> _Keys:
         """The names of the objects that are at rest, or of the others."""
-        return [key for key, entry in self._objects.items() if is_at_rest(entry) == at_rest]
+        return [key for key in self._objects if key not in self._moving] if at_rest else [*self._moving]
 
     def resting(self, key: StoreKey) -> Resting | None:
         """What is known of an object at rest without reading it; None if it is not at rest."""
@@ -203,7 +207,7 @@ class InformerStore:
         return (Change(ChangeKind.ADDED, None, entry) for entry in self._entries_in_motion())
 
     def _entries_in_motion(self) -> _Entries:
-        return [entry for entry in self._objects.values() if not is_at_rest(entry)]
+        return [self._objects[key] for key in self._moving]
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
         return (self._opener.whole(self._objects[key]) for key in [*self.keys_by_index(index, value)])
@@ -331,11 +335,11 @@ class InformerStore:
         """
         found = {(it := identity_of(listed.entry)).key: (it, listed) for listed in objects}
         alive = {it.uid for it, _ in found.values()}
-        self._deletions = {
-            uid: deletion
+        self._deletions = OrderedDict(
+            (uid, deletion)
             for uid, deletion in self._deletions.items()
             if uid not in alive or (deletion.list_number >= list_number and not trust)
-        }
+        )
         changes: _Changes = []
         for it, listed in found.values():
             changes += self._put_trusted(it, listed) if trust else self._put_identified(it, listed, None, True)
@@ -388,7 +392,7 @@ class InformerStore:
         while len(self._deletions) > REMEMBERED_DELETIONS or self._is_outdated(
             next(iter(self._deletions.values())), now
         ):
-            del self._deletions[next(iter(self._deletions))]
+            self._deletions.popitem(last=False)
 
     def _is_outdated(self, deletion: _Deletion, now: float) -> bool:
         return now - deletion.noted_at > (REMEMBERED_SECONDS if deletion.observed else _UNREPORTED_SECONDS)
@@ -425,6 +429,10 @@ class InformerStore:
                 self._drop_from_indexes(key)
                 self._opener.close(before)
         self._objects[key] = entry
+        if is_at_rest(entry):
+            self._moving.pop(key, None)
+        else:
+            self._moving[key] = None
         if self._namespaces is not None:
             self._namespaces.setdefault(key.namespace, {})[key] = None
         if isinstance(entry, Packed):
@@ -439,6 +447,7 @@ class InformerStore:
     def _unset(self, key: StoreKey) -> None:
         self._drop_from_indexes(key)
         self._opener.close(self._objects.pop(key))
+        self._moving.pop(key, None)
         if self._namespaces is not None:
             members = self._namespaces[key.namespace]
             del members[key]

@@ -7,6 +7,7 @@ only the objects that were used last stay parsed.
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from typing import Final
 
 import orjson
@@ -65,17 +66,17 @@ class OpenObjects:
 
     def __init__(self, limit_bytes: int = OPEN_BYTES) -> None:
         self._limit = limit_bytes
-        self._objects: dict[Stored, Object] = {}
-        """The one used last is the last."""
+        self._objects: OrderedDict[Stored, Object] = OrderedDict()
+        """The one used last is the last. In a plain dict, the search for the first passes by all that were removed."""
         self._bytes = 0
 
     def read(self, stored: Stored) -> Object:
-        obj = self._objects.pop(stored, None)
+        obj = self._objects.get(stored)
         if obj is None:
             obj = parsed(stored.data)
-            self._bytes += len(stored.data)
-        self._objects[stored] = obj
-        self._drop_what_is_too_much()
+            self.keep(stored, obj)
+        else:
+            self._objects.move_to_end(stored)
         return obj
 
     def keep(self, stored: Stored, obj: Object) -> None:
@@ -86,8 +87,7 @@ class OpenObjects:
 
     def _drop_what_is_too_much(self) -> None:
         while self._bytes > self._limit and len(self._objects) > 1:
-            oldest = next(iter(self._objects))
-            del self._objects[oldest]
+            oldest, _ = self._objects.popitem(last=False)
             self._bytes -= len(oldest.data)
 
 

@@ -36,6 +36,9 @@ PAUSE_SECONDS: Final = 0.002
 with work to do must not wait for it.
 """
 
+HEAD_START_SECONDS: Final = 1.0
+"""For those with work to do, before the first glance."""
+
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Glance = Callable[[Key], Outcome | None]
 """The outcome of a reconcile that would do nothing; None: reconcile. It must not wait."""
@@ -82,6 +85,7 @@ class Controller:
             of_one_tenant=max(1, options.workers - max(1, options.workers // 4)),
             after_long=self._wake_for,
         )
+        self._unread: list[Callable[[], Iterable[Key]]] = []
         self._unseen: deque[Key] = deque()
         self._is_unseen = trio.Event()
         self._reconcile = reconcile
@@ -97,22 +101,27 @@ class Controller:
         """From event handlers; never blocks."""
         self.queue.add(key)
 
-    def look_at(self, keys: Iterable[Key]) -> None:
+    def look_at(self, keys: Callable[[], Iterable[Key]]) -> None:
         """Like ``enqueue``, for many keys of which most need nothing: each gets a glance, and only the others get into
         the queue.
 
-        A glance costs half of a turn in the queue, and those with work to do need not wait behind the rest.
+        A glance costs half of a turn in the queue, and those with work to do need not wait behind the rest. So
+        ``keys`` is called only after the head start.
         """
         if self._glance is None:
-            for key in keys:
+            for key in keys():
                 self.queue.add(key)
         else:
-            self._unseen.extend(keys)
+            self._unread.append(keys)
             self._is_unseen.set()
 
     def _wake_for(self, key: Key) -> None:
         """The time of ``key`` has come, after a long wait; many may wait for the same time."""
-        self.look_at((key,))
+        if self._glance is None:
+            self.queue.add(key)
+        else:
+            self._unseen.append(key)
+            self._is_unseen.set()
 
     async def release(self, key: Key) -> None:
         """Return once no worker has ``key``, which this process does not own any more: none begins with it again.
@@ -129,8 +138,11 @@ class Controller:
                 nursery.start_soon(self._look, name=f"glances of controller {self.name}")
 
     async def _look(self) -> None:
+        await trio.sleep(HEAD_START_SECONDS)
         while True:
             await self._is_unseen.wait()
+            while self._unread:
+                self._unseen.extend(self._unread.pop(0)())
             for _ in range(min(GLANCES_AT_ONCE, len(self._unseen))):
                 self._look_at(self._unseen.popleft())
             if not self._unseen:

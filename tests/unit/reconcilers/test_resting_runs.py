@@ -113,6 +113,12 @@ async def test_a_run_is_read_because_of_another_object(other: Object) -> None:
     assert (await both(found, [story(), other]))[0] is None
 
 
+async def test_no_other_run_is_read_because_one_was_restored() -> None:
+    of_another = {"annotations": ALIEN["annotations"], "labels": {keys.LABEL_STORY_RUN: "another"}}
+    restored = step_run(run("another"), status={"phase": "Succeeded"}, meta=of_another)
+    assert (await both(ended(), [story(), restored]))[0] is not None
+
+
 def test_a_note_has_the_fields_that_it_is_made_of() -> None:
     parent = run("parent")
     plain = rest_note(ended())

@@ -12,7 +12,14 @@ from core.engine.errors import GoneError, RejectedError, StaleError, Unavailable
 from core.ownership.acting import current_key
 from core.ownership.ownership import OwnedKey
 from core.telemetry.logs import get_logger
-from reconcilers.runtime.controller import GLANCES_AT_ONCE, Controller, ControllerOptions, Key
+from reconcilers.runtime.controller import (
+    GLANCES_AT_ONCE,
+    HEAD_START_SECONDS,
+    PAUSE_SECONDS,
+    Controller,
+    ControllerOptions,
+    Key,
+)
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import TOGETHER_SECONDS
 
@@ -281,7 +288,7 @@ async def test_of_many_keys_only_those_that_a_glance_is_not_enough_for_are_recon
     names = ("rests", "waits", "foreign", "works", "broken")
     owned = Owning(*(Key("team", name) for name in names if name != "foreign"))
     controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND), glance=glance, ownership=owned)
-    controller.look_at([Key("team", name) for name in names])  # also before it runs
+    controller.look_at(lambda: [Key("team", name) for name in names])  # also before it runs
     started = trio.current_time()
     with trio.move_on_after(hour.total_seconds() + 60):
         await controller.run()
@@ -289,29 +296,40 @@ async def test_of_many_keys_only_those_that_a_glance_is_not_enough_for_are_recon
     assert reconciled == ["works"]
     assert controller.queue.statistics().failing == 1  # the error of a glance is treated as that of a reconcile
     at = {name: [when - started for when, other in glances if other == name] for name in names}
-    assert at["rests"] == [0]
+    assert at["rests"] == [HEAD_START_SECONDS]
     assert at["foreign"] == []
-    assert at["waits"][0] == 0
-    assert 3600 <= at["waits"][1] <= 3600 + TOGETHER_SECONDS
+    first, second = at["waits"]
+    assert first == HEAD_START_SECONDS
+    assert 3600 <= second - first <= 3600 + TOGETHER_SECONDS
 
 
-async def test_keys_beside_which_many_get_a_glance_need_not_wait_for_the_rest(autojump_clock: MockClock) -> None:
+async def test_keys_beside_which_many_get_a_glance_need_not_wait_for_the_rest(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     glances: list[str] = []
-    after: list[int] = []
+    after: dict[str, int] = {}
 
     def glance(key: Key) -> Outcome | None:
         glances.append(key.name)
-        return None if key.name == "live" else Done()
+        return None if key.name in ("first", "later") else Done()
 
     async def reconcile(key: Key) -> Outcome:
-        after.append(len(glances))
+        after[key.name] = len(glances)
         return Done()
 
     controller = Controller("story", reconcile, ControllerOptions(1, SECOND, SECOND), glance=glance)
-    controller.look_at([Key("team", str(number)) for number in range(1_000)])
-    await lived(controller, Key("team", "live"), seconds=1)
-    assert len(glances) == 1_001
-    assert after[0] <= 2 * GLANCES_AT_ONCE + 1
+    controller.look_at(lambda: [Key("team", str(number)) for number in range(1_000)])
+    controller.enqueue(Key("team", "first"))
+    nursery.start_soon(controller.run)
+    await trio.sleep(HEAD_START_SECONDS + 5 * PAUSE_SECONDS)
+    seen = len(glances)
+    controller.enqueue(Key("team", "later"))
+    await trio.sleep(1)
+
+    assert after["first"] == 1
+    assert GLANCES_AT_ONCE < seen < after["later"] <= seen + GLANCES_AT_ONCE + 1
+    assert len(glances) == 1_002
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_release_waits_for_the_reconcile_that_is_under_way(
