@@ -125,6 +125,25 @@ def test_a_store_keeps_what_rests_as_text_and_names_it_without_reading() -> None
     assert {key.name for key in store.all_keys()} == {"a", "b"}
 
 
+def test_a_store_knows_which_objects_are_at_rest_through_all_changes() -> None:
+    store = InformerStore({}, Packer(ended))
+    large = "x" * PACKED_FROM_BYTES  # kept as text, too, and not at rest
+    moves = [
+        (widget("a", 1, phase="Running"), {"a"}),
+        (widget("a", 2, phase="Running", text=large), {"a"}),
+        (widget("b", 3, phase="Succeeded"), {"a"}),
+        (widget("a", 4, phase="Succeeded"), set()),
+        (widget("b", 5, phase="Running"), {"b"}),
+        (widget("a", 6, phase="Running", text=large), {"a", "b"}),
+    ]
+    for obj, moving in moves:
+        [*_] = store.put(obj)
+        assert {key.name for key in store.keys(at_rest=False)} == moving
+        assert {key.name for key in store.keys(at_rest=True)} == {key.name for key in store.all_keys()} - moving
+    [*_] = store.remove(widget("a", 7, phase="Running"))
+    assert [obj["metadata"]["name"] for obj in store.in_motion()] == ["b"]
+
+
 def test_the_tables_of_a_store_share_the_key_of_what_rests() -> None:
     store = InformerStore({"phase": lambda obj: [obj["phase"]]}, Packer(ended))
     for version, phase in enumerate(("Running", "Succeeded"), start=1):
