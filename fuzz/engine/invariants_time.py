@@ -113,7 +113,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     written_at: dict[Place, datetime] = {}
     """The last write of a status of a run by the operator."""
     for write in history.writes():
-        if write.place[0] == "StepRun" and _is_let_go(history, write):
+        if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
         moved_at |= dict.fromkeys(_with_slot_since(history, write), write.at)
         if write.place[0] in (*OF_ATTEMPTS, "Pod"):
@@ -213,10 +213,13 @@ def _has_worker(history: History, obj: Object) -> bool:
     return assignment is not None and not is_released(obj) and assignment.worker_uid not in missing
 
 
-def _is_let_go(history: History, write: Write) -> bool:
-    """Whether a worker lets go of a StepRun with this write."""
-    old, new = write.old, write.new
-    return old is not None and _has_worker(history, old) and not (new is not None and _has_worker(history, new))
+def _is_let_go(write: Write) -> bool:
+    """Whether a worker lets go of a StepRun with this write; also one that was missing, and is back."""
+    return _is_held(write.old) and not _is_held(write.new)
+
+
+def _is_held(step_run: Object | None) -> bool:
+    return step_run is not None and assignment_of(step_run) is not None and not is_released(step_run)
 
 
 def writes_have_causes(history: History) -> Iterator[str]:
