@@ -18,7 +18,7 @@ from tests.e2e.stream_times import (
     kill_the_hub,
     longest_gap,
     start_of_hub,
-    starts_of_steps,
+    starts_of_workloads,
     time_to_connect,
 )
 from tests.e2e.stream_writes import HUB_LEASE, Writes, processor_seconds, recording
@@ -43,9 +43,9 @@ class Flow(NamedTuple):
 
 async def connect_in_time(rig: StreamRig, directory: Path) -> None:
     """Apply the Story and a run of it; returns when all of its streams are connected."""
-    starts = [await starts_of_steps(directory / "before", hub=not rig.hub_runs)]
+    starts = [await starts_of_workloads(rig, directory / "before")]
     connected = await time_to_connect(rig)
-    starts.append(await starts_of_steps(directory / "after", hub=not rig.hub_runs))
+    starts.append(await starts_of_workloads(rig, directory / "after"))
     print(f"the StoryRun showed all streams {connected.run - connected.steps:.2f} s after the StepRuns")
     assert_in_time("from the apply to all streams connected", connected.steps, max(starts), CONNECTED_SECONDS)
 

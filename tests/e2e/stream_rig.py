@@ -42,6 +42,7 @@ from core.api.resource import (
     STORY,
     STORY_RUN,
     TRANSPORT,
+    Resource,
 )
 from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import request_token
@@ -189,6 +190,34 @@ class StreamRig:
             for pod in pods
         }
 
+    async def start_alone(self, variables: Mapping[str, Mapping[str, str]]) -> None:
+        """The program of each step as a workload of its kind, without a Story, with these variables."""
+        for name, given in variables.items():
+            labels = {"alone": name}
+            env = [{"name": key, "value": value} for key, value in given.items()]
+            containers = [{"name": "engram", "image": f"test/{_alone(name)}", "env": env}]
+            spec = {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": containers, "terminationGracePeriodSeconds": 1},
+                },
+                **({"serviceName": _alone(name)} if _workload(name) is STATEFUL_SET else {}),
+            }
+            await self.cluster.create(_workload(name), _alone(name), spec)
+
+    async def stop_alone(self) -> None:
+        """Returns once none of them is left."""
+        for name in STEPS:
+            await self.cluster.client.delete(_workload(name), _alone(name), NAMESPACE_NAME)
+        for name in STEPS:
+            await self.cluster.gone(_workload(name), _alone(name), seconds=PATIENCE_SECONDS)
+
+        async def ended() -> bool:
+            return not (await self.cluster.client.list(POD, NAMESPACE_NAME, label_selector="alone")).items
+
+        await eventually(ended, seconds=PATIENCE_SECONDS)
+
     async def nothing_runs(self) -> None:
         """Return once no workload is left."""
         for kind in (DEPLOYMENT, STATEFUL_SET, POD):
@@ -252,13 +281,24 @@ def _mode(name: str) -> str:
     return "statefulset" if name == "add" else "deployment"
 
 
+def _workload(name: str) -> Resource:
+    return STATEFUL_SET if name == "add" else DEPLOYMENT
+
+
+def _alone(name: str) -> str:
+    """The name of a step's program as a workload without a Story, and of its image."""
+    return f"alone-{name}"
+
+
 def _images(folder: Path, *options: str) -> Object:
-    """The image map of the steps."""
+    """The image map of the steps, and of the same programs without a Story."""
     images = {}
     for name in STEPS:
         command = shlex.join(program(name, folder, *options))
         script = f'echo "{name} $(date +%s.%N)" >> {folder}/began; export PYTHONPATH={ROOT}/sdk; exec {command}'
         images[f"test/{name}"] = {"command": ["/bin/sh", "-c", script]}
+        script = f"export PYTHONPATH={ROOT}/sdk; exec {command}"
+        images[f"test/{_alone(name)}"] = {"command": ["/bin/sh", "-c", script]}
     return images
 
 

@@ -1,7 +1,9 @@
 """How long a realtime run takes to connect, and to stream again, beside the starts of its processes alone.
 
 Programs start more slowly beside others, and so does everything else. So the starts are measured in the same minute:
-the same programs, all at once, with nothing of Kubernetes around them.
+the same programs, all at once, with nothing of Kubernetes around them (``starts_of_steps``); or as workloads of the
+same cluster, without a Story (``starts_of_workloads``): this takes as many turns of API server, controllers and node,
+which a busy machine slows down more than it does a program that only starts.
 """
 
 from __future__ import annotations
@@ -51,7 +53,11 @@ async def starts_of_steps(directory: Path, *, hub: bool) -> float:
         if hub:
             await stack.enter_async_context(_hub_alone(directory))
         for name in STEPS:
-            environment = _environment(name, listener.socket.getsockname()[1])
+            environment = {
+                **os.environ,
+                "PYTHONPATH": f"{ROOT}/sdk",
+                **_variables(name, listener.socket.getsockname()[1]),
+            }
             await stack.enter_async_context(open_process(name, program(name, directory), directory, environment))
         with trio.fail_after(PATIENCE_SECONDS):
             for _ in STEPS:
@@ -59,6 +65,32 @@ async def starts_of_steps(directory: Path, *, hub: bool) -> float:
         if hub:
             await until(lambda: _listens(directory))
         return time.monotonic() - began
+
+
+async def starts_of_workloads(rig: StreamRig, directory: Path) -> float:
+    """Seconds from the create of a workload for each step until the programs of all of them have called their hub.
+
+    If the hub of the rig starts with the first run, a hub starts beside them, and must listen, too.
+
+    Args:
+        directory: does not exist yet.
+    """
+    _make(directory)
+    async with AsyncExitStack() as stack:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listener = await stack.enter_async_context(listeners[0])
+        began = time.monotonic()
+        if not rig.hub_runs:
+            await stack.enter_async_context(_hub_alone(directory))
+        await rig.start_alone({name: _variables(name, listener.socket.getsockname()[1]) for name in STEPS})
+        with trio.fail_after(PATIENCE_SECONDS):
+            for _ in STEPS:
+                await stack.enter_async_context(await listener.accept())
+        if not rig.hub_runs:
+            await until(lambda: _listens(directory))
+        took = time.monotonic() - began
+    await rig.stop_alone()
+    return took
 
 
 async def start_of_hub(directory: Path) -> float:
@@ -181,11 +213,10 @@ async def _hub_alone(directory: Path) -> AsyncIterator[None]:
         yield
 
 
-def _environment(name: str, port: int) -> dict[str, str]:
+def _variables(name: str, port: int) -> dict[str, str]:
+    """By which the program of a step finds the hub on a port of this machine."""
     binding = {"endpoint": f"127.0.0.1:{port}", "protocolVersion": "1.0.0"}
     return {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}/sdk",
         "BUBU_EXECUTION_MODE": "realtime",
         "BUBU_STEP_NAME": name,
         "BUBU_STORYRUN_ID": "alone",
