@@ -55,6 +55,7 @@ async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alon
     await _until_at_work(rig, "attacker")
     async with _container_of(rig, "attacker") as container:
         await ask_admission(rig, operator)
+        await eventually(lambda: _admission_refuses(container), lambda: "no large status is refused in time")
         with_gate = {name: await _write(container, "attacker-a", text) for name, text in WRITES.items()}
         await ask_nobody(rig)
         await rig.apply(POLICY)
@@ -126,6 +127,15 @@ async def _write(client: httpx.AsyncClient, name: str, status: str, *, dry_run: 
     path = STEP_RUN.path(FLOWS, name, "status")
     asked = {"dryRun": "All"} if dry_run else {}
     return await client.patch(path, content=f'{{"status":{status}}}'.encode(), headers=MERGE, params=asked)
+
+
+async def _admission_refuses(client: httpx.AsyncClient) -> bool:
+    """Whether a large status is refused; nothing is stored.
+
+    The first one starts the process that reads such statuses. On a busy machine this alone can take the two seconds
+    that a review has; then the status would be stored.
+    """
+    return (await _write(client, "attacker-a", MANY, dry_run=True)).status_code == 422
 
 
 async def _the_policy_refuses(client: httpx.AsyncClient) -> bool:
