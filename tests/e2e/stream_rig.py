@@ -282,7 +282,7 @@ def _mode(name: str) -> str:
 
 
 def _workload(name: str) -> Resource:
-    return STATEFUL_SET if name == "add" else DEPLOYMENT
+    return STATEFUL_SET if _mode(name) == "statefulset" else DEPLOYMENT
 
 
 def _alone(name: str) -> str:
