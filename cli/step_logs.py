@@ -17,7 +17,8 @@ from cli.render.log_lines import LogForm, lines_of
 from cli.runs import look_at, pods_of, step_runs_of
 from cli.session import Session
 from cli.stored_logs import StoredLog, read_stored_logs
-from cli.worker_logs import StepsInWorkers, WarmLog, read_worker_logs, since, worker_pods
+from cli.worker_following import WorkerFollower
+from cli.worker_logs import WarmLog, read_worker_logs
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
@@ -118,7 +119,13 @@ async def print_logs(session: Session, run: Object, wish: LogWish, *, raw: bool 
 
 async def _follow(printer: _Printer, run: Object) -> None:
     session, wish = printer.session, printer.wish
-    workers = _WorkersFollowed(printer, run)
+
+    def show_warm(step: str, attempt: int, at: datetime | None, text: str) -> None:
+        if wish.means(step) and wish.attempt in (None, attempt):
+            printer.seen.add(_label(step, attempt))
+            printer.show(_label(step, attempt), at, text)
+
+    workers = WorkerFollower(session, run, show_warm, since_seconds=wish.since_seconds)
     async with trio.open_nursery() as of_workers:
         async with trio.open_nursery() as nursery:
             while True:
@@ -129,53 +136,16 @@ async def _follow(printer: _Printer, run: Object) -> None:
                         printer.seen.add(log.name)
                         show = _labelled(printer.show, _label(log.step, log.attempt))
                         nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
-                await workers.follow(of_workers, step_runs)
+                await workers.look(of_workers, step_runs)
                 if over:
                     break
                 await trio.sleep(_POLL_SECONDS)
-        if workers.followed:  # their logs do not end with the run
+        if workers.has_workers:  # their logs do not end with the run
             await trio.sleep(_POLL_SECONDS)
+            await workers.look(of_workers, step_runs)  # a restart that the Pod did not show yet
         of_workers.cancel_scope.cancel()
     if not printer.seen and wish.is_specific:
         raise CommandError(f"no logs of {_named(wish.steps)}: no Pod has started")
-
-
-@dataclass
-class _WorkersFollowed:
-    """The logs of warm workers, which are followed as long as the run lives, also after a restart of a container."""
-
-    printer: _Printer
-    run: Object
-    followed: dict[str, int] = field(default_factory=dict)
-    """Name of the Pod → how often its container had been restarted when it was followed last."""
-
-    def __post_init__(self) -> None:
-        self._steps = StepsInWorkers(self.run["metadata"]["name"])
-
-    async def follow(self, nursery: trio.Nursery, step_runs: Sequence[Object]) -> None:
-        """Follow the workers of these StepRuns that are not followed yet."""
-        self._steps.learn(step_runs, self._show)
-        for log in await worker_pods(self.printer.session, self.run, step_runs):
-            known = self.followed.get(log.name)
-            if known is None or known < log.restarts:
-                self.followed[log.name] = log.restarts
-                nursery.start_soon(self._read, log.of_all_containers() if known is None else [log])
-
-    async def _read(self, logs: Sequence[PodLog]) -> None:
-        seconds = self.printer.wish.since_seconds
-        begin = since(self.run) if seconds is None else {"sinceSeconds": str(seconds)}
-        for log in logs:
-            more = {} if log.of_container_before else {"follow": "true"}
-            await read_pod_log(self.printer.session, log, {**begin, **more}, self._take)
-
-    def _take(self, at: datetime | None, text: str) -> None:
-        self._steps.take(at, text, self._show)
-
-    def _show(self, step: str, attempt: int, at: datetime | None, text: str) -> None:
-        wish = self.printer.wish
-        if wish.means(step) and wish.attempt in (None, attempt):
-            self.printer.seen.add(_label(step, attempt))
-            self.printer.show(_label(step, attempt), at, text)
 
 
 async def _print_all(printer: _Printer, run: Object) -> None:
