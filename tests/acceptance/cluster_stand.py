@@ -262,7 +262,7 @@ class ClusterStand:
         return {(event["type"], event["reason"]) for event in self.all(EVENT)}
 
     async def until(self, look: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-        with trio.move_on_after(seconds * min(self.stage.access.patience, 3.0)):
+        with trio.move_on_after(seconds * min(self.stage.access.patience, 6.0)):
             while True:
                 self.check()
                 changed = self.stage.changed

@@ -40,7 +40,7 @@ from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.control_plane.running import open_control_plane
 from tests.e2e.helm import CHART, Helm
-from tests.e2e.operator_rig import FLOWS, LATE_GATE, OperatorRig, eventually
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, is_late
 from tests.integration.balancer import Balancer, open_balancer
 
 SYSTEM: Final = "bobrapet-system"
@@ -110,7 +110,7 @@ class Load:
                     else:
                         self.refused.append(str(error))
                 except InternalServerError as error:
-                    (self.late if LATE_GATE in str(error) else self.refused).append(str(error))
+                    (self.late if is_late(str(error)) else self.refused).append(str(error))
                 except ApiError as error:
                     self.refused.append(str(error))
                 else:

@@ -126,7 +126,7 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
 
 
 async def _until_none_lives(pids: list[int]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while any(map(alive, pids)):  # noqa: ASYNC110 - processes that are not our children wake nobody here
             await trio.sleep(0.05)
 

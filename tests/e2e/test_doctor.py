@@ -75,11 +75,16 @@ async def test_doctor_finds_what_is_missing_broken_and_forbidden_on_a_real_api_s
     await eventually(lambda: has_started(operator), operator.tail)
     await ask_admission(rig, operator)
     await rig.apply("manifests/policies")
-    healthy = healths(await examined(rig))
+    healthy: dict[str, Health] = {}
 
-    assert {name: health for name, health in healthy.items() if health not in (Health.OK, Health.SKIPPED)} == {
-        "operator": Health.PROBLEM  # it is a process here, and has no Deployment
-    }
+    async def is_healthy() -> bool:
+        """On a busy machine a check may not be finished in time, which is a warning."""
+        healthy.update(healths(await examined(rig)))
+        return {name: health for name, health in healthy.items() if health not in (Health.OK, Health.SKIPPED)} == {
+            "operator": Health.PROBLEM  # it is a process here, and has no Deployment
+        }
+
+    await eventually(is_healthy, lambda: str(healthy), seconds=60)
 
     await operator.kill()
     stranger = issue_authority(("127.0.0.1",), system_now(), DEFAULT_LIFETIMES)

@@ -23,7 +23,7 @@ from core.kube.errors import ApiError, InternalServerError, InvalidError
 from deployment.metadata import POD_LABELS
 from tests.e2e.admission_rig import WRONG
 from tests.e2e.helm import CHART, open_helm
-from tests.e2e.operator_rig import FLOWS, LATE_GATE, ROOT, eventually, status_of, step
+from tests.e2e.operator_rig import FLOWS, ROOT, eventually, is_late, status_of, step
 from tests.e2e.release_rig import SYSTEM, ReleaseRig, open_release_rig
 from tests.integration.transcript import Command, File, difference, parts_of
 
@@ -164,7 +164,7 @@ async def attempted(refused: list[str], late: list[str], write: Callable[[], Awa
         try:
             await write()
         except InternalServerError as error:
-            (late if LATE_GATE in str(error) else refused).append(str(error))
+            (late if is_late(str(error)) else refused).append(str(error))
         except ApiError as error:
             refused.append(str(error))
             return

@@ -69,5 +69,5 @@ async def test_a_frozen_link_holds_back_and_a_thawed_one_carries_on(steerable: S
                 await answered.wait()
             assert waiting.cancelled_caught
             link.thaw()
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 await answered.wait()

@@ -103,7 +103,7 @@ def _check_that_only_one_step_is_followed(line: CommandLine, folder: Path, progr
         kill(_worker_that_forks(program))  # its container is started again
         wait_until(lambda: "a begins attempt 2" in reader.text() or None)
         (folder / "go").touch()
-        assert logs.wait(20) == 0
+        assert logs.wait(60) == 0
         shown = reader.text()
 
     assert "a ends" in shown
@@ -122,11 +122,11 @@ def _check_that_another_process_repeats_the_step(
     """
     with line.started("logs", "@latest:block", "--follow") as logs:
         reader = _Reader(logs)
-        wait_until(lambda: (folder / "c-2").exists() or None, seconds=30)
+        wait_until(lambda: (folder / "c-2").exists() or None, seconds=60)
         wait_until(lambda: "c begins attempt 2" in reader.text() or None)
         (folder / "go").touch()
-        out, err = blocked.communicate(timeout=30)
-        assert logs.wait(20) == 0
+        out, err = blocked.communicate(timeout=60)
+        assert logs.wait(60) == 0
         shown = reader.text()
 
     assert blocked.returncode == 0, err

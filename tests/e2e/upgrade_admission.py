@@ -16,7 +16,7 @@ from core.kube.errors import ApiError, InternalServerError, InvalidError
 from tests.e2e.admission_rig import NAMES, RIGHT, WRONG, is_watchful, url_of
 from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.operator_rig import FLOWS, LATE_GATE, OperatorRig, eventually
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, is_late
 from tests.e2e.yaml_documents import manifest
 from tests.integration.admission_stand import led_to
 from tests.integration.balancer import Balancer, open_balancer
@@ -86,7 +86,7 @@ class UpgradeAdmission:
             if content is RIGHT:
                 self.refused.append(str(error))
         except InternalServerError as error:
-            if LATE_GATE in str(error):
+            if is_late(str(error)):
                 self.late += 1
             else:
                 self.refused.append(str(error))

@@ -221,7 +221,7 @@ class AdapterWorld:
 
     async def known(self, informer: Any, name: str, holds: Any = lambda obj: obj is not None) -> Any:
         """What the informer knows about the object, once ``holds`` accepts it."""
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not holds(found := informer.get(NAMESPACE_NAME, name)):
                 await self.heard(informer)
         return found

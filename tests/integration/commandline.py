@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 BOBRAPET = (sys.executable, "-m", "cli")
 REPOSITORY = Path(__file__).parents[2]
-DEADLINE_SECONDS = 40.0
+DEADLINE_SECONDS = 90.0
 _PAUSE_SECONDS = 0.05
 """Pause between two looks. A look takes milliseconds of CPU that the awaited work needs."""
 
@@ -179,7 +179,7 @@ class CommandLine:
         """Wait for the process of this folder with ``word`` in its command line. There must be only one."""
         return wait_until(lambda: next((pid for pid, command in self.processes().items() if word in command), None))
 
-    def wait_until_nothing_runs(self, processes: Mapping[int, str] = {}, *, seconds: float = 8.0) -> None:
+    def wait_until_nothing_runs(self, processes: Mapping[int, str] = {}, *, seconds: float = 20.0) -> None:
         """Return when no process of this folder, and none of ``processes``, is left."""
         try:
             wait_until(lambda: not self.processes() and not any(map(is_alive, processes)), seconds=seconds)
@@ -223,7 +223,7 @@ def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files
                     sys.modules.pop(name, None)
 
 
-def wait_until(holds: Callable[[], T | None], *, seconds: float = 20.0) -> T:
+def wait_until(holds: Callable[[], T | None], *, seconds: float = 60.0) -> T:
     """Wait until ``holds`` gives a true value, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):

@@ -233,7 +233,7 @@ async def until_no_process_with(marker: str) -> None:
     async def none_is_left() -> bool:
         return not processes_with(marker)
 
-    await until(none_is_left, seconds=5)
+    await until(none_is_left, seconds=20)
 
 
 def processes_with(marker: str) -> list[int]:

@@ -78,7 +78,7 @@ NAMESPACE_NAME = "team"
 OPERATOR = DEFAULT_INSTALLATION
 OPERATOR_NAMESPACE = OPERATOR.namespace
 NODE_NAME = "local"
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 45.0
 REAL_PATIENCE = 6.0
 """A real Job controller collects changes for a second, and waits ten before it replaces a failed Pod."""
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})

@@ -78,7 +78,7 @@ async def test_events_that_cannot_be_forgotten_now_are_forgotten_later(
         await cluster.create(EVENTS, event)
         disk.refusals = 3
         monkeypatch.setattr(event_expiry, "LIFETIME", timedelta(0))
-        await until(answers(cluster, f"{EVENTS}/old", 404), seconds=10)
+        await until(answers(cluster, f"{EVENTS}/old", 404), seconds=30)
         assert disk.refusals == 0
 
 
@@ -95,7 +95,7 @@ async def test_a_definition_that_cannot_be_cleaned_up_now_is_cleaned_up_later(
         patch = {"metadata": {"finalizers": None}}
         headers = {"content-type": "application/merge-patch+json"}
         released = await cluster.client.patch(f"{WIDGETS}/held", json=patch, headers=headers)
-        await until(answers(cluster, name, 404), seconds=10)
+        await until(answers(cluster, name, 404), seconds=30)
         assert released.status_code == 200
         assert disk.refusals == 0
 
@@ -108,7 +108,7 @@ async def test_controllers_go_on_with_what_the_disk_refused_them(
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
     async with open_cluster() as cluster:
         await cluster.nursery.start(run_controllers, cluster.registry, utc_now)
-        await until(answers(cluster, f"{CONFIGMAPS}/kube-root-ca.crt"), seconds=10)
+        await until(answers(cluster, f"{CONFIGMAPS}/kube-root-ca.crt"), seconds=30)
         await cluster.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
         await cluster.create(NODES, {"metadata": {"name": "silent"}})
         headers = {"content-type": "application/merge-patch+json"}
@@ -116,8 +116,8 @@ async def test_controllers_go_on_with_what_the_disk_refused_them(
         await cluster.client.patch(f"{NODES}/silent/status", json=status, headers=headers)
         disk.refusals = 6
         monkeypatch.setattr(housekeeping, "NODE_SILENCE", timedelta(0))
-        await until(lambda: is_silent(cluster), seconds=10)
-        await until(answers(cluster, "/api/v1/namespaces/later/configmaps/kube-root-ca.crt"), seconds=10)
+        await until(lambda: is_silent(cluster), seconds=30)
+        await until(answers(cluster, "/api/v1/namespaces/later/configmaps/kube-root-ca.crt"), seconds=30)
         assert disk.refusals == 0
 
 

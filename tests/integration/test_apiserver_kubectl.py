@@ -151,7 +151,7 @@ class Lines:
         self._buffer = b""
 
     async def next(self) -> list[str]:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while b"\n" not in self._buffer:
                 self._buffer += await self._stream.receive_some()
         line, _, self._buffer = self._buffer.partition(b"\n")

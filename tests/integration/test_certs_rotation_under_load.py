@@ -34,7 +34,7 @@ CONNECTIONS: Final = 8
 On a slow machine, requests wait for each other longer. They are not all in progress from the first rotation to the
 last.
 """
-DEADLINE_SECONDS: Final = 10.0
+DEADLINE_SECONDS: Final = 40.0
 """For one request. An API server waits as long by default."""
 
 RULES: Final = CertRules((HOST,), replace(LIFETIMES, authority=timedelta(hours=3, minutes=30)))

@@ -57,7 +57,7 @@ class Seen:
         self._news = trio.Event()
 
     async def until(self, kind: ChangeKind, name: str) -> Change:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while True:
                 for change in self.changes:
                     if change.kind is kind and change.object["metadata"]["name"] == name:

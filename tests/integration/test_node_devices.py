@@ -98,7 +98,7 @@ async def test_a_pod_that_waits_for_a_gpu_can_be_deleted(local: LocalCluster) ->
 
     await local.client.delete(f"{PODS}/p", {})
 
-    await local.wait_gone(PODS, seconds=10)
+    await local.wait_gone(PODS, seconds=30)
 
 
 async def test_a_gpu_is_given_to_one_pod_after_the_other(local: LocalCluster) -> None:

@@ -289,7 +289,7 @@ async def test_a_probe_decides_when_the_pod_is_ready(isolated: LocalCluster) -> 
 async def test_a_followed_log_ends_with_its_container(isolated: LocalCluster) -> None:
     await isolated.run_pod(pod("p", "echo one; sleep 0.3; echo two"), until="Running")
 
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         assert await isolated.log("p", follow="true") == "one\ntwo\n"
 
 
