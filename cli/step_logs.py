@@ -142,8 +142,9 @@ async def _follow(printer: _Printer, run: Object) -> None:
                 await trio.sleep(_POLL_SECONDS)
         if workers.has_workers:  # their logs do not end with the run
             await trio.sleep(_POLL_SECONDS)
-            await workers.look(of_workers, step_runs)  # a restart that the Pod did not show yet
         of_workers.cancel_scope.cancel()
+    if workers.has_workers:
+        await workers.read_rest(step_runs)
     if not printer.seen and wish.is_specific:
         raise CommandError(f"no logs of {_named(wish.steps)}: no Pod has started")
 

@@ -28,8 +28,14 @@ class ReadLines:
     """First line of a log → number of its lines that were read."""
 
     def reader(self) -> LogReader:
-        """For one reading of a log, which begins at the same instant as all others or earlier."""
+        """For a log that is read as it is written."""
         return LogReader(self._counts)
+
+    def new_of(self, log: Sequence[TimedLine]) -> list[TimedLine]:
+        """The lines of a log, read from the same instant as before or an earlier one, that nobody has read yet."""
+        begin = next((index for index, line in enumerate(log) if line in self._counts), 0)
+        reader = self.reader()
+        return [line for line in log[begin:] if reader.is_new(line)]
 
 
 @dataclass
@@ -40,11 +46,10 @@ class LogReader:
     _first: TimedLine | None = None
     _position: int = 0
 
-    def is_new(self, at: datetime | None, text: str) -> bool:
+    def is_new(self, line: TimedLine) -> bool:
         """Whether nobody has read the next line of this log before."""
-        line = at, text
-        if self._first is None or (line in self._counts and line != self._first):
-            self._first, self._position = line, 0
+        if self._first is None:
+            self._first = line
         self._position += 1
         if self._position <= self._counts.get(self._first, 0):
             return False
@@ -60,7 +65,9 @@ class _FollowedPod:
 
 
 class WorkerFollower:
-    """The lines of one run. ``look`` again and again finds new workers, and containers that were started again."""
+    """The lines of one run. ``look`` again and again finds new workers, and containers that were started again;
+    ``read_rest`` once, after the run has ended.
+    """
 
     def __init__(self, session: Session, run: Object, show: ShowLine, *, since_seconds: int | None = None) -> None:
         self._session, self._run, self._show = session, run, show
@@ -84,21 +91,32 @@ class WorkerFollower:
             pod.restarts = log.restarts
             for each in log.of_all_containers():
                 if each.of_container_before:
-                    await self._read(each, pod.lines, follow=False)
+                    await self._read(each, pod.lines)
                 else:
                     nursery.start_soon(self._follow, each, pod.lines)
 
-    async def _follow(self, log: PodLog, lines: ReadLines) -> None:
-        await self._read(log, lines, follow=True)
+    async def read_rest(self, step_runs: Sequence[Object]) -> None:
+        """Read what nobody has read yet: a log that is followed does not say when all that was written has come."""
+        self._steps.learn(step_runs, self._show)
+        for log in await worker_pods(self._session, self._run, step_runs):
+            pod = self._pods.setdefault(log.name, _FollowedPod(log.restarts))
+            for each in log.of_all_containers():
+                await self._read(each, pod.lines)
 
-    async def _read(self, log: PodLog, lines: ReadLines, *, follow: bool) -> None:
+    async def _follow(self, log: PodLog, lines: ReadLines) -> None:
         reader = lines.reader()
 
         def take(at: datetime | None, text: str) -> None:
-            if reader.is_new(at, text):
+            if reader.is_new((at, text)):
                 self._steps.take(at, text, self._show)
 
-        await read_pod_log(self._session, log, {**self._beginning(), **({"follow": "true"} if follow else {})}, take)
+        await read_pod_log(self._session, log, {**self._beginning(), "follow": "true"}, take)
+
+    async def _read(self, log: PodLog, lines: ReadLines) -> None:
+        read: list[TimedLine] = []
+        await read_pod_log(self._session, log, self._beginning(), lambda at, text: read.append((at, text)))
+        for at, text in lines.new_of(read):
+            self._steps.take(at, text, self._show)
 
     def _beginning(self) -> dict[str, str]:
         """The parameters for the first line to read. No reading begins later than an earlier one."""

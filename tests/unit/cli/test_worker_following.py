@@ -14,6 +14,7 @@ import trio
 
 from cli.options import CommonOptions
 from cli.worker_following import ReadLines, WorkerFollower
+from cli.worker_logs import TimedLine
 from core.api import keys
 from core.api.objects import Object
 from core.kube.client import open_client
@@ -71,6 +72,9 @@ class Reader:
         """Look once, and read all that is written."""
         async with trio.open_nursery() as nursery:
             await self._follower.look(nursery, [STEP_RUN])
+
+    async def read_rest(self) -> None:
+        await self._follower.read_rest([STEP_RUN])
 
 
 @asynccontextmanager
@@ -133,23 +137,42 @@ async def test_no_later_reading_begins_later_than_the_first(autojump_clock: trio
     assert reader.shown == ALL
 
 
-def read(lines: ReadLines, log: list[str]) -> list[str]:
-    reader = lines.reader()
-    return [text for text in log if reader.is_new(None, text)]
+async def test_at_the_end_only_lines_that_nobody_has_read_are_shown() -> None:
+    worker = Worker([FIRST[:1]])
+    async with reader_of(worker) as reader:
+        await reader.look()
+        worker.logs = [FIRST]
+        await reader.read_rest()
+        worker.logs, worker.restarts = [FIRST, SECOND], 1
+        await reader.read_rest()
+        await reader.read_rest()
+
+    assert reader.shown == ALL
+
+
+async def test_at_the_end_workers_that_were_never_followed_are_read() -> None:
+    async with reader_of(Worker([FIRST])) as reader:
+        await reader.read_rest()
+
+    assert reader.shown == ALL[:2]
+
+
+NO_TIME: list[TimedLine] = [(None, text) for text in "abcd"]
 
 
 def test_two_readings_of_one_log_give_each_line_once() -> None:
     lines = ReadLines()
     first, second = lines.reader(), lines.reader()
+    a, b, c, d = NO_TIME
 
-    assert [first.is_new(None, "a"), second.is_new(None, "a")] == [True, False]
-    assert [second.is_new(None, "b"), first.is_new(None, "b")] == [True, False]
-    assert read(lines, ["a", "b", "c", "c"]) == ["c", "c"]
-    assert read(lines, ["x", "y"]) == ["x", "y"]
+    assert [first.is_new(a), second.is_new(a)] == [True, False]
+    assert [second.is_new(b), first.is_new(b)] == [True, False]
+    assert lines.new_of([a, b, c, c]) == [c, c]
+    assert lines.new_of([d, c]) == [d, c], "another log"
 
 
 def test_a_reading_that_begins_earlier_is_known_by_the_first_line_of_the_later_one() -> None:
-    lines = ReadLines()
+    lines, (a, b, c, d) = ReadLines(), NO_TIME
 
-    assert read(lines, ["b", "c"]) == ["b", "c"]
-    assert read(lines, ["a", "b", "c", "d"]) == ["a", "d"]
+    assert lines.new_of([b, c]) == [b, c]
+    assert lines.new_of([a, b, c, d]) == [d], "a is older than what the user asks for"
