@@ -19,9 +19,9 @@ from core.api.objects import Object
 class ReadLines:
     """How far the logs of one Pod have been read: each run of its container has a log of its own. Pure.
 
-    The API server does not say of which run of the container a log is, and a Pod shows its restart later than its node
-    has begun the next log. So a log that was read as the current one may be that of the run before, or of the next one.
-    Its first line tells, and a line that was read before is not new.
+    The API server does not say which run of the container a log belongs to, and a Pod shows a restart only after its
+    node has started the next log. So what was read as the current log may belong to the run before, or to the next one.
+    The first line identifies a log, and a line that was read before is not new.
     """
 
     _counts: dict[TimedLine, int] = field(default_factory=dict)
