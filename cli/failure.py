@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from cli.pod_logs import last_lines_of
 from cli.render.log_lines import LogForm, lines_of
@@ -14,6 +15,9 @@ from core.api.objects import Object
 from views.run_view import RunView
 from views.sign import word_of
 from views.step_layout import path_of
+
+MAX_LINE_CHARACTERS: Final = 500
+"""So much of a log line is shown in the summary of a failure; ``logs`` shows all of it."""
 
 
 async def failure_report(session: Session, run: Object, view: RunView) -> str:
@@ -32,10 +36,17 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
     if tail:
         lines.append(f"last {f'{len(tail)} log lines' if len(tail) > 1 else 'log line'} of {failing.name}:")
         shown = [text for line in tail for text, _ in lines_of("", line, None, LogForm.PEOPLE)]
-        lines += [f"  | {text}" for text in shown]
+        lines += [f"  | {shown_line(text)}" for text in shown]
     more = ("logs", view.name, failing.name) if step_runs else ("why", view.name)
     lines.append(f"more: {session.command(*more)}")
     return "\n".join(lines)
+
+
+def shown_line(text: str) -> str:
+    """A log line as the summary shows it."""
+    if len(text) <= MAX_LINE_CHARACTERS:
+        return text
+    return f"{text[:MAX_LINE_CHARACTERS]}… ({len(text):,} characters)"
 
 
 async def _last_lines(session: Session, run: Object, step: str, step_runs: Sequence[Object]) -> list[str]:

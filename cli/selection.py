@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cli.durations import duration_of
-from cli.problem import UsageError
+from cli.problem import CommandError, UsageError
 from cli.session import Session
 from core.api.instant import parse_instant
 from core.api.objects import Object
 from core.api.phases import Phase
-from core.api.resource import STORY_RUN
+from core.api.resource import STORY, STORY_RUN
 from core.api.suggestion import closest
-from core.kube.errors import BadRequestError
+from core.kube.errors import BadRequestError, ForbiddenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ async def select_runs(session: Session, selection: RunSelection, now: datetime) 
     """The selected runs, newest first, in the namespace of the flags or in all of them.
 
     Raises:
+        CommandError: no run names the Story, and there is none of this name.
         UsageError: the label selector cannot be read.
     """
     fields = [f"spec.storyRef.name={selection.story}"] * bool(selection.story)
@@ -76,8 +78,30 @@ async def select_runs(session: Session, selection: RunSelection, now: datetime) 
         raise UsageError(
             f"--selector {selection.labels!r}: {error.message}", remedy="write for example team=a"
         ) from None
+    if selection.story and not found.items:
+        with suppress(ForbiddenError):  # who may see runs need not see Stories
+            await refuse_unknown_story(session, selection.story, session.list_namespace)
     runs = [run for run in found.items if selection.takes(run, now)]
     return sorted(runs, key=age_order, reverse=True)
+
+
+async def refuse_unknown_story(session: Session, name: str, namespace: str | None) -> None:
+    """Args:
+        namespace: None for all namespaces.
+    Raises:
+        CommandError: there is no Story of this name.
+    """
+    known = {story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items}
+    if name in known:
+        return
+    if near := closest(name, known):
+        remedy = f"did you mean {near!r}?"
+    elif known:
+        remedy = f"there are: {', '.join(sorted(known))}"
+    else:
+        remedy = "this namespace has no Stories" if namespace else "no namespace has Stories"
+    where = f"namespace {namespace}" if namespace else "any namespace"
+    raise CommandError(f"no Story {name!r} in {where}", remedy=remedy)
 
 
 def age_order(run: Object) -> tuple[str, int, str]:

@@ -145,9 +145,9 @@ async def report(session: Session, view: RunView) -> None:
             f"{view.name} {view.word}; the Story declares no output; see the output of a step with: "
             f"{session.command('outputs', view.name, 'STEP')}"
         )
-    if view.output is not None:
-        output = session.options.output
-        if output == "table":
+    output = session.options.output
+    if view.output is not None and output != "name":
+        if output in ("table", "wide"):
             console.result(yaml_text(for_people(view.output)))
         else:
             console.result(yaml_text(view.output) if output == "yaml" else json.dumps(view.output, ensure_ascii=False))

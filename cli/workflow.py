@@ -23,12 +23,12 @@ from cli.pythonfiles import write_image_maps
 from cli.references import refuse_missing
 from cli.render.output import render
 from cli.runs import is_name, run_manifest, start_run
+from cli.selection import refuse_unknown_story
 from cli.session import Session, open_session, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.watching import Watched, exit_after, stay
 from core.api.objects import Object
 from core.api.resource import STORY
-from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
 from core.workloads.live_run import is_always_on
 from embedded.folder import data_folder, make_folder, running
@@ -132,7 +132,7 @@ def submit(
                 own = story["metadata"]
                 refuse_choices(own["name"], given or spec.get("inputs"), manifest["metadata"].get("name"), key)
                 run = await awaited_live_run(session, own["name"], own["namespace"], seconds=timeout)
-                _print_started(session, run, run["metadata"]["name"])
+                _print_started(session, run, run["metadata"]["name"], stays=wait)
                 return await stay_if(wait, session, run)
             if inputs := await fitting_inputs(session.console, story, given, spec.get("inputs")):
                 spec = {**spec, "inputs": inputs}
@@ -140,8 +140,9 @@ def submit(
             if options.dry_run is DryRun.CLIENT:
                 print_object(options, complete if key is None else with_key(complete, key, namespace))
                 return ExitCode.DONE
-            run = await _started(session, complete, key)
-            return await stay_if(wait and options.dry_run is not DryRun.SERVER, session, run)
+            stays = wait and options.dry_run is not DryRun.SERVER
+            run = await _started(session, complete, key, stays=stays)
+            return await stay_if(stays, session, run)
 
     async def stay_if(wished: bool, session: Session, run: Object) -> ExitCode:
         if not wished:
@@ -160,7 +161,7 @@ def submit(
     exit_after(options, lambda: run_async(options, work), watched)
 
 
-async def _started(session: Session, manifest: Object, key: str | None) -> Object:
+async def _started(session: Session, manifest: Object, key: str | None, *, stays: bool) -> Object:
     """The started run; its name has been printed."""
     options = session.options
     dry_run = options.dry_run is DryRun.SERVER
@@ -170,7 +171,7 @@ async def _started(session: Session, manifest: Object, key: str | None) -> Objec
     else:
         run = await start_run(session, manifest, dry_run=dry_run)
         line = run["metadata"]["name"]
-    _print_started(session, run, line)
+    _print_started(session, run, line, stays=stays)
     return run
 
 
@@ -192,9 +193,15 @@ def _print_unchecked(options: CommonOptions, manifest: Object, given: GivenInput
     print_object(options, complete)
 
 
-def _print_started(session: Session, run: Object, line: str) -> None:
+def _print_started(session: Session, run: Object, line: str, *, stays: bool) -> None:
+    """A command that stays prints one document, the output of the run; so the name is a note where that is data."""
     output = session.options.output
-    session.console.result(line if output in ("table", "wide") else render([run], output, single=True))
+    if output in ("table", "wide"):
+        session.console.result(line)
+    elif stays and output != "name":
+        session.console.note(line)
+    else:
+        session.console.result(render([run], output, single=True))
 
 
 def print_object(options: CommonOptions, obj: Object) -> None:
@@ -211,13 +218,8 @@ async def story_to_submit(session: Session, manifest: Object, namespace: str) ->
     if is_name(name):
         with suppress(NotFoundError):
             return await session.client.get(STORY, name, namespace)
-    known = [story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items]
-    near = closest(name, known)
-    if near:
-        remedy = f"did you mean {near!r}?"
-    else:
-        remedy = f"there are: {', '.join(sorted(known))}" if known else "this namespace has no Stories"
-    raise CommandError(f"no Story {name!r} in namespace {namespace}", remedy=remedy)
+    await refuse_unknown_story(session, name, namespace)
+    raise CommandError(f"Story {name!r} has just been created in namespace {namespace}", remedy="submit it again")
 
 
 @asynccontextmanager

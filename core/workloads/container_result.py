@@ -6,6 +6,7 @@ started before. Source: StepRun contract 25.3.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -105,6 +106,8 @@ def output_of_message(reading: ResultReading, message: str) -> dict[str, Any]:
     """
     is_cut = len(message.encode(errors="replace")) >= MESSAGE_BYTES
     value = _document(message) if reading.format is not ResultFormat.TEXT else None
+    if value is None and reading.format is not ResultFormat.TEXT:
+        _refuse_no_number(message)
     # The end of a longer text may be a number, too; objects, lists and strings have a beginning.
     if value is not None and not (is_cut and not isinstance(value.value, dict | list | str)):
         return _object(value.value)
@@ -129,7 +132,10 @@ def output_of_log(reading: ResultReading, log: str, *, is_whole: bool) -> dict[s
     """
     if reading.format is not ResultFormat.TEXT:
         any_kind = reading.format is ResultFormat.JSON
-        value = (_document(log) if is_whole else None) or _last_value(log, any_kind=any_kind)
+        value = _document(log) if is_whole else None
+        if value is None:
+            _refuse_no_number(next(_lines_from_the_end(log), ""))
+            value = _last_value(log, any_kind=any_kind)
         if value is not None:
             return _object(value.value)
     if reading.format is ResultFormat.JSON:
@@ -157,6 +163,25 @@ def _document(text: str) -> _Value | None:
         return _Value(orjson.loads(text))
     except orjson.JSONDecodeError:
         return None
+
+
+def _refuse_no_number(text: str) -> None:
+    """
+    Raises:
+        UnusableResultError: the text is an object or a list of JSON except for NaN or an infinity, as ``json.dumps`` of
+            Python writes them: a result that must not become a text, or give way to an earlier line, without a word.
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        return
+    found: list[str] = []
+    try:
+        json.loads(text, parse_constant=found.append)
+    except (ValueError, RecursionError):
+        return
+    if found:
+        raise UnusableResultError(
+            f"the result contains {found[0]}, which is not JSON: write null, a number or a string instead"
+        )
 
 
 def _last_value(log: str, *, any_kind: bool) -> _Value | None:

@@ -205,7 +205,9 @@ def test_watching_an_ended_run_tells_when_things_happened_and_how_it_ended(stand
 def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     submitted = stand.bobrapet("submit", "works", "--name=mine")
     again = stand.bobrapet("submit", "works", "--name=mine")
-    logged = stand.bobrapet("submit", "works", "--logs", "--output=json")
+    logged = stand.bobrapet("submit", "works", "--logs")
+    waited = stand.bobrapet("submit", "works", "--wait", "--output=json")
+    named = stand.bobrapet("submit", "works", "--name=named", "--wait", "--output=name")
     unknown = stand.bobrapet("submit", "work")
     planned = stand.bobrapet("submit", "works", "--input=a.b=1", "--dry-run=client", "--output=json")
     alone = stand.bobrapet(
@@ -216,6 +218,8 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     assert (again.code, again.err.splitlines()[0]) == (7, "error: StoryRun 'mine' exists already")
     assert logged.code == 0
     assert "one[1] this is one" in logged.out
+    assert json.loads(waited.out) == {"city": "Bern", "sizes": [1, 2]}
+    assert named.out.splitlines() == ["storyrun/named"]
     assert (unknown.code, unknown.err) == (
         1,
         f"error: no Story 'work' in namespace {stand.namespace}\nhint: did you mean 'works'?\n",

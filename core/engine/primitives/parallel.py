@@ -19,6 +19,7 @@ from core.engine.context.step_context import StepContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.primitives.settle import settle_whole
+from core.engine.status.state import RunState
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
@@ -46,7 +47,9 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     if isinstance(branches, StepError):
         return failed(branches.reason, branches.message)
     if not branches:
-        context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
+        context.variables.give(
+            context.step.name, parallel_output(context.step, branches, context.variables, context.state)
+        )
         return Verdict(Phase.SUCCEEDED, "The list of items is empty", started_at=context.now())
     assert not isinstance(bound, StepError)
     if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
@@ -57,10 +60,19 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     return _verdict(context, branches)
 
 
-def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
-    """``{branch: output}``; for a ``forEach``, ``{"items": [output, …]}`` in the order of the list."""
-    outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
-    return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
+def parallel_output(
+    step: StepPlan, branches: Iterable[StepPlan], variables: Variables, state: RunState
+) -> dict[str, Any]:
+    """``{branch: output}``; for a ``forEach``, ``{"items": [output, …]}`` in the order of the list.
+
+    An item without output because it was skipped, or failed and may fail, is None: ``{}`` is the output of one that
+    succeeded.
+    """
+    outputs = {branch.name: dict(variables.output_of(branch.name)) for branch in branches}
+    if "forEach" not in step.parameters:
+        return {branch.parts[-1]: outputs[branch.name] for branch in branches}
+    ends = ((state.step(name), output) for name, output in outputs.items())
+    return {"items": [output if output or end and end.phase is Phase.SUCCEEDED else None for end, output in ends]}
 
 
 def _bound(step: StepPlan) -> int | StepError:
@@ -151,7 +163,7 @@ def _is_running(context: StepContext, branch: StepPlan) -> bool:
 
 
 def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:
-    context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
+    context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables, context.state))
     phases = {branch.name: _phase(context, branch) for branch in branches}
     failing = [branch for branch in branches if phases[branch.name].failing]
     bad = [branch.parts[-1] for branch in failing if not branch.allow_failure]

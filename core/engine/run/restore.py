@@ -83,7 +83,7 @@ def restore_outputs(
             output = ((by_name.get(recorded.child_run) or {}).get("status") or {}).get("output")
             variables.give(step.name, output if isinstance(output, Mapping) else {})
         elif step.kind is StepKind.PARALLEL and recorded.phase in (Phase.SUCCEEDED, Phase.FAILED):
-            variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables))
+            variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables, state))
         elif step.kind is StepKind.GATE and recorded.phase is Phase.SUCCEEDED:
             variables.give(step.name, gate_output(state.stored, step.name))
         elif step.kind is StepKind.GATE and recorded.reason == StepReason.NOT_DECIDED:

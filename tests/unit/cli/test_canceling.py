@@ -16,7 +16,7 @@ from cli.selection import RunSelection, select_runs
 from cli.session import Session
 from core.api import keys
 from core.api.phases import Phase
-from core.api.resource import EVENT, STORY_RUN
+from core.api.resource import EVENT, STORY, STORY_RUN
 from core.engine.clock import system_now
 
 WithOptions = Callable[[Session, CommonOptions], Session]
@@ -48,6 +48,26 @@ async def test_runs_are_selected_by_story_phase_and_age(session: Session) -> Non
     assert await names(phase=Phase.PENDING) == ["fresh"]
     assert await names(older=timedelta(hours=1)) == []
     assert await names(since=timedelta(hours=1), story="another") == ["other"]
+
+
+async def test_a_story_that_is_not_there_is_an_error_unless_runs_of_it_are_left(session: Session) -> None:
+    await a_run(session, "going", "deleted")
+    await session.client.create(
+        STORY,
+        {
+            "apiVersion": STORY.api_version,
+            "kind": "Story",
+            "metadata": {"name": "fresh"},
+            "spec": {"steps": [{"name": "one", "ref": {"name": "worker"}}]},
+        },
+        namespace="default",
+    )
+
+    assert await select_runs(session, RunSelection("fresh"), system_now()) == []
+    assert len(await select_runs(session, RunSelection("deleted"), system_now())) == 1
+    with pytest.raises(CommandError, match="no Story 'fersh' in namespace default") as refusal:
+        await select_runs(session, RunSelection("fersh"), system_now())
+    assert refusal.value.remedy == "did you mean 'fresh'?"
 
 
 def test_a_phase_is_recognised_in_any_case_and_a_wrong_one_is_wrong_usage() -> None:

@@ -11,7 +11,7 @@ import trio
 
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode
-from cli.failure import failure_report
+from cli.failure import MAX_LINE_CHARACTERS, failure_report, shown_line
 from cli.options import (
     ALWAYS,
     CLUSTER,
@@ -204,6 +204,11 @@ async def test_a_failure_report_names_no_logs_of_a_step_without_a_container(sess
     report = await failure_report(session, found, await look_at(session, found))
 
     assert report.splitlines()[-1] == "more: bobrapet why mine"
+
+
+def test_of_a_very_long_log_line_a_summary_shows_the_beginning() -> None:
+    assert shown_line("x" * MAX_LINE_CHARACTERS) == "x" * MAX_LINE_CHARACTERS
+    assert shown_line("x" * 3_000_000) == "x" * MAX_LINE_CHARACTERS + "… (3,000,000 characters)"
 
 
 async def test_a_step_the_run_does_not_have_is_refused_with_the_nearest(session: Session) -> None:

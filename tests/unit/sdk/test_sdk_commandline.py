@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from bubu_sdk import AsyncContext, Context, EngramError, commandline, engram
+from bubu_sdk import AsyncContext, Context, EngramError, commandline, engram, impulse, stream
 from bubu_sdk.engram import Engram
 from bubu_sdk.engram_function import CONTAINER_VARIABLE
 from cli.linting import check, read_documents, world_of_files
@@ -254,3 +254,28 @@ def test_a_call_outside_a_story_is_a_call_of_the_function() -> None:
     double = engram(lambda ctx, inputs: inputs * 2)
 
     assert double(context, 3) == 6
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_file_of_a_stream_or_an_impulse_has_a_help(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @stream
+    def numbers() -> Iterator[int]:
+        """Sends numbers."""
+        yield 1
+
+    @impulse
+    def hourly() -> None:
+        pass
+
+    monkeypatch.setattr("sys.argv", ["/app/numbers.py", option])
+    for run in (numbers.run, hourly.run):
+        with pytest.raises(SystemExit) as ended:
+            run()
+        assert ended.value.code == 0
+
+    of_stream, of_impulse = capsys.readouterr().out.split("usage: ")[1:]
+    assert of_stream.startswith("python numbers.py\n\nThe streaming Engram numbers. A container runs this file without")
+    assert of_stream.endswith("\n\nSends numbers.\n")
+    assert "The Impulse hourly." in of_impulse

@@ -119,3 +119,22 @@ def test_of_the_end_of_a_log_only_a_line_of_json_counts() -> None:
 def test_a_log_without_json_says_so(log: str) -> None:
     with pytest.raises(UnusableResultError, match="no line that is JSON"):
         output_of_log(JSON, log, is_whole=True)
+
+
+@pytest.mark.parametrize("reading", [AUTO, JSON])
+@pytest.mark.parametrize("result", ['{"loss": NaN}', "[1, Infinity]", '{"a": {"b": [-Infinity]}}'])
+def test_a_result_with_a_number_that_json_lacks_is_refused(reading: ResultReading, result: str) -> None:
+    for log in (result, f'{{"loss": 1}}\n{result}\n'):
+        with pytest.raises(
+            UnusableResultError, match=r"contains (NaN|Infinity|-Infinity), which is not JSON: write null"
+        ):
+            output_of_log(reading, log, is_whole=True)
+    with pytest.raises(UnusableResultError, match="which is not JSON"):
+        output_of_message(reading, result)
+
+
+def test_such_a_number_before_the_last_line_and_in_a_text_changes_nothing() -> None:
+    assert output_of_log(AUTO, '{"loss": NaN}\n{"loss": 1}\n', is_whole=True) == {"loss": 1}
+    assert output_of_log(AUTO, '{"loss": NaN}\ndone\n', is_whole=True) == {"text": '{"loss": NaN}\ndone'}
+    assert output_of_log(TEXT, '{"loss": NaN}\n', is_whole=True) == {"text": '{"loss": NaN}'}
+    assert output_of_message(AUTO, "NaN") == {"text": "NaN"}

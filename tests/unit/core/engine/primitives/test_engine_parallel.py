@@ -110,6 +110,22 @@ async def test_a_failed_branch_fails_the_step_once_all_have_ended_unless_it_may_
     assert status["phase"] == ("Succeeded" if allowed else "Failed")
 
 
+async def test_an_item_without_output_is_not_like_one_with_an_empty_output(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    item = engram("one", with_={"n": "{{ item }}"}, allowFailure=True, **{"if": "item != 3"})
+    each = fan(item, name="each", forEach="{{ inputs.numbers }}")
+    steps = [each, engram("all", with_={"results": "{{ steps.each.output.items }}"})]
+    scripts = {"each/0": (Script(echo=True),), "each/1": FAILS, "each/2": (Script(),), "each/3": (Script(echo=True),)}
+    async with open_world(scripts, evaluator=Evaluator()) as world:
+        one = scenario(world, steps, run={"inputs": {"numbers": [1, 2, 0, 3]}})
+        await one.to_the_end()
+
+    assert one.phases["each/1"] == "Failed"
+    assert one.phases["each/3"] == "Skipped"
+    assert inputs_of(world)["run-all"] == {"results": [{"n": 1}, None, {}, None]}
+
+
 async def test_no_more_branches_are_at_work_than_the_bound_allows(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
         one = scenario(world, [fan(*(engram(f"b{n}") for n in range(7)), maxConcurrency=3)])
