@@ -133,7 +133,8 @@ images:
 """
 _DOCKERFILE: Final = """\
 FROM python:3.12-slim
-RUN pip install --no-cache-dir bubu-sdk
+COPY wheels /wheels
+RUN pip install --no-cache-dir --find-links /wheels bubu-sdk
 COPY count_words.py /app/count_words.py
 USER 65532
 ENTRYPOINT ["python", "/app/count_words.py"]
@@ -148,7 +149,7 @@ _README: Final = """\
 | `images.yaml` | which program the embedded cluster runs for which image |
 | `Dockerfile` | the image for a real cluster |
 
-On this machine; the test needs a Python with `pip install bubu-sdk pytest`:
+On this machine; the test needs a Python with pytest and bubu-sdk, which the Python of bobrapet has:
 
 ```sh
 bobrapet lint story.yaml
@@ -166,9 +167,11 @@ bobrapet logs @latest
 bobrapet down
 ```
 
-On a real cluster, with your registry in `story.yaml` instead of `example`:
+On a real cluster, with your registry in `story.yaml` instead of `example`. bubu-sdk is on no package index yet:
+`make build` in a checkout of bobrapet writes its wheel to `dist`, and the image takes it from the folder `wheels`:
 
 ```sh
+mkdir wheels && cp BOBRAPET/dist/bubu_sdk-*.whl wheels
 docker build -t example/PROJECT-count:1.0.0 .
 docker push example/PROJECT-count:1.0.0
 kubectl apply -f story.yaml

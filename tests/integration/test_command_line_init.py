@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
+from tests.integration.commandline import DEADLINE_SECONDS, REPOSITORY, CommandLine
 
 
 @pytest.fixture
@@ -75,3 +75,13 @@ def test_files_that_exist_stay_and_are_named(line: CommandLine) -> None:
 def test_wrong_options_are_refused(line: CommandLine) -> None:
     assert line.quick("init", "--dry-run=server").code == 2
     assert line.quick("init", "-o", "json").code == 2
+
+
+def test_images_take_the_sdk_from_the_wheel_that_a_checkout_builds(line: CommandLine) -> None:
+    line.quick("init", "words")
+    pages = [*(REPOSITORY / "docs").glob("*.md"), line.folder / "words" / "Dockerfile"]
+    installing = [row for page in pages for row in page.read_text().splitlines() if row.startswith("RUN pip install")]
+
+    assert set(installing) == {"RUN pip install --no-cache-dir --find-links /wheels bubu-sdk"}
+    assert len(installing) == 3
+    assert "COPY wheels /wheels" in (line.folder / "words" / "Dockerfile").read_text()
