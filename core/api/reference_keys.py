@@ -20,3 +20,12 @@ STORAGE_KEYS: Final = (
 """All keys that a storage reference may have."""
 CONFIG_MAP_REFERENCE: Final = "$bubuConfigMapRef"
 SECRET_REFERENCE: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key
+
+
+def is_of_namespace(key: str, namespace: str) -> bool:
+    """Whether the key of a stored object is ``<one segment>/<namespace>/…``, and stays there.
+
+    References come from users' data, and one bucket may serve many namespaces.
+    """
+    parts = key.replace("\\", "/").split("/")
+    return len(parts) >= 3 and parts[1] == namespace and {"", ".", ".."}.isdisjoint(parts)

@@ -21,7 +21,7 @@
          ├─ UnsupportedMediaTypeError bug   415
          ├─ InvalidError             user   422  ``causes`` name the fields
          ├─ TooManyRequestsError     retry  429  after ``retry_after``; nothing was done
-         ├─ InternalServerError      retry  500
+         ├─ InternalServerError      retry  500, and each other code above, such as 507: its disk is full
          ├─ ServiceUnavailableError  retry  502, 503
          └─ ServerTimeoutError       retry  504 and ServerTimeout; outcome unknown
 

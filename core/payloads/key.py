@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from core.api.reference_keys import is_of_namespace
 from core.payloads.errors import PayloadError, shown
 
 MAX_KEY_BYTES: Final = 1024
@@ -44,11 +45,12 @@ def check_namespace(key: str, namespace: str) -> None:
     Raises:
         PayloadError: ``key`` is unsafe, or not ``<one segment>/<namespace>/…``.
     """
-    parts = segments(key)
-    if len(parts) < 3 or parts[1] != namespace:
+    segments(key)
+    if not is_of_namespace(key, namespace):
         raise PayloadError(
             f"the stored object {shown(key)} does not belong to namespace {namespace!r}, and only objects of the run's "
-            f"own namespace are read: their keys start with 'outputs/{namespace}/' or 'inputs/{namespace}/'"
+            f"own namespace are read: their keys start with 'outputs/{namespace}/' or 'inputs/{namespace}/'; "
+            "copy the data into this namespace"
         )
 
 

@@ -5,9 +5,11 @@ Source: SDK contract 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from core.api import fieldpath
 from core.api.reference_keys import (
     CONFIG_MAP_REFERENCE,
     SECRET_REFERENCE,
@@ -16,6 +18,7 @@ from core.api.reference_keys import (
     STORAGE_REFERENCE,
 )
 from core.expressions.paths import Json
+from core.payloads import key as keys
 from core.payloads import subpath
 from core.payloads.errors import PayloadError
 
@@ -57,6 +60,34 @@ def read(node: Json) -> StorageReference | None:
     if not isinstance(sub_path, str):
         raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a string such as 'items[0].name'")
     return StorageReference(key, sub_path, subpath.parsed(sub_path))
+
+
+def check_namespaces(value: Any, namespace: str, field: str) -> None:
+    """Refuse a value with a reference to a stored object of another namespace, before a container follows it.
+
+    Objects with a reserved key beside other keys are data: no reader follows them.
+
+    Args:
+        field: the root of the path in the error, such as ``with``.
+    Raises:
+        PayloadError: a reference leads to another namespace, or its key is unsafe; names field, key and remedy.
+    """
+    pending: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while pending:
+        where, node = pending.pop()
+        if isinstance(node, Mapping):
+            key = node.get(STORAGE_REFERENCE)
+            if isinstance(key, str) and node.keys() <= set(STORAGE_KEYS):
+                try:
+                    keys.check_namespace(key, namespace)
+                except PayloadError as error:
+                    below = fieldpath.render(where)
+                    path = f"{field}{'.' if below and not below.startswith('[') else ''}{below}"
+                    raise PayloadError(f"{path}.{STORAGE_REFERENCE}: {error}") from error
+            else:
+                pending += [((*where, name), child) for name, child in node.items()]
+        elif isinstance(node, list):
+            pending += [((*where, index), child) for index, child in enumerate(node)]
 
 
 def is_opaque(node: dict[str, Json]) -> bool:

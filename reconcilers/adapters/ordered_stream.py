@@ -16,7 +16,7 @@ from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import MessageSchemas, binding_manifest
 from core.workloads.stream_workload import StreamWorkload
 from reconcilers.adapters.binding import ResolvedStep
-from reconcilers.adapters.ordered_workload import step_config, step_workload
+from reconcilers.adapters.ordered_workload import check_stored_references, step_config, step_workload
 from reconcilers.adapters.stream_definitions import ResolvedStream
 
 
@@ -26,8 +26,11 @@ def ordered_stream_step(order: AttemptOrder, account: str) -> StepWorkload:
 
     Raises:
         NotSerializableError: the inputs cannot be written as JSON.
-        RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
+        RejectedError: the StepRun's ``executionOverrides`` are invalid, the Engram may not choose its TLS Secret, or an
+            input refers to a stored object of another namespace.
     """
+    check_stored_references(order, order.inputs, "with")
+    check_stored_references(order, order.template_context.get("inputs"), "spec.inputs")
     inputs = encode(order.inputs)
     resolved: ResolvedStep = order.binding.policy
     payloads = {

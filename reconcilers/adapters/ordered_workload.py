@@ -13,6 +13,9 @@ from core.api.objects import Object, step_path
 from core.engine.errors import RejectedError
 from core.engine.plan import positive_duration
 from core.engine.ports import AttemptOrder
+from core.expressions.paths import has_reference
+from core.payloads.errors import PayloadError
+from core.payloads.reference import check_namespaces
 from core.policy.borrowed import WHY, is_foreign
 from core.telemetry.tracing.run_trace import context_for_attempt, run_trace
 from core.workloads.literals import as_literals
@@ -94,7 +97,12 @@ def _step_trace_parent(order: AttemptOrder, resolved: ResolvedStep) -> str:
 
 
 def _for_sdk(order: AttemptOrder, resolved: ResolvedStep, with_context: bool) -> dict[str, Any]:
-    """What only an SDK reads."""
+    """What only an SDK reads.
+
+    Raises:
+        RejectedError: as ``check_stored_references``.
+    """
+    check_stored_references(order, order.inputs, "with")
     inputs = encode(order.inputs)
     return {
         "trigger_data": inputs,
@@ -103,6 +111,19 @@ def _for_sdk(order: AttemptOrder, resolved: ResolvedStep, with_context: bool) ->
         "tls_secret": _tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
         "skip_input_templating": order.is_resolved,
     }
+
+
+def check_stored_references(order: AttemptOrder, value: Any, field: str) -> None:
+    """
+    Raises:
+        RejectedError: ``value`` refers to a stored object of another namespace, which the container must not read.
+    """
+    if not has_reference(value):
+        return
+    try:
+        check_namespaces(value, order.step_run["metadata"]["namespace"], field)
+    except PayloadError as error:
+        raise RejectedError(str(error)) from error
 
 
 def step_config(order: AttemptOrder, encoded: str) -> str:

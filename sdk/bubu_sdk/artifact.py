@@ -63,6 +63,7 @@ def parse(node: Any, path: str, namespace: str) -> Artifact:
         InputError: it is malformed, or belongs to another namespace.
     """
     if isinstance(node, Artifact):
+        reference.own_key(node.key, namespace, path)
         return node
     if not is_artifact(node):
         raise InputError(f"{path}: must be an artifact, as ctx.artifacts.save returns it")
@@ -71,9 +72,7 @@ def parse(node: Any, path: str, namespace: str) -> Artifact:
         raise InputError(f"{path}: an artifact has no {', '.join(sorted(map(repr, unknown)))}")
     key, name, kind = node[ARTIFACT], node.get("name"), node.get("kind", FILE)
     size, digest = node.get("sizeBytes"), node.get("sha256")
-    reference.checked_key(key)
-    if namespace and key.split("/")[1:2] != [namespace]:
-        raise InputError(f"{path}: the artifact {key!r} does not belong to namespace {namespace!r}")
+    reference.own_key(key, namespace, path)
     if not is_plain_name(name):
         raise InputError(f"{path}.name: must be the name of a file, without a folder; it is {name!r}")
     if kind not in (FILE, DIRECTORY):

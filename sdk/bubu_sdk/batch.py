@@ -24,7 +24,7 @@ from bubu_sdk.debugger import under_debugger
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
 from bubu_sdk.hosting import host_for, host_for_setup
-from bubu_sdk.kube import Cluster, KubeError, NotFoundError, StatusError
+from bubu_sdk.kube import Cluster, KubeError, NotFoundError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.signature import Signature, StepFunction
@@ -220,8 +220,7 @@ class _Step:
         try:
             return self._steprun.claim(self._claimed)
         except KubeError as error:
-            lacks_right = isinstance(error, StatusError) and error.is_about_rights
-            if isinstance(error, NotFoundError) or lacks_right or not error.retryable:
+            if isinstance(error, NotFoundError) or not error.is_outage:
                 raise
             log.warning("the StepRun could not be claimed; the engram runs without a claim: %s", error)
             return {}
@@ -366,7 +365,7 @@ class _Step:
 
     def _patch(self, update: StatusUpdate) -> bool:
         try:
-            self._steprun.report(update)
+            self._steprun.report(update, patient_until=self._deadline)
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
@@ -409,6 +408,7 @@ class _Step:
             environment.identity,
             timing=Timing(world.now),
             stop=self._cancelled,
+            patient_until=self._deadline,
             max_details_bytes=_bytes(world.environ, "BUBU_EFFECT_MAX_DETAILS_BYTES", DEFAULT_MAX_DETAILS_BYTES),
         )
         max_signal_bytes = _bytes(world.environ, "BUBU_SIGNAL_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)

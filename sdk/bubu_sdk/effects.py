@@ -106,7 +106,8 @@ def recordable(returned: Any, limit_bytes: int) -> Object:
 class Effects:
     """The effects of one StepRun. Blocking; thread-safe.
 
-    ``stop`` ends the wait for another holder: it is set when the step is cancelled.
+    ``stop`` ends the wait for another holder: it is set when the step is cancelled. An outage of the API server is
+    waited out until ``patient_until`` on the monotonic clock, and for at least 30 s.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Effects:
         *,
         timing: Timing | None = None,
         stop: threading.Event | None = None,
+        patient_until: float = 0.0,
         max_details_bytes: int = DEFAULT_MAX_DETAILS_BYTES,
     ) -> None:
         self._store = ClaimStore(cluster, identity.namespace)
@@ -124,6 +126,7 @@ class Effects:
         self._identity = identity
         self._timing = timing or Timing()
         self._stop = stop or threading.Event()
+        self._patient_until = patient_until
         self._max_details_bytes = max_details_bytes
         self._gates: dict[str, threading.Lock] = {}
         self._gates_lock = threading.Lock()
@@ -217,6 +220,7 @@ class Effects:
         ``exists``: whether the claim is known to exist, so that it is read first.
         """
         backoff = Backoff(self._timing, DEFAULT_OPERATION_TIMEOUT_SECONDS, first_seconds=0.05)
+        patience = Backoff(self._timing, self._patience_seconds(), first_seconds=0.05)
         late = 0
         while True:
             try:
@@ -237,7 +241,8 @@ class Effects:
                 continue
             except KubeError as error:
                 # The write may have happened. Then the next one finds a claim with the holder of this process.
-                if not error.retryable or not backoff.pause(_retry_after(error), self._stop):
+                pauses = patience if error.is_outage else backoff
+                if not error.retryable or not pauses.pause(_retry_after(error), self._stop):
                     raise
                 continue
             if backoff.remaining_seconds <= 0:
@@ -302,14 +307,14 @@ class Effects:
         return EffectOutcome(True, details)
 
     def _complete(self, held: HeldClaim, details: Object) -> Object:
-        """The completed claim. The effect has happened, so this is tried as long as the lease may last.
+        """The completed claim. The effect has happened, so this is tried as long as lease and step may last.
 
         Raises:
             EffectLostError: another process holds the claim.
             KubeError: the API server refuses, or does not answer.
         """
         holder = held.holder
-        patience_seconds = max(held.usable_seconds, DEFAULT_OPERATION_TIMEOUT_SECONDS)
+        patience_seconds = max(held.usable_seconds, self._patience_seconds())
         backoff = Backoff(self._timing, patience_seconds, first_seconds=0.02)
         claim: Object | None = held.claim
         while True:
@@ -331,6 +336,10 @@ class Effects:
             claim = self._reread(held.claim, holder, backoff)
             if claim is not None and claims.is_completed(claim):
                 return claim
+
+    def _patience_seconds(self) -> float:
+        """How long an outage of the API server is waited out."""
+        return max(DEFAULT_OPERATION_TIMEOUT_SECONDS, self._patient_until - self._timing.monotonic())
 
     def _reread(self, last: Object, holder: str, backoff: Backoff) -> Object | None:
         """The claim after a write that failed; ``None`` if it was deleted.

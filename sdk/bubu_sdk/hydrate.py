@@ -39,7 +39,8 @@ class Hydrator:
 
         Raises:
             StorageError: the store is disabled, failed, or an object is missing, malformed or too large.
-            InputError: a reference or sub-path is malformed, or the nesting is too deep; names the path.
+            InputError: a reference or sub-path is malformed, a reference leads to another namespace, or the nesting is
+                too deep; names the path.
         """
         return self._walk(value, name, 0)
 
@@ -58,14 +59,14 @@ class Hydrator:
         return {key: self._walk(item, f"{path}.{key}", depth + 1) for key, item in node.items()}
 
     def _follow(self, node: Mapping[str, Any], path: str, depth: int) -> Any:
-        key = node[reference.STORAGE_REF]
+        key = reference.own_key(node[reference.STORAGE_REF], self._namespace, path)
         if self._store is None:
             raise StorageError(
                 f"{path}: refers to the stored object {key!r}, but no storage is configured; "
                 "give the Story the storage policy that its upstream steps use",
                 retryable=False,
             )
-        content = self._store.read(reference.checked_key(key))
+        content = self._store.read(key)
         self._remaining_bytes -= len(content)
         if self._remaining_bytes < 0:
             raise StorageError(f"{path}: more than {MAX_TOTAL_BYTES} bytes of stored objects", retryable=False)

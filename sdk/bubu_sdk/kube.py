@@ -24,13 +24,24 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
 _FORBIDDEN: Final = 403
-_RETRYABLE_CODES = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_IMPLEMENTED: Final = 501
+_BUSY: Final = (408, 429)
 
 
 class KubeError(Exception):
     """The exchange with the API server failed."""
 
     retryable = False
+    """Whether the same request may succeed later."""
+    is_about_rights = False
+
+    @property
+    def is_outage(self) -> bool:
+        """Nothing is wrong with the object or with rights: the API server is away, busy, or its disk is full.
+
+        Such a refusal never decides about work that is done: the write is repeated as long as there is time.
+        """
+        return self.retryable and not self.is_about_rights
 
 
 class UnreachableError(KubeError):
@@ -58,7 +69,8 @@ class StatusError(KubeError):
         A right is missing, or a quota is used up. A server that has just started answers so, too, until it has read the
         roles. Such a refusal names the kind; a webhook that denies an object does not, and a policy adds its causes.
         """
-        self.retryable = code in _RETRYABLE_CODES or self.is_about_rights
+        is_failure = code >= 500 and code != _NOT_IMPLEMENTED
+        self.retryable = is_failure or code in _BUSY or self.is_about_rights
 
 
 class NotFoundError(StatusError):

@@ -61,6 +61,27 @@ def checked_key(key: str) -> str:
     return key
 
 
+def own_key(key: str, namespace: str, path: str) -> str:
+    """``key`` itself, if it is that of an object of ``namespace``: ``<one segment>/<namespace>/…``.
+
+    References come from users' data, and one bucket serves many namespaces. Without a namespace, as on the machine of a
+    developer, only the form is checked.
+
+    Raises:
+        PayloadPathError: as ``checked_key``.
+        InputError: it belongs to another namespace, or has an empty segment or one that is a dot; names ``path``.
+    """
+    parts = checked_key(key).split("/")
+    if any(part.lower().replace("%2e", ".") in ("", ".", "..") for part in parts):
+        raise InputError(f"{path}: invalid storage path {key!r}: each part between slashes must be a plain name")
+    if namespace and (len(parts) < 3 or parts[1] != namespace):
+        raise InputError(
+            f"{path}: the stored object {key!r} does not belong to namespace {namespace!r}; refer to an object of this "
+            f"namespace ('outputs/{namespace}/…' or 'inputs/{namespace}/…'), or copy the data into this namespace"
+        )
+    return key
+
+
 DIGEST_MARK: Final = ".sha256-"
 
 

@@ -96,9 +96,15 @@ class StepRunClient:
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline), deadline)
 
-    def report(self, outcome: StatusUpdate) -> Object:
-        """``update`` with the outcome of the attempt, after which the process ends."""
-        return self.update(outcome)
+    def report(self, outcome: StatusUpdate, *, patient_until: float = 0.0) -> Object:
+        """``update`` with the outcome of the attempt, after which the process ends.
+
+        While the API server is away, or refuses every write because its disk is full, the outcome is kept and sent
+        again, however often, until ``patient_until`` on the monotonic clock, and for as long as an operation may take.
+        """
+        deadline = max(self._monotonic() + self._timeout_seconds, patient_until)
+        with self._own_writes:
+            return self._retried(lambda: self._update_once(outcome, deadline), deadline, patient=True)
 
     def _update_once(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool = True) -> Object:
         known, self._answered = self._answered, None
@@ -142,21 +148,24 @@ class StepRunClient:
         remaining = max(0.001, deadline - self._monotonic())
         return self._cluster.request(method, path, body, content_type=content_type, timeout_seconds=remaining)
 
-    def _retried(self, attempt: Callable[[], Object], deadline: float) -> Object:
+    def _retried(self, attempt: Callable[[], Object], deadline: float, *, patient: bool = False) -> Object:
+        """``patient``: an outage is waited out until the deadline, without a limit of attempts."""
         backoff = _FIRST_BACKOFF_SECONDS
-        for remaining_attempts in reversed(range(self._attempts)):
+        failures = 0
+        while True:
             try:
                 return attempt()
             except KubeError as error:
+                failures += 1
                 conflict = isinstance(error, ConflictError)
-                if remaining_attempts == 0 or not (conflict or error.retryable):
+                is_last = failures >= self._attempts and not (patient and error.is_outage)
+                if is_last or not (conflict or error.retryable):
                     raise
                 wait = max(_jittered(backoff), getattr(error, "retry_after_seconds", 0.0))
                 if self._monotonic() + wait >= deadline:
                     raise
                 self._sleep(wait / 10 if conflict else wait)
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _jittered(seconds: float) -> float:

@@ -179,7 +179,7 @@ class Triggers:
         try:
             found = self._request("GET", f"{ENGRAMS_API}/namespaces/{namespace}/impulses/{origin.impulse}")
         except KubeError as error:
-            if error.retryable and not (isinstance(error, StatusError) and error.is_about_rights):
+            if error.is_outage:
                 raise _failure(error) from error
             return None
         created = (found.get("metadata") or {}).get("creationTimestamp")

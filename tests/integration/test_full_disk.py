@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -18,6 +20,62 @@ from tests.integration.disklimit import SmallDisk, small_disk
 
 MEBIBYTE = 1 << 20
 OUTAGE_SECONDS = 3.0
+FULL_SECONDS = float(os.environ.get("FULL_DISK_SECONDS", "9"))
+"""Longer than six attempts of a container, which take about 3 s."""
+RUNS = 12
+ENGRAM = """
+import json, os, time
+from bubu_sdk import Context, engram
+
+FOLDER = {folder!r}
+
+@engram
+def work(ctx: Context, inputs: dict) -> dict:
+    mine = os.environ["BUBU_STEPRUN_NAME"]
+    open(FOLDER + "/began-" + mine, "w").close()
+    while not os.path.exists(FOLDER + "/go"):
+        time.sleep(0.05)
+    if inputs.get("charge"):
+        def charge(lease):
+            with open(FOLDER + "/charges", "a") as file:
+                file.write(mine + chr(10))
+            return {{"receipt": mine}}
+        ctx.execute_once("charge", charge)
+    return {{"n": inputs["n"] + 1}}
+
+if __name__ == "__main__":
+    work.run()
+"""
+IMAGES = """
+images:
+  python: {{command: ["$(PYTHON)", {program}]}}
+  busybox: {{command: [/bin/sh]}}
+"""
+STORY = """
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {name: python}
+spec: {version: 1.0.0, supportedModes: [job], image: python}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Engram
+metadata: {name: worker}
+spec: {templateRef: {name: python}}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: full}
+spec:
+  steps:
+  - {name: first, ref: {name: worker}, with: {n: 0}}
+  - name: pay
+    needs: [first]
+    ref: {name: worker}
+    sideEffects: true
+    with: {n: "{{ steps.first.output.n }}", charge: true}
+  - {name: last, needs: [pay], ref: {name: worker}, with: {n: "{{ steps.pay.output.n }}"}}
+  output: {n: "{{ steps.last.output.n }}"}
+"""
 
 
 @pytest.fixture
@@ -92,6 +150,47 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
     assert "Traceback" not in refused.err
     assert api.ask("POST", CONFIG_MAPS, {"metadata": {"name": "after"}})[0] == 201
     assert all(map(is_alive, serving))
+
+
+@pytest.mark.slow
+def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full(
+    line: CommandLine, disk: SmallDisk
+) -> None:
+    """Containers with the SDK end their work, charge, and report while every write is refused with 507."""
+    program = line.folder / "work.py"
+    program.write_text(ENGRAM.format(folder=str(line.folder)))
+    images = line.file("sdk-images.yaml", IMAGES.format(program=json.dumps(str(program))))
+    assert line.bobrapet("up", "--quiet", f"--image-map={images}").code == 0
+    api = Api(disk)
+    paths = {
+        "EngramTemplate": "/apis/catalog.bubustack.io/v1alpha1/engramtemplates",
+        "Engram": "/apis/bubustack.io/v1alpha1/namespaces/default/engrams",
+        "Story": "/apis/bubustack.io/v1alpha1/namespaces/default/stories",
+    }
+    for manifest in YAML(typ="safe", pure=True).load_all(STORY):
+        assert api.ask("POST", paths[manifest["kind"]], manifest)[0] == 201
+    runs = "/apis/runs.bubustack.io/v1alpha1/namespaces/default/storyruns"
+    for number in range(RUNS):
+        run = {"metadata": {"name": f"full-{number}"}, "spec": {"storyRef": {"name": "full"}}}
+        kind = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun"}
+        assert api.ask("POST", runs, {**kind, **run})[0] == 201
+    wait_until(lambda: len(list(line.folder.glob("began-*"))) >= 2, seconds=120)
+    disk.fill()
+    (line.folder / "go").touch()
+    for number in steadily(FULL_SECONDS):
+        if number % 10 == 0:
+            disk.fill()  # whatever was deleted meanwhile
+        assert api.ask("GET", runs)[0] == 200
+    disk.free()
+
+    def phases() -> list[str]:
+        items: Any = api.ask("GET", runs)[1]["items"]
+        return [(item.get("status") or {}).get("phase", "") for item in items]
+
+    wait_until(lambda: all(phase in ("Succeeded", "Failed") for phase in phases()), seconds=300)
+    assert phases() == ["Succeeded"] * RUNS
+    charges = (line.folder / "charges").read_text().split()
+    assert (len(charges), len(set(charges))) == (RUNS, RUNS)
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,3 +326,39 @@ async def test_what_a_story_asks_for_in_vain_is_told_and_the_pod_has_what_is_str
 def reason_of(run: Object) -> str:
     ready = find_condition(status_of(run).get("conditions") or (), "Ready")
     return ready["reason"] if ready is not None else ""
+
+
+@pytest.mark.parametrize(
+    ("given", "inputs", "where"),
+    [
+        ({"a": ["{{ inputs.data }}"]}, {"data": {"$bubuStorageRef": "outputs/other/run/k.json"}}, "with.a[0]"),
+        ({"a": {"$bubuStorageRef": "outputs/team/../other/k.json"}}, {}, "with.a"),
+        ({"$bubuStorageRef": "team/other/k.json", "$bubuStoragePath": "x"}, {}, "with"),
+    ],
+)
+async def test_no_container_gets_a_reference_to_stored_data_of_another_namespace(
+    world: OperatorCluster, tmp_path: Path, given: Object, inputs: Object, where: str
+) -> None:
+    await world.engram("work", f"touch {tmp_path}/began")
+    await world.story("report", step("work", **{"with": given}))
+    async with world.operator():
+        await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": inputs})
+        run = await world.finished("one")
+    state = status_of(run)["stepStates"]["work"]
+    assert state["phase"] == "Failed"
+    assert f"{where}.$bubuStorageRef: " in state["message"]
+    assert "other/k.json" in state["message"] or "other/run/k.json" in state["message"]
+    assert not (tmp_path / "began").exists()
+
+
+async def test_a_container_gets_references_to_stored_data_of_its_own_namespace(
+    world: OperatorCluster, tmp_path: Path
+) -> None:
+    await world.engram("work", f'printf %s "$BUBU_TRIGGER_DATA" > {tmp_path}/given')
+    await world.story("report", step("work", **{"with": {"a": "{{ inputs.data }}"}}))
+    reference = {"$bubuStorageRef": "inputs/team/0f3a/data.json"}
+    async with world.operator():
+        await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": {"data": reference}})
+        run = await world.finished("one")
+    assert status_of(run)["phase"] == "Succeeded"
+    assert json.loads((tmp_path / "given").read_text()) == {"a": reference}

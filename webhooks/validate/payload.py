@@ -16,8 +16,9 @@ from core.api.reference_keys import (
     SECRET_REFERENCE,
     STORAGE_KEYS,
     STORAGE_REFERENCE,
+    is_of_namespace,
 )
-from core.api.resource import CONFIG_MAP, SECRET, Resource
+from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, Resource
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule
 from webhooks.validate import reference
@@ -77,7 +78,7 @@ def check_references(
 
     Args:
         malformed: broken by a map of the wrong form.
-        denied: broken by a namespace to which it may not refer.
+        denied: broken by a namespace to which it may not refer; a stored object must be in ``namespace``.
         source: kind of the object, which is in ``namespace``.
     """
     for where, part in _parts(value) if _may_hold(value, _REFERENCE_KEYS) else ():
@@ -85,7 +86,8 @@ def check_references(
             continue
         field = _join(path, where)
         if STORAGE_REFERENCE in part:
-            yield from _storage(malformed, part, field)
+            problems = list(_storage(malformed, part, field))
+            yield from problems or (() if source is STEP_RUN else _storage_namespace(denied, part, field, namespace))
             continue
         key = next((key for key in _TARGETS if key in part), None)
         if key is None:
@@ -109,6 +111,18 @@ def _storage(rule: Rule, part: Mapping[str, Any], path: str) -> Iterator[Finding
             )
         elif not isinstance(value, str) or (key == STORAGE_REFERENCE and not value.strip()):
             yield rule.at(f"{path}.{key}", "must be a string that is not blank", "give the key of the stored object")
+
+
+def _storage_namespace(rule: Rule, part: Mapping[str, Any], path: str, namespace: str) -> Iterator[Finding]:
+    """Not for StepRuns, which the operator and the container write: the operator checks what it gives to a container.
+
+    A key with a template is not known yet.
+    """
+    key = part[STORAGE_REFERENCE]
+    if "{{" not in key and not is_of_namespace(key, namespace):
+        problem = f"is not the key of a stored object of namespace {namespace}, and no other is read"
+        remedy = f"use a key such as outputs/{namespace}/…, or copy the data into this namespace"
+        yield rule.at(f"{path}.{STORAGE_REFERENCE}", problem, remedy)
 
 
 def _object(rule: Rule, target: Any, path: str) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ class AssignedStepRun(StepRunClient):
         self._started = {name: value for name, value in claimed.fields.items() if name == "startedAt"}
         return self._given
 
-    def report(self, outcome: StatusUpdate) -> Object:
+    def report(self, outcome: StatusUpdate, *, patient_until: float = 0.0) -> Object:
         """Keep the outcome for the worker."""
         self.outcome = StatusUpdate({**self._started, **outcome.fields}, outcome.cleared)
         return self._given

@@ -64,7 +64,7 @@ class Container:
         identity = Identity(namespace="default", story_run="run-1", step_run="sr-1-charge", pod=self.name)
         cluster = Connection(self)
         steprun = StepRunClient(cluster, identity, sleep=timing.sleep, monotonic=timing.monotonic)
-        return Effects(cluster, steprun, identity, timing=timing)
+        return Effects(cluster, steprun, identity, timing=timing, patient_until=self.simulation.patient_until)
 
     def start(self, work: Callable[[Container], Any], *, at: float = 0.0) -> None:
         self.simulation.spawn(self, lambda: work(self), at)
@@ -142,6 +142,8 @@ class Simulation:
         """What ended a container."""
         self.after: Callable[[str, str], None] | None = None
         """Called with method and path before the answer to a request is given; may raise a ``KubeError``."""
+        self.patient_until = 0.0
+        """In seconds of the simulation: until then, containers wait for an API server that is away."""
         self._faults = faults
         self._strands: list[Strand] = []
         self._current: Strand | None = None

@@ -340,7 +340,7 @@ def test_an_async_function_awaits_them(tmp_path: Path) -> None:
     ("inputs", "problem"),
     [
         ({"model": 5, "rows": []}, "inputs.model: expected an artifact or the path of a file"),
-        ({"model": {"$bubuArtifact": "outputs/other/a/b"}, "rows": []}, "inputs.model: the artifact"),
+        ({"model": {"$bubuArtifact": "outputs/other/a/b"}, "rows": []}, "inputs.model: the stored object"),
         ({"model": "x", "rows": [], "kept": {"a": 1}}, "inputs.kept"),
     ],
 )
@@ -352,3 +352,12 @@ def test_inputs_that_are_no_files_fail_the_step_and_are_named(inputs: dict[str, 
 
     assert outcome.status["phase"] == "Failed"
     assert problem in outcome.status["error"]["message"]
+
+
+def test_an_artifact_of_another_namespace_is_not_fetched_either_when_it_is_typed_input() -> None:
+    store = InMemoryStore()
+    store.objects["outputs/other/run/files/secret.txt"] = b"theirs"
+    theirs = Artifact("outputs/other/run/files/secret.txt", "secret.txt", 6, hashlib.sha256(b"theirs").hexdigest())
+
+    with pytest.raises(InputError, match=r"'outputs/other/run/files/secret\.txt' does not belong to namespace 'team'"):
+        Artifacts(store, OTHER).fetch(theirs)

@@ -532,6 +532,23 @@ def test_a_write_whose_answer_is_lost_is_found_by_the_holder(scene: Scene, metho
     assert scene.claim["completionStatus"] == "completed"
 
 
+@pytest.mark.parametrize("begins", [0.0, 1.0])
+def test_an_effect_happens_once_although_the_disk_of_the_api_server_is_full(scene: Scene, begins: float) -> None:
+    """Full before the claim is stored, or while the effect runs: its completion is kept until it can be stored."""
+
+    def full(method: str, _: str, __: Any) -> None:
+        if method != "GET" and begins <= scene.simulation.seconds < begins + 300:
+            raise status_error(507, "no space left; free some disk space and try again")
+
+    scene.cluster.before = full
+    scene.simulation.patient_until = 600.0
+    charge = Charge(seconds=2)
+
+    assert scene.run("pod-1", charge).executed
+    assert len(charge.leases) == 1
+    assert (scene.claim["completionStatus"], scene.claim["details"]) == ("completed", {"chargeId": "ch_1"})
+
+
 def test_a_takeover_whose_answer_is_lost_is_found_by_the_holder(scene: Scene) -> None:
     scene.claimed(completionStatus="released")
     lost: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 
 from bubu_sdk import effects, signals
 from bubu_sdk.contract import Identity
-from bubu_sdk.kube import KubeError, StatusError, UnreachableError
+from bubu_sdk.kube import KubeError, StatusError, UnreachableError, status_error
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import FencedError, StepRunClient, TransitionError
 from bubu_sdk.testing.cluster import InMemoryCluster, refusing, step_run_path
@@ -28,6 +28,12 @@ def cluster() -> InMemoryCluster:
 def client(cluster: InMemoryCluster, *, pod: str = "pod-1", sleeps: list[float] | None = None) -> StepRunClient:
     recorded = [] if sleeps is None else sleeps
     return StepRunClient(cluster, Identity(namespace="ns", step_run="sr", pod=pod), sleep=recorded.append)
+
+
+def full(is_full: bool, method: str) -> None:
+    """Refuse as an API server whose disk is full: reads are answered."""
+    if is_full and method != "GET":
+        raise status_error(507, "no space left; free some disk space and try again")
 
 
 def status(cluster: InMemoryCluster) -> Any:
@@ -105,7 +111,7 @@ def test_a_step_run_that_runs_again_is_not_judged_by_an_earlier_answer(cluster: 
     assert status(cluster)["phase"] == "Failed"
 
 
-@pytest.mark.parametrize("code", [429, 500, 503, 504])
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 507, 599])
 def test_server_failures_are_tried_again_with_growing_pauses(cluster: InMemoryCluster, code: int) -> None:
     sleeps: list[float] = []
     cluster.fail(code, times=3)
@@ -125,6 +131,51 @@ def test_after_six_attempts_the_failure_is_told(cluster: InMemoryCluster) -> Non
         client(cluster).update(StatusUpdate({"phase": "Failed"}))
 
     assert len(cluster.status_patches) == 6
+
+
+@pytest.mark.parametrize("patient_until", [0.0, 300.0])
+def test_an_outcome_is_kept_while_the_disk_of_the_api_server_is_full(
+    cluster: InMemoryCluster, patient_until: float
+) -> None:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    cluster.before = lambda method, *_: full(clock[0] < max(29.0, patient_until) - 10, method)
+    mine = StepRunClient(
+        cluster, Identity(namespace="ns", step_run="sr", pod="pod-1"), sleep=sleep, monotonic=lambda: clock[0]
+    )
+    mine.report(StatusUpdate({"phase": "Succeeded", "output": {"n": 1}}), patient_until=patient_until)
+
+    assert (status(cluster)["phase"], status(cluster)["output"]) == ("Succeeded", {"n": 1})
+    assert clock[0] <= max(30.0, patient_until)
+
+
+def test_an_outcome_is_not_sent_for_ever(cluster: InMemoryCluster) -> None:
+    clock = [0.0]
+    cluster.before = lambda method, *_: full(True, method)
+    mine = StepRunClient(
+        cluster,
+        Identity(namespace="ns", step_run="sr", pod="pod-1"),
+        sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds),
+        monotonic=lambda: clock[0],
+    )
+
+    with pytest.raises(StatusError, match="507"):
+        mine.report(StatusUpdate({"phase": "Succeeded"}), patient_until=100)
+
+    assert 90 < clock[0] < 100
+
+
+@pytest.mark.parametrize("code", [413, 422, 501])
+def test_an_outcome_that_is_refused_for_what_it_is_is_sent_once(cluster: InMemoryCluster, code: int) -> None:
+    cluster.fail(code, times=99)
+
+    with pytest.raises(StatusError):
+        client(cluster).report(StatusUpdate({"phase": "Succeeded"}), patient_until=10**9)
+
+    assert len(cluster.status_patches) == 1
 
 
 @pytest.mark.parametrize("code", [400, 403, 404, 422])
