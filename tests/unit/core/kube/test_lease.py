@@ -279,3 +279,41 @@ async def test_who_was_suspended_past_its_lease_writes_nothing_even_before_it_kn
             await writer.create(LEASE, another)
         assert [request.method for request in server.requests].count("POST") == 2  # the lease, and the first try
         assert (await writer.get(LEASE, "bobrapet", "system"))["spec"]["holderIdentity"] == ""
+
+
+async def test_a_renewal_counts_from_its_request_however_late_the_answer_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Others count from the write, which is at the server long before its answer is here."""
+    server = LeaseServer()
+    written_at, stopped_at, slow, silent = 0.0, 0.0, False, False
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        nonlocal silent, written_at
+        if silent:
+            await trio.sleep_forever()
+        answer = await LeaseServer.serve(server, request)
+        if slow and request.method == "PUT":
+            silent, written_at = True, trio.current_time()
+            await trio.sleep(6)
+        return answer
+
+    server.answer = serve
+    async with server.client() as client:
+        lease = candidate(client, "one")
+
+        async def body() -> None:
+            nonlocal slow, stopped_at
+            await trio.sleep(21)
+            slow = True
+            try:
+                await trio.sleep_forever()
+            finally:
+                stopped_at = trio.current_time()
+                with pytest.raises(LeaseLostError):
+                    lease.check()
+
+        with pytest.raises(LeaseLostError, match="was lost"):
+            await lease.run(body)
+    assert written_at > 20
+    assert stopped_at <= written_at + LeaseTiming().renew_deadline_seconds
