@@ -120,6 +120,10 @@ def test_instants_only_move_forward() -> None:
     stored = {"lastTrigger": at(10), "lastSuccess": at(10)}
     kept = impulse_counts(stored, [trigger(seconds_ago=50)], [run("Succeeded", 60, finished=40)], NOW).status
     assert (kept["lastTrigger"], kept["lastSuccess"]) == (at(10), at(10))
+    exact = at(50).replace("Z", ".000000Z")  # SDKs write fractions of seconds; as texts they cannot be compared
+    for newest, text in ((at(50), at(55).replace("Z", ".500000Z")), (exact, at(50))):
+        other = CountedTrigger.of({"metadata": {"creationTimestamp": text}, "status": {"decision": "Pending"}})
+        assert impulse_counts({"lastTrigger": newest}, [other], [], NOW).status["lastTrigger"] == newest
     by_trigger = impulse_counts({}, [], [run("Succeeded", 60, by_trigger=True, finished=40)], NOW).status
     assert (by_trigger["lastTrigger"], by_trigger["lastSuccess"]) == (None, at(40))
 

@@ -18,6 +18,7 @@ from core.api.objects import Object
 from core.engine.ports import RunKey
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
+from core.telemetry import metrics
 from reconcilers.adapters.world import World
 from reconcilers.resync import INTERVAL, Found, Resync
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
@@ -152,6 +153,18 @@ async def test_a_lost_event_is_mended_and_counted_for_its_run(autojump_clock: tr
                 lost["metadata"]["resourceVersion"]
             ]
             assert await here.resync.look_again() == {ONE: Found.NOTHING, TWO: Found.NOTHING}
+
+
+async def test_what_it_finds_is_counted_once_for_each_live_run(autojump_clock: trio.testing.MockClock) -> None:
+    with metrics.recording():
+        async with stage(known={ONE, TWO}) as here:
+            here.stands(run("one"), run("two"))
+            here.is_stored(newer(run("one"), status={"phase": "Running"}))
+            await here.resync.look_again()
+            await here.resync.look_again()
+
+        assert metrics.sample("bobrapet_resync_runs_total", found="lost-event") == 1
+        assert metrics.sample("bobrapet_resync_runs_total", found="nothing") == 3
 
 
 async def test_a_lost_cancel_and_a_run_never_heard_of_are_found(autojump_clock: trio.testing.MockClock) -> None:

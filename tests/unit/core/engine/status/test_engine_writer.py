@@ -213,3 +213,25 @@ async def test_what_a_step_relies_on_is_stored_without_a_pause(autojump_clock: M
         run = world.cluster.objects["StoryRun", one.key.namespace, one.key.name]
 
     assert '"b"' in run["metadata"]["annotations"]["runs.bubustack.io/step-timers"]
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(2, 0.1), (400, 0.2), (2_000, 0.5)])
+async def test_changes_of_a_run_with_many_steps_are_collected_for_half_a_second_at_most(
+    autojump_clock: MockClock, scenario: Any, steps: int, seconds: float
+) -> None:
+    """Each write of such a status repeats all its steps."""
+    others = [primitive(f"nap-{number}", "sleep", with_={"duration": "1h"}) for number in range(steps - 1)]
+    async with open_world({"a": (Script(after_seconds=20.0),)}) as world:
+        one = scenario(world, [engram("a"), *others])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases.get("a") == "Running", seconds=20)
+        assert await world.until(lambda: (status_of_step(world, "a") or {}).get("phase") == "Succeeded", seconds=30)
+        ended_at = trio.current_time()
+        assert await world.until(lambda: one.phases["a"] == "Succeeded", seconds=5)
+        waited = trio.current_time() - ended_at
+
+    assert waited == pytest.approx(seconds, abs=0.06)
+
+
+def status_of_step(world: Any, step: str) -> Any:
+    return world.cluster.objects["StepRun", "default", f"run-{step}"].get("status")
