@@ -271,7 +271,8 @@ def _document(document: bytes, content: Mapping[str, Json], inputs: bytes) -> by
 
 
 def _with_document(body: bytes, end: int, old: int, new: bytes) -> bytes | None:
-    """``body`` with another payload in its first field, a BinaryFrame; None if the payload is not first in that.
+    """``body`` with another payload in its first field, a BinaryFrame; None if the payload is not first in that, or if
+    its length is not written in the shortest form.
 
     Args:
         end: where the field ends.
@@ -280,9 +281,10 @@ def _with_document(body: bytes, end: int, old: int, new: bytes) -> bytes | None:
     begin = 2
     while body[begin - 1] >= 0x80:
         begin += 1
-    rest = begin + 1 + len(varint(old)) + old
-    if body[begin] != 0x0A or rest > end:
+    head = b"\x0a" + varint(old)
+    if not body.startswith(head, begin):
         return None
+    rest = begin + len(head) + old
     size = varint(len(new))
     frame = varint(1 + len(size) + len(new) + end - rest)
     return b"".join((b"\x1a", frame, b"\x0a", size, new, body[rest:]))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bubu_wire.codec import decode, encode
 from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_FRAME_BYTES, AudioFrame, BinaryFrame, DataRequest, TransportDescriptor
+from bubu_wire.protobuf import varint
 from hub.envelope import PacketReading
 from hub.packets import PacketChecker
 from tests.unit.hub.json_packets import json_packet, received
@@ -82,6 +83,32 @@ def test_a_packet_whose_frame_comes_twice_is_changed_all_the_same() -> None:
     packet = json_packet({"a": 1})
     doubled = encode(DataRequest(BinaryFrame(b"other", "text/plain"))) + packet
     assert received(with_inputs(doubled, {"x": 1})) == ({"a": 1}, {"x": 1})
+
+
+@pytest.mark.parametrize("others", [[b"x"], [b"x" * 300], [b"x", b""], [b"{}"]], ids=str)
+def test_a_frame_whose_payload_comes_several_times_has_the_last_one_for_every_reader(others: list[bytes]) -> None:
+    """Fields may come again in any message: the last one counts."""
+    document = orjson.dumps({"version": "v1", "kind": "data", "payload": {"a": 1}})
+    mime = b"application/vnd.bubu.packet+json"
+    frame = b"".join(b"\x0a" + with_length_of(each) for each in [*others, document]) + b"\x12" + with_length_of(mime)
+    packet = b"\x1a" + with_length_of(frame)
+    assert received(packet) == ({"a": 1}, None)
+    assert received(with_inputs(packet, {"x": 1})) == ({"a": 1}, {"x": 1})
+
+
+@pytest.mark.parametrize("size", [20, 127, 128, 300])
+def test_a_length_that_is_written_longer_than_needed_is_a_length(size: int) -> None:
+    """A valid message of any library that reserves room for a length before it knows it."""
+    document = orjson.dumps({"version": "v1", "kind": "data", "payload": {"a": "x" * size}})
+    padded = bytes([len(document) & 0x7F | 0x80, len(document) >> 7 | 0x80, 0])
+    frame = b"\x0a" + padded + document + b"\x12" + with_length_of(b"application/vnd.bubu.packet+json")
+    packet = b"\x1a" + with_length_of(frame)
+    assert received(packet) == ({"a": "x" * size}, None)
+    assert received(with_inputs(packet, {"x": 1})) == ({"a": "x" * size}, {"x": 1})
+
+
+def with_length_of(data: bytes) -> bytes:
+    return varint(len(data)) + data
 
 
 def test_what_a_packet_says_is_read_from_json_before_structs() -> None:
