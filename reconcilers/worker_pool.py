@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from math import inf
 from typing import Final
 
 import trio
@@ -108,8 +109,9 @@ class WorkerPoolReconciler:
         if steps:
             return await self._fit(deployment, pool, steps)
         if self._registry.is_at_work(place):
-            use.used_at = now
+            use.used_at = inf  # the idle time begins with the look after its end
             return Done()  # its end is a change
+        use.used_at = min(use.used_at, now)
         if await self._engram_is_gone(pool):
             return await self._delete(pool)
         return await self._empty(deployment, pool) if pool.replicas else await self._rest(deployment, pool)

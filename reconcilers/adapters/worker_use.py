@@ -34,7 +34,7 @@ class PoolUse:
     most: int
     """The most unfinished steps at once since then."""
     used_at: float
-    """When it had a step; if it has not had one, when it was first looked at."""
+    """When it had a step; if it has not had one, when it was first looked at. In the future: a worker is at work."""
 
     def begin_anew(self, steps: int, now: float) -> None:
         self.since, self.most = now, steps
