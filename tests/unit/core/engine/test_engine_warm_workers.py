@@ -209,6 +209,40 @@ async def test_the_end_of_a_canceled_step_is_recorded_when_its_worker_has_ended_
     assert (exit_ is not None) == (grace_seconds < ended_after + 1)
 
 
+@pytest.mark.parametrize(
+    ("engrams", "reported_after", "operator_after", "phase"),
+    [
+        pytest.param(WARM, 4.0, 0.0, "Failed", id="warm, in time"),
+        pytest.param(WARM, 5.5, 0.0, "Canceled", id="warm, late"),
+        pytest.param(None, 4.0, 0.0, "Failed", id="Job, in time"),
+        pytest.param(None, 4.0, 20.0, "Failed", id="Job, in time, and the operator comes late"),
+    ],
+)
+async def test_a_failure_that_a_canceled_step_reports_counts_before_the_end_of_its_drain(
+    autojump_clock: MockClock, scenario: Any, engrams: Any, reported_after: float, operator_after: float, phase: str
+) -> None:
+    """Afterwards it fails because the worker ends it. A Job has no time beyond the drain, so its report came before."""
+    policy = {"timeouts": {"gracefulShutdownTimeout": "5s"}}
+    async with open_world({"a": (Script(Act.HANG, grace_seconds=30.0),)}, engrams=engrams) as world:
+        one = scenario(world, [engram("a")], policy=policy)
+        world.start(one.key)
+        await trio.sleep(3)
+        world.cancel_run(one.key)
+        if operator_after:
+            await trio.sleep(1)
+            await world.kill()
+            reported_after -= 1
+        await trio.sleep(reported_after)
+        report = {"phase": "Failed", "lastFailureMsg": "it broke", "exitCode": 1}
+        world.cluster.force_patch("sdk", ("StepRun", "default", "run-a"), "status", report)
+        if operator_after:
+            await trio.sleep(operator_after)
+            world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert one.phases == {"a": phase}
+
+
 async def test_a_step_that_is_canceled_before_its_worker_begins_never_runs(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
