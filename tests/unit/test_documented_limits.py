@@ -18,11 +18,11 @@ HUB: Final = HubListenerRules()
 SENTENCES: Final = (
     (
         "hub.md",
-        f"those without a token, with 128 KiB of data each | {HUB.connections:,}; {HUB.strangers}; at the limit the oldest",
+        f"with 128 KiB of data each | {HUB.connections:,}; {HUB.strangers}; at the limit the oldest",
     ),
     (
         "hub.md",
-        f"one for each step every {SHOWN_EVERY.total_seconds():g} seconds, and for all steps {SHOWN_AT_ONCE} at once, then",
+        f"one for each step every {SHOWN_EVERY.total_seconds():g} seconds, and for all steps {SHOWN_AT_ONCE} at",
     ),
     ("threat-model.md", f"of a step one refusal is shown in {SHOWN_EVERY.total_seconds():g} s, of all {SHOWN_AT_ONCE}"),
     (
