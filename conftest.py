@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.skips import SkipLedger
 from tests.time_limit import limit_tests
 
 _TERMINAL: Final[pytest.StashKey[int]] = pytest.StashKey()
@@ -16,6 +17,7 @@ _TERMINAL: Final[pytest.StashKey[int]] = pytest.StashKey()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TERMINAL] = os.dup(2)
+    config.pluginmanager.register(SkipLedger(), "skips")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -95,7 +95,9 @@ CORES: Final = 2.7
 HASH_SEED: Final = "0"
 """For all processes, so that a failure can be repeated."""
 NOTHING_FOUND: Final = 5
-"""pytest's exit code when no test was chosen."""
+"""pytest's exit code when no test was chosen. A suite that ends with it fails the run, unless options choose tests."""
+CHOOSING: Final = ("-k", "-m", "--deselect", "--last-failed", "--lf")
+"""How options of pytest begin that leave out tests."""
 INTERRUPTED: Final = 130
 OVER_BUDGET: Final = 1
 BUDGETS_OPTION: Final = "--budgets"
@@ -160,7 +162,8 @@ async def _run(progress: _Progress) -> int:
     _say(f"All suites: {time.monotonic() - started:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of CPU")
     if progress.interrupted:
         return INTERRUPTED
-    found = [code for code in progress.codes if code != NOTHING_FOUND]
+    chooses = any(option.startswith(CHOOSING) for option in progress.options)
+    found = [code for code in progress.codes if not (chooses and code == NOTHING_FOUND)]
     if complaints := time_table.complaints(progress.spent):
         _say("Over budget" if progress.budgets else "Over budget, which fails the run in CI", *complaints)
         found += [OVER_BUDGET] if progress.budgets else []

@@ -61,6 +61,12 @@ def test_options_may_choose_tests_of_one_suite_only(folders: Path) -> None:
     assert run_side_by_side(BOTH, ["-q", "-k", "nowhere"]) == NOTHING_FOUND
 
 
+def test_a_suite_whose_tests_have_all_vanished_fails_the_run(folders: Path) -> None:
+    (folders / "other/test_other.py").unlink()
+
+    assert run_side_by_side(BOTH, ["-q"]) == NOTHING_FOUND
+
+
 def test_what_there_is_room_for_runs_beside_others_and_the_rest_when_they_have_ended(
     folders: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
