@@ -19,8 +19,6 @@ from tests.e2e.write_budget.counting import Sent, sent_requests
 from tests.e2e.write_budget.judging import Played, Warned
 
 _PROGRAMS: Final = Path(__file__).parent.parent / "engrams"
-AGAIN: Final = "-again"
-"""The end of the name of a scenario that is played once more."""
 _RETRY: Final[Object] = {"execution": {"retry": {"maxRetries": 2, "delay": "10ms"}}}
 
 
