@@ -14,7 +14,6 @@ from tests.e2e.stream_rig import STEPS, Kept, StreamRig, until
 from tests.e2e.stream_times import (
     CONNECTED_SECONDS,
     STREAMING_AGAIN_SECONDS,
-    WORKLOADS_SLOWED,
     assert_in_time,
     kill_the_hub,
     longest_gap,
@@ -49,7 +48,7 @@ async def connect_in_time(rig: StreamRig, directory: Path) -> None:
     starts.append(await starts_of_workloads(rig, directory / "after"))
     print(f"the StoryRun showed all streams {connected.run - connected.steps:.2f} s after the StepRuns")
     what = "from the apply to all streams connected"
-    assert_in_time(what, connected.steps, max(starts), CONNECTED_SECONDS, WORKLOADS_SLOWED)
+    assert_in_time(what, connected.steps, max(starts), CONNECTED_SECONDS)
 
 
 async def rest_for_a_minute(rig: StreamRig) -> dict[str, float]:

@@ -31,13 +31,11 @@ CONNECTED_SECONDS: Final = 2.0
 """Target: from the apply to all streams connected, beyond the starts of the processes."""
 STREAMING_AGAIN_SECONDS: Final = 3.0
 """Target: from ``kill -9`` of the hub to the next message at the sink, the start of the next hub included."""
-SLOWED: Final = 4.0
-"""Where the start of a program alone takes ``s`` seconds, because other programs run beside it, all the rest may take
-``SLOWED * s`` seconds more than the target says: those programs are others a moment later. On a quiet machine of 2024
-that is less than two seconds. ``make bench BENCH=streams`` measures without others.
+SLOWED: Final = 2.0
+"""Where the start alone takes ``s`` seconds, because other programs run beside it, all the rest may take ``SLOWED * s``
+seconds more than the target says: those programs are others a moment later. On a quiet machine of 2024 that is less
+than two seconds. ``make bench BENCH=streams`` measures without others.
 """
-WORKLOADS_SLOWED: Final = 2.0
-"""The same beside the starts of workloads, which a busy machine slows down as much as it does the rest."""
 
 
 async def starts_of_steps(directory: Path, *, hub: bool) -> float:
@@ -156,15 +154,14 @@ async def kill_the_hub(rig: StreamRig) -> float:
     return end_of_longest_gap(rig.kept(), killed_at) - killed_at
 
 
-def assert_in_time(what: str, took: float, starts: float, target: float, slowed: float = SLOWED) -> None:
+def assert_in_time(what: str, took: float, starts: float, target: float) -> None:
     """``took`` seconds contain ``starts``, and beyond that at most ``target``; more if everything is slow.
 
     Args:
         starts: of the same programs alone, under the same load.
-        slowed: how many times ``starts`` the rest may take longer, because everything is slow.
     """
     print(f"{what}: {took:.2f} s; its programs alone start in {starts:.2f} s")
-    allowed = starts + target + slowed * starts
+    allowed = starts + target + SLOWED * starts
     assert took <= allowed, (
         f"{what} took {took:.2f} s; at most {allowed:.2f} s were allowed for starts of {starts:.2f} s"
     )
