@@ -19,7 +19,7 @@ _HEAD: Final = """\
 Every series of the operator and of the hub. [Monitoring](monitoring.md) says how to scrape them, and has the
 dashboards and alerts; [the contract](contract/operator.md#8-series) says when each changes. A histogram has
 the series `…_bucket`, `…_sum` and `…_count`. Series without an entry in the last column that the contract
-calls [not updated](contract/operator.md#85-registered-not-updated-yet) exist for compatibility only.
+calls [always 0](contract/operator.md#85-registered-and-always-0) exist for compatibility only.
 
 The number of series depends on what is configured, not on how many runs there were: labels name namespaces,
 Stories, Engrams, queues, kinds and reasons. The series of single runs (`bobrapet_storyrun_queue_depth`) go

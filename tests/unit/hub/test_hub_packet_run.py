@@ -19,6 +19,7 @@ from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate import author
 
+HUB = Caller("system:serviceaccount:bobrapet-system:bobrapet-hub")
 RUN = StreamRun("team", "run-1")
 ORDER = ChildOrder(RUN, "call", "m-1", {"name": "child"}, {"text": "a"}, waits=True, parent_uid="u1")
 
@@ -70,10 +71,25 @@ def test_the_engine_takes_it_for_no_step_of_the_run_and_finds_it_to_cancel_it() 
 
 def test_a_hub_without_any_trust_may_create_it() -> None:
     made = packet_run_manifest(ORDER, parent())
-    hub = Caller("system:serviceaccount:bobrapet-system:bobrapet-hub")
 
-    assert author.validate(made, None, hub, InMemoryView()) == []
+    assert author.validate(made, None, HUB, InMemoryView()) == []
     assert not set(RUN_ANNOTATIONS_OF_OPERATOR) & made["metadata"]["annotations"].keys()
+
+
+@pytest.mark.parametrize("annotation", RUN_ANNOTATIONS_OF_OPERATOR)
+def test_a_hub_that_was_taken_over_marks_no_run_as_the_operator_does(annotation: str) -> None:
+    made = packet_run_manifest(ORDER, parent())
+    made["metadata"]["annotations"][annotation] = "x"
+
+    assert [found.rule for found in author.validate(made, None, HUB, InMemoryView())] == [author.MARK]
+
+
+@pytest.mark.parametrize("kind", ["StoryRun", "StepRun"])
+def test_a_hub_that_was_taken_over_makes_no_child_of_a_run(kind: str) -> None:
+    made = packet_run_manifest(ORDER, parent())
+    made["metadata"]["ownerReferences"] = [{"kind": kind, "name": "run", "uid": "u1", "controller": True}]
+
+    assert [found.rule for found in author.validate(made, None, HUB, InMemoryView())] == [author.CONTROLLER]
 
 
 def test_the_story_is_that_of_the_step_beside_the_calling_one_unless_it_says_otherwise() -> None:
