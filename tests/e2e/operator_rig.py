@@ -25,7 +25,7 @@ from core.api.resource import (
 )
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from core.kube.errors import InternalServerError, NotFoundError
+from core.kube.errors import NotFoundError
 from core.workloads.story_runner import SELECTOR, story_of_runner
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
@@ -134,12 +134,6 @@ class OperatorRig:
         metadata = {"name": name, **({"namespace": namespace} if resource.namespaced else {}), **meta}
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         manifest = {**kind, "metadata": metadata, **content}
-        for _ in range(3):
-            try:
-                return await self.client.create(resource, manifest)
-            except InternalServerError as error:  # then nothing was created
-                if not is_late(str(error)):
-                    raise
         return await self.client.create(resource, manifest)
 
     async def engram(self, name: str, script: str = "exit 0", *, engram: Object | None = None, **template: Any) -> None:
