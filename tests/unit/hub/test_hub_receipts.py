@@ -73,7 +73,8 @@ def test_a_number_elsewhere_in_the_message_is_not_taken_for_the_sequence() -> No
     reader = ReceiptReader()
     for number in ("12", "34", "56"):
         for pairs in itertools.permutations((("stream_id", hidden), ("sequence", number), ("x", hidden))):
-            assert reader.read(written(pairs)) in (None, Receipt(hidden, "", int(number)))
+            is_first = pairs[0][0] == "sequence"  # else the hidden one is found first, and the decoder must read it
+            assert reader.read(written(pairs)) == (Receipt(hidden, "", int(number)) if is_first else None)
 
 
 def test_what_is_remembered_of_receipts_is_bounded() -> None:

@@ -87,12 +87,15 @@ def test_kinds_that_were_never_listed_are_named(view: InformerView) -> None:
     assert view.trouble.startswith("waiting for the first list of stories, engrams")
 
 
-async def test_whoever_waits_hears_of_the_next_change(view: InformerView, world: World) -> None:
-    async with trio.open_nursery() as nursery:
-        for _ in range(2):
-            nursery.start_soon(view.changed)
-        await trio.testing.wait_all_tasks_blocked()
-        _informer(world, STORY).remember(_object(STORY, "one"))
+async def test_whoever_waits_hears_of_the_next_change(
+    autojump_clock: trio.testing.MockClock, view: InformerView, world: World
+) -> None:
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(view.changed)
+            await trio.testing.wait_all_tasks_blocked()
+            _informer(world, STORY).remember(_object(STORY, "one"))
 
 
 def test_what_cannot_be_read_is_unknown(view: InformerView, world: World) -> None:
