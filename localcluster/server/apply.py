@@ -51,7 +51,7 @@ def apply(
     try:
         merged = typed.merge(base, config, schema)
     except typed.UntypedError as error:
-        raise errors.bad_request(f"failed to create typed patch object ({_where(config)}): {error}") from error
+        raise errors.unclassified(f"failed to create typed patch object ({_where(config)}): {error}") from error
     if earlier is not None:
         merged = _pruned(merged, earlier.fields, [claimed, *(entry.fields for entry in others)], schema)
     comparison = typed.compare(base, merged, schema)
@@ -66,11 +66,11 @@ def refuse_unknown(config: Object, unknown: list[str]) -> None:
     """Refuse an apply with fields that the schema does not declare, whatever the field validation.
 
     Raises:
-        StatusError: 400, there are such fields.
+        StatusError: 500, as the real server answers; there are such fields.
     """
     if unknown:
         problems = ", ".join(f".{path}: field not declared in schema" for path in unknown)
-        raise errors.bad_request(f"failed to create typed patch object ({_where(config)}): {problems}")
+        raise errors.unclassified(f"failed to create typed patch object ({_where(config)}): {problems}")
 
 
 def _where(config: Object) -> str:

@@ -129,4 +129,4 @@ def _patched(current: Object, patch: Patch, resource: ResourceType) -> Any:
     except JSONPatchError as error:
         raise errors.StatusError(status_failure(StatusReason.INVALID, f"{REJECTED}: {error}", details={})) from error
     except strategic.StrategicPatchError as error:
-        raise errors.bad_request(str(error)) from error
+        raise errors.unclassified(str(error)) from error

@@ -34,10 +34,18 @@ OBJECT_META: Final[Schema] = {
 _ANY: Final[Schema] = {}
 _ABSENT: Final = object()
 _SELF: Final = "."
+_NUMERIC: Final = ("integer", "number")
 
 
 class UntypedError(ValueError):
-    """A configuration does not fit its schema: an item occurs twice, or has no keys; the text says which."""
+    """A configuration does not fit its schema: an item occurs twice, or has no keys, or a number is a string; the text
+    says which, and where.
+    """
+
+    def below(self, name: str) -> UntypedError:
+        """The same, seen from the object that has the value in its field ``name``."""
+        text = str(self)
+        return UntypedError(f".{name}{text}" if text.startswith(".") else f".{name}: {text}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def merge(left: Any, right: Any, schema: Schema) -> Any:
     An empty keyed list or object of ``right`` claims nothing, so the value in ``left`` stays.
 
     Raises:
-        UntypedError: ``right`` has a keyed list with an item that occurs twice or has no keys.
+        UntypedError: ``right`` has a keyed list with an item that occurs twice or has no keys, or a string as a number.
     """
     if right is _ABSENT:
         return left
@@ -79,10 +87,15 @@ def merge(left: Any, right: Any, schema: Schema) -> Any:
         before = left if isinstance(left, dict) else {}
         merged = dict(before)
         for name, item in right.items():
-            merged[name] = merge(before.get(name, _ABSENT), item, _property(schema, name))
+            try:
+                merged[name] = merge(before.get(name, _ABSENT), item, _property(schema, name))
+            except UntypedError as error:
+                raise error.below(name) from None
         return merged
     if isinstance(right, list) and _list_type(schema) != "atomic":
         return _merge_list(left if isinstance(left, list) else [], right, schema)
+    if isinstance(right, str) and schema.get("type") in _NUMERIC:
+        raise UntypedError("expected numeric (int or float), got string")
     return right
 
 

@@ -191,18 +191,20 @@ async def test_an_atomic_list_has_one_owner(api: Api) -> None:
 
 async def test_a_field_outside_the_schema_is_refused(api: Api) -> None:
     answer = await apply(api, "m1", {"bogus": 1})
-    assert answer.code == 400 or answer.code == 500
-    assert "field not declared in schema" in answer.message
+    assert answer.code == 500
+    assert ".spec.bogus: field not declared in schema" in answer.message
 
 
 async def test_a_type_outside_the_schema_is_refused(api: Api) -> None:
     answer = await apply(api, "m1", {"size": "five"})
-    assert answer.code in (400, 422, 500)
+    assert answer.code == 500
+    assert answer.message.endswith(".spec.size: expected numeric (int or float), got string")
 
 
 async def test_a_key_given_twice_in_a_list_map_is_refused(api: Api) -> None:
     answer = await apply(api, "m1", {"parts": [{"name": "a"}, {"name": "a", "count": 2}]})
-    assert answer.code in (400, 422, 500)
+    assert answer.code == 500
+    assert answer.message.endswith('.spec.parts: duplicate entries for key [name="a"]')
 
 
 async def test_built_in_kinds_merge_by_their_declared_keys(api: Api) -> None:

@@ -129,13 +129,13 @@ async def test_keys_to_retain_drop_the_others(api: Api) -> None:
 async def test_an_unknown_directive_is_refused(api: Api) -> None:
     await api.create("configmaps", config_map("one"))
     answer = await api.patch("configmaps", "one", {"data": {"$patch": "explode"}}, STRATEGIC_PATCH)
-    assert answer.code in (400, 422, 500)
+    assert answer.code == 500
 
 
 async def test_an_item_without_its_merge_key_is_refused(api: Api) -> None:
     await two_containers(api)
     answer = await api.patch("deployments", "one", template([{"image": "new"}]), STRATEGIC_PATCH)
-    assert answer.code in (400, 500)
+    assert answer.code == 500
     assert "does not contain declared merge key: name" in answer.message
 
 

@@ -187,7 +187,7 @@ def test_the_same_apply_again_changes_nothing() -> None:
 def test_a_configuration_that_does_not_fit_its_lists_is_refused(spec: Object, text: str) -> None:
     with pytest.raises(StatusError) as caught:
         applied(None, spec, "m1")
-    assert caught.value.code == 400
+    assert caught.value.code == 500
     assert text in str(caught.value)
 
 
