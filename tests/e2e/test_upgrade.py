@@ -21,6 +21,12 @@ from tests.e2e.upgrade_admission import UpgradeAdmission, begin_admission, open_
 from tests.e2e.upgrade_workload import UpgradeWorkload, WarmWorkload
 from tests.e2e.upgrading_page import command, play
 
+MOST_LATE = 3
+"""Reviews for which the API server waited in vain, however many there are. Each of two new servers builds the models of
+a kind for its first review. On a busy machine that takes longer than the five seconds of the contract, and a write
+meanwhile may meet it, too. Users try again. On a quiet machine: none.
+"""
+
 
 @pytest.fixture
 def release(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
@@ -64,7 +70,7 @@ async def test_a_rolling_upgrade_and_its_rollback_refuse_no_write_and_execute_ea
     assert admission.refused == []
     assert admission.let_through == 0
     assert admission.admitted > 20
-    assert admission.late <= max(3, admission.admitted // 10)
+    assert admission.late <= MOST_LATE
 
 
 async def replaced(admission: UpgradeAdmission, name: str, before: ServerProcess, release: Path) -> ServerProcess:
