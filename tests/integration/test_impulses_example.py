@@ -9,6 +9,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def test_an_applied_impulse_listens_and_starts_runs(line: CommandLine) -> None:
     apply(line, "webhook", port=port)
     wait_until(lambda: impulses(line)["pull-requests"]["status"]["phase"] == "Running")
 
+    for listening in (port, port + 1):
+        socket.create_connection(("127.0.0.1", listening)).close()
+        with pytest.raises(ConnectionRefusedError):  # it would be accepted if the program listened on all addresses
+            socket.create_connection(("127.0.0.2", listening))
     assert post(port, b"{}", signature="sha256=wrong")[0] == 401
     status, accepted = post(port, json.dumps(BODY).encode())
     assert status == 202, accepted
@@ -58,7 +63,8 @@ def apply(line: CommandLine, name: str, **configuration: Any) -> None:
     manifest, objects = template(name), documents(name)
     impulse_in(objects)["spec"]["with"] |= configuration
     if port := configuration.get("port"):
-        manifest = json.loads(json.dumps(manifest).replace(str(TEMPLATES_PORT), str(port)))
+        text = json.dumps(manifest).replace(str(TEMPLATES_PORT), str(port))
+        manifest = json.loads(text.replace(str(TEMPLATES_PORT + 1), str(port + 1)))
     metadata = {"name": "github-webhook", "namespace": "default"}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": SECRET}}
     file = line.folder / f"{name}.yaml"
@@ -97,6 +103,11 @@ def ask(port: int, path: str, body: bytes | None = None, headers: dict[str, str]
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that is free like the next one, which the probes use."""
+    while True:
+        with socket.socket() as found, socket.socket() as next_one:
+            found.bind(("127.0.0.1", 0))
+            port = int(found.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                next_one.bind(("127.0.0.1", port + 1))
+                return port

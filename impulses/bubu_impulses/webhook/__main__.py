@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
 import trio
 
 from bubu_impulses.webhook.application import Webhook
-from bubu_impulses.webhook.config import ConfigurationError, WebhookConfig, checked
+from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked
 from bubu_impulses.webhook.server import ServerLimits, serve
 from bubu_sdk import AsyncImpulseContext, impulse
+
+HOST_VARIABLE: Final = "BUBU_WEBHOOK_HOST"
+"""Where to listen, unless the configuration says it; the image map of the embedded cluster sets 127.0.0.1."""
+PROBE_LIMITS: Final = ServerLimits(body_bytes=0, connections=16)
 
 
 @impulse(backend="trio")
 async def main(ctx: AsyncImpulseContext[WebhookConfig]) -> None:
     """Listen, and start a Story for each event."""
+    async with AsyncExitStack() as opened:
+        try:
+            settings = checked(ctx.config, ctx.secrets)
+            listeners = await _listen("port", ctx.config, ctx.config.port, opened)
+            probed = await _listen("probePort", ctx.config, ctx.config.port_of_probes, opened)
+        except ConfigurationError as error:
+            ctx.log.error("the configuration cannot be used: %s", error)  # noqa: TRY400 - the message says everything
+            raise SystemExit(1) from error
+        await _serve(ctx, settings, listeners, probed)
+
+
+async def _serve(
+    ctx: AsyncImpulseContext[WebhookConfig],
+    settings: Settings,
+    listeners: list[trio.SocketListener],
+    probed: list[trio.SocketListener],
+) -> None:
     config = ctx.config
-    try:
-        settings = checked(config, ctx.secrets)
-        listeners = await trio.open_tcp_listeners(config.port, host=config.host or None)
-    except (ConfigurationError, OSError) as error:
-        ctx.log.error("the configuration cannot be used: %s", error)  # noqa: TRY400 - the message says everything
-        raise SystemExit(1) from error
-    port = listeners[0].socket.getsockname()[1]
-    ctx.log.info("listening", extra={"port": port, "path": config.path, "auth": str(config.auth.type)})
+    ports = {"port": _port_of(listeners), "probePort": _port_of(probed)}
+    ctx.log.info("listening", extra={**ports, "path": config.path, "auth": str(config.auth.type)})
     webhook = Webhook(settings, ctx, ctx.log, ctx.cancelled.is_set)
     limits = ServerLimits(config.max_body_bytes, config.max_connections)
-    await serve(listeners, webhook.handle, limits, ctx.log, linger_seconds=config.linger_seconds)
+    async with trio.open_nursery() as nursery:
+        probes = partial(serve, linger_seconds=config.linger_seconds)
+        nursery.start_soon(probes, probed, webhook.probe, PROBE_LIMITS, ctx.log)
+        await serve(
+            listeners, webhook.handle, limits, ctx.log, admission=webhook.admit, linger_seconds=config.linger_seconds
+        )
+
+
+async def _listen(name: str, config: WebhookConfig, port: int, opened: AsyncExitStack) -> list[trio.SocketListener]:
+    """Listen on ``port``, the setting ``name``, until ``opened`` ends.
+
+    Raises:
+        ConfigurationError: another program has the port, or it is not an address of this machine.
+    """
+    host = config.host or os.environ.get(HOST_VARIABLE, "")
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host or None)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(
+            f"{name}: cannot listen on {host or '*'}:{port}: {why}; free the port, or choose another one with {name} "
+            "and in the ImpulseTemplate (service.ports, probes)"
+        ) from error
+    for listener in listeners:
+        await opened.enter_async_context(listener)
+    return listeners
+
+
+def _port_of(listeners: list[trio.SocketListener]) -> int:
+    return int(listeners[0].socket.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 POST <path>            202 accepted, 4xx with the reason, 429 throttled, 503 try again
 GET /triggers/<name>   200 with the decision, 404; authenticated as events are
-GET /healthz, /readyz  200; the second one 503 after SIGTERM
+GET /healthz, /readyz  200; the second one 503 after SIGTERM; these two also on the port of the probes
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from bubu_sdk.text_template import TemplateDataError
 
 RETRY_SECONDS: Final = 5
 """What a sender is asked to wait while the cluster does not answer."""
+
+
+_UNAUTHENTICATED: Final = refusal(401, "Unauthenticated", "the credentials are missing or wrong")
 
 
 class Acceptor(Protocol):
@@ -61,34 +64,59 @@ class Webhook:
 
     async def handle(self, request: Request) -> Response:
         """The answer; errors are answers, too."""
-        response = await self._routed(request)
+        if (refused := self.admit(request)) is not None:
+            return refused
+        return self._noted(request, await self._routed(request))
+
+    def admit(self, request: Request) -> Response | None:
+        """The answer to a request that is refused whatever its body is, which need not be read yet."""
+        refused = self._refusal(request)
+        return None if refused is None else self._noted(request, refused)
+
+    async def probe(self, request: Request) -> Response:
+        """The answer on the port of the probes."""
+        if request.path not in (HEALTH_PATH, READY_PATH):
+            return refusal(404, "NotFound", "only probes are served here")
+        return _only("GET", request) or self._health(request.path)
+
+    def _noted(self, request: Request, response: Response) -> Response:
         if response.status >= 400 and request.path not in (HEALTH_PATH, READY_PATH):
             self._log.info("refused", extra={"status": response.status, "path": request.path})
         return response
 
-    async def _routed(self, request: Request) -> Response:
+    def _refusal(self, request: Request) -> Response | None:
         path = request.path
         if path in (HEALTH_PATH, READY_PATH):
-            ending = path == READY_PATH and self._is_ending()
-            return _only("GET", request) or Response(503 if ending else 200)
+            return _only("GET", request)
         is_event = path == self._settings.path
         if not is_event and not path.startswith(TRIGGERS_PATH):
             return refusal(404, "NotFound", f"nothing is served at {path}")
         if wrong := _only("POST" if is_event else "GET", request):
             return wrong
+        if not self._settings.authentication.may_admit(request):
+            return _UNAUTHENTICATED
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if is_event and kind != "application/json" and not kind.endswith("+json"):
+            return refusal(415, "NotJson", f"the content type must be application/json, not {kind}")
+        return None
+
+    async def _routed(self, request: Request) -> Response:
+        path = request.path
+        if path in (HEALTH_PATH, READY_PATH):
+            return self._health(path)
         if not self._settings.authentication.admits(request):
-            return refusal(401, "Unauthenticated", "the credentials are missing or wrong")
+            return _UNAUTHENTICATED
         try:
-            if is_event:
+            if path == self._settings.path:
                 return await self._event(request)
             return _decided(200, await self._acceptor.decision(path.removeprefix(TRIGGERS_PATH)))
         except EngramError as error:
             return self._failed(error)
 
+    def _health(self, path: str) -> Response:
+        return Response(503 if path == READY_PATH and self._is_ending() else 200)
+
     async def _event(self, request: Request) -> Response:
-        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            return refusal(415, "NotJson", f"the content type must be application/json, not {kind}")
         settings = self._settings
         try:
             body = checking.parsed(request.body)

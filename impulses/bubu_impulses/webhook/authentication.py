@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from bubu_impulses.webhook.messages import Request
+
+_SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Scheme(StrEnum):
@@ -35,12 +39,17 @@ class Authentication:
     """What stands before the signature or the token in the header."""
     secrets: tuple[str, ...]
 
+    def may_admit(self, request: Request) -> bool:
+        """Whether the request may come from a trusted sender, as far as its headers show: the body is not read yet."""
+        if self.scheme is Scheme.HMAC and request.method != "GET":
+            return _SIGNATURE.fullmatch(self._shown(request)) is not None
+        return self.admits(request)
+
     def admits(self, request: Request) -> bool:
         """Whether the request comes from a trusted sender."""
         if self.scheme is Scheme.NONE:
             return True
-        given = request.headers.get(self.header, "")
-        shown = given[len(self.prefix) :].strip() if given[: len(self.prefix)].lower() == self.prefix.lower() else ""
+        shown = self._shown(request)
         if self.scheme is Scheme.HMAC:
             signed = request.target.encode(errors="replace") if request.method == "GET" else request.body
             expected = [signature(secret, signed) for secret in self.secrets]
@@ -49,6 +58,11 @@ class Authentication:
         shown = shown.lower()
         found = [hmac.compare_digest(shown.encode(errors="replace"), one.encode()) for one in expected]
         return any(found)
+
+    def _shown(self, request: Request) -> str:
+        """The signature or the token; empty without one."""
+        given = request.headers.get(self.header, "")
+        return given[len(self.prefix) :].strip() if given[: len(self.prefix)].lower() == self.prefix.lower() else ""
 
     def without_credentials(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that templates may read."""

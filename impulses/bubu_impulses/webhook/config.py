@@ -49,8 +49,10 @@ class WebhookConfig:
     """The Impulse's ``with``."""
 
     port: int = 8080
+    probe_port: int | None = None
+    """The port of ``/healthz`` and ``/readyz`` alone, which strangers do not reach; default: the one after ``port``."""
     host: str = ""
-    """The address to listen on; default: all."""
+    """The address to listen on; default: ``BUBU_WEBHOOK_HOST``, else all."""
     path: str = "/"
     """The path of events."""
     auth: AuthenticationConfig = field(default_factory=AuthenticationConfig)
@@ -68,6 +70,13 @@ class WebhookConfig:
     """How long the throttle may delay a request before it is answered with 429."""
     linger_seconds: float = 3.0
     """After SIGTERM: how long requests are still accepted, while the Service learns that this Pod ends."""
+
+    @property
+    def port_of_probes(self) -> int:
+        """0: any free port."""
+        if self.probe_port is not None:
+            return self.probe_port
+        return self.port + 1 if self.port else 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,8 @@ def _limits(config: WebhookConfig) -> list[str]:
     problems = []
     if not 0 <= config.port < 65536:
         problems.append("port: must be 0 to 65535")
+    elif not 0 <= config.port_of_probes < 65536 or config.port_of_probes == config.port > 0:
+        problems.append("probePort: must be 0 to 65535, and another port than port; the default is the one after port")
     if not config.path.startswith("/") or config.path.startswith((TRIGGERS_PATH, HEALTH_PATH, READY_PATH)):
         problems.append(f"path: must begin with '/', and not with {TRIGGERS_PATH}, {HEALTH_PATH} or {READY_PATH}")
     if not 1 <= config.max_body_bytes <= _MAX_BODY_BYTES:

@@ -23,6 +23,7 @@ IMAGES: Final = Path(__file__).parents[3] / "impulses" / "images.yaml"
 READY_SECONDS: Final = 60.0
 _MANIFEST: Final = IMAGES.parent / "manifests" / "webhook.yaml"
 _TEMPLATE_PORT: Final = "8080"
+_TEMPLATE_PROBE_PORT: Final = "8081"
 _PORTS: Final = range(12_000, 16_000)
 _PATH: Final = "/deliveries"
 _SECRET: Final = "a secret of the deliveries"
@@ -49,7 +50,8 @@ async def install_webhook(client: KubeClient, name: str, namespace: str, steps: 
     probes have it, too.
     """
     impulse = WebhookImpulse(name, namespace, _free_port())
-    template = YAML(typ="safe", pure=True).load(_MANIFEST.read_text().replace(_TEMPLATE_PORT, str(impulse.port)))
+    text = _MANIFEST.read_text().replace(_TEMPLATE_PORT, str(impulse.port))
+    template = YAML(typ="safe", pure=True).load(text.replace(_TEMPLATE_PROBE_PORT, str(impulse.port + 1)))
     template["metadata"]["name"] = f"webhook-{name}"
     await client.create(IMPULSE_TEMPLATE, template)
 
@@ -85,14 +87,14 @@ async def install_webhook(client: KubeClient, name: str, namespace: str, steps: 
 
 
 def _free_port() -> int:
-    """Not held: the Impulse binds it again whenever it starts.
+    """A port that is free like the next one, which the probes use; not held: the Impulse binds both when it starts.
 
     Below the ports that Linux gives to outgoing connections: while the Impulse is away, such a connection, which may
     stay for long, would take its port, and a client could even connect to itself.
     """
     for port in random.sample(_PORTS, len(_PORTS)):
         try:
-            with socket.create_server(("127.0.0.1", port)):
+            with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
                 return port
         except OSError:
             continue

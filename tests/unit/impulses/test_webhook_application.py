@@ -213,6 +213,8 @@ SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "int
         (event(b"\xff"), {}, 400, "InvalidBody"),
         (event(b"NaN"), {}, 400, "InvalidBody"),
         (event(b"[" * 100_000), {}, 400, "InvalidBody"),
+        *((event(b'{"a":%s%s}' % (b"[" * depth, b"]" * depth)), {}, 400, "InvalidBody") for depth in (300, 900)),
+        (event(b'{"n":%s%s}' % (b"[" * 300, b"]" * 300)), {"schema": {}}, 400, "InvalidBody"),
         (event(b"9" * 10_000), {}, 400, "InvalidBody"),
         (event([1, 2]), {}, 400, "InvalidBody"),
         (event({"n": "one"}), {"schema": SCHEMA}, 400, "InvalidBody"),
@@ -243,6 +245,13 @@ async def test_a_violation_of_the_schema_is_named(stand: Stand) -> None:
 
     assert "body.n" in content(response)["message"]
     assert (await stand.send(event({"n": 1}), schema=SCHEMA)).status == 202
+
+
+async def test_a_body_may_be_nested_two_hundred_deep(stand: Stand) -> None:
+    body = b'{"a":%s%s}' % (b"[" * 199, b"]" * 199)
+
+    assert (await stand.send(event(body))).status == 202
+    assert (await stand.send(event(body), schema={"type": "object"})).status == 202
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.acme+json"])
@@ -334,6 +343,27 @@ async def test_only_trusted_senders_are_admitted(
     assert len(stand.environment.triggers) == (1 if status == 202 else 0)
 
 
+@pytest.mark.parametrize(
+    ("headers", "auth", "status"),
+    [
+        ({}, {}, 401),
+        ({"x-hub-signature-256": "sha256=12"}, {}, 401),
+        ({"x-hub-signature-256": f"sha256={'0' * 64}"}, {}, None),
+        ({"authorization": "Bearer t-2"}, {"type": "bearer"}, 401),
+        ({"authorization": "Bearer t-1"}, {"type": "bearer"}, None),
+        ({"authorization": "Bearer t-1", "content-type": "text/xml"}, {"type": "bearer"}, 415),
+    ],
+)
+def test_credentials_are_checked_before_the_body_as_far_as_the_head_shows_them(
+    stand: Stand, headers: dict[str, str], auth: dict[str, str], status: int | None
+) -> None:
+    webhook = Webhook(settings(auth=auth), stand.ctx, LOG, lambda: False)
+
+    refused = webhook.admit(Request("POST", "/", headers))
+
+    assert (None if refused is None else refused.status) == status
+
+
 def test_the_signature_is_that_of_github() -> None:
     expected = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
@@ -354,6 +384,8 @@ async def test_health_needs_no_credentials_and_readiness_ends_with_the_signal(st
     stand.ending.append(True)
 
     assert [(await stand.send(one)).status for one in (ready, health)] == [503, 200]
+    probes = Webhook(settings(), stand.ctx, LOG, lambda: bool(stand.ending))
+    assert [(await probes.probe(one)).status for one in (ready, health, event({"n": 1}))] == [503, 200, 404]
     assert (await stand.send(Request("POST", "/healthz"))).status == 405
     assert (await stand.send(event({"n": 1}))).status == 202
 
@@ -367,6 +399,9 @@ async def test_health_needs_no_credentials_and_readiness_ends_with_the_signal(st
         ({"path": "/triggers/x"}, "path"),
         ({"path": "/healthz"}, "path"),
         ({"port": 70000}, "port"),
+        ({"port": 65535}, "probePort"),
+        ({"port": 8080, "probePort": 8080}, "probePort"),
+        ({"probePort": -1}, "probePort"),
         ({"maxBodyBytes": 0}, "maxBodyBytes"),
         ({"maxConnections": 0}, "maxConnections"),
         ({"patienceSeconds": 11}, "patienceSeconds"),

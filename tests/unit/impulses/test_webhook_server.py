@@ -20,8 +20,8 @@ import trio
 
 from bubu_impulses.webhook import __main__ as program
 from bubu_impulses.webhook.authentication import signature
-from bubu_impulses.webhook.messages import Request, Response, answer
-from bubu_impulses.webhook.server import Handler, ServerLimits, serve
+from bubu_impulses.webhook.messages import Request, Response, answer, refusal
+from bubu_impulses.webhook.server import Admission, Handler, ServerLimits, serve
 from bubu_sdk.testing import ImpulseEnvironment
 
 LOG = logging.getLogger("test-webhook")
@@ -42,6 +42,15 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @asynccontextmanager
+    async def opened(self, sent: bytes = b"") -> AsyncIterator[trio.SocketStream]:
+        """A connection on which ``sent`` has been sent, and which the server has read."""
+        async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+            if sent:
+                await stream.send_all(sent)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            yield stream
+
     async def raw(self, sent: bytes, *, ends: bool = False) -> bytes:
         """All bytes that the server answers until it closes the connection."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -58,7 +67,10 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler = echo, limits: ServerLimits = LIMITS, linger_seconds: float = 0.0
+    handler: Handler = echo,
+    limits: ServerLimits = LIMITS,
+    linger_seconds: float = 0.0,
+    admission: Admission = lambda _: None,
 ) -> AsyncIterator[Served]:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
@@ -67,7 +79,7 @@ async def serving(
 
         async def run() -> None:
             with scope:
-                await serve(listeners, handler, limits, LOG, linger_seconds=linger_seconds)
+                await serve(listeners, handler, limits, LOG, admission=admission, linger_seconds=linger_seconds)
 
         nursery.start_soon(run)
         yield Served(port, scope)
@@ -131,7 +143,7 @@ async def test_what_cannot_be_read_is_refused_and_closes_the_connection(sent: by
 
 
 async def test_slow_clients_are_cut_off() -> None:
-    limits = replace(LIMITS, head_seconds=0.05, body_seconds=0.05)
+    limits = replace(LIMITS, idle_seconds=0.05, head_seconds=0.05, body_seconds=0.05)
     async with serving(limits=limits) as served:
         idle = await served.raw(b"")
         head = await served.raw(b"POST / HT")
@@ -148,30 +160,120 @@ async def test_a_client_that_leaves_inside_a_request_harms_nobody() -> None:
             assert (await client.get("/")).status_code == 200
 
 
-async def test_connections_over_the_limit_are_closed() -> None:
-    async with serving(limits=replace(LIMITS, connections=1)) as served:
-        first = await trio.open_tcp_stream("127.0.0.1", served.port)
-        await first.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        await first.receive_some(1000)
-        second = await trio.open_tcp_stream("127.0.0.1", served.port)
-        with trio.fail_after(5):
-            with suppress(trio.BrokenResourceError):
-                assert await second.receive_some(1000) == b""
-        await first.aclose()
-        await second.aclose()
+# Those who occupy too much.
 
 
-async def test_all_bodies_together_are_bounded() -> None:
-    half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n" + b"x" * 600
-    async with serving(limits=replace(LIMITS, all_bodies_bytes=1000)) as served:
-        stream = await trio.open_tcp_stream("127.0.0.1", served.port)
-        async with stream:
-            await stream.send_all(half)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            assert status_of(await served.raw(half)) == 503
+SMALL = replace(LIMITS, connections=1)
+WHOLE = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+HALF = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n" + b"x" * 600
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", HALF], ids=["idle", "half a head", "half a body"])
+async def test_a_connection_without_a_whole_request_goes_for_a_new_one(sent: bytes) -> None:
+    async with serving(limits=SMALL) as served, served.opened(sent) as waiting:
+        assert status_of(await served.raw(WHOLE)) == 200
+        with trio.fail_after(5), suppress(trio.BrokenResourceError):
+            assert await waiting.receive_some(10) == b""
+
+
+async def test_the_oldest_connection_of_the_address_with_the_most_of_them_goes() -> None:
+    async with serving(limits=replace(LIMITS, connections=3)) as served:
+        lonely = await trio.open_tcp_stream("127.0.0.1", served.port, local_address="127.0.0.9")
         await trio.testing.wait_all_tasks_blocked(0.01)
+        async with lonely, served.opened() as oldest, served.opened() as newest:
+            assert status_of(await served.raw(WHOLE)) == 200
+            with trio.fail_after(5), suppress(trio.BrokenResourceError):
+                assert await oldest.receive_some(10) == b""
+            for stream in (lonely, newest):
+                await stream.send_all(WHOLE)
+                with trio.fail_after(5):
+                    assert status_of(await stream.receive_some(1000)) == 200
+
+
+async def test_a_request_that_is_handled_keeps_its_connection() -> None:
+    go_on = trio.Event()
+
+    async def handler(_: Request) -> Response:
+        await go_on.wait()
+        return answer(200, {})
+
+    async with serving(handler, SMALL) as served, served.opened(WHOLE) as busy:
+        with suppress(trio.BrokenResourceError, OSError):
+            assert await served.raw(b"") == b""
+        go_on.set()
+        with trio.fail_after(5):
+            assert status_of(await busy.receive_some(1000)) == 200
+
+
+async def test_an_incomplete_large_body_goes_for_a_new_one() -> None:
+    limits = replace(LIMITS, large_bodies_bytes=1000, small_body_bytes=0)
+    async with serving(limits=limits) as served, served.opened(HALF) as stalled:
         async with httpx.AsyncClient(base_url=served.url) as client:
             assert (await client.post("/", content=b"x" * 900)).status_code == 200
+        with trio.fail_after(5):
+            received = await stalled.receive_some(1000)
+    assert status_of(received) == 503
+    assert b"retry-after: 1" in received.lower()
+
+
+async def test_memory_of_bodies_that_are_handled_is_not_given_away() -> None:
+    go_on, handled = trio.Event(), list[int]()
+
+    async def handler(request: Request) -> Response:
+        handled.append(len(request.body))
+        await go_on.wait()
+        return answer(200, {})
+
+    whole = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 600\r\n\r\n" + b"x" * 600
+    async with serving(handler, replace(LIMITS, large_bodies_bytes=1000, small_body_bytes=0)) as served:
+        async with served.opened(whole) as first:
+            assert status_of(await served.raw(whole)) == 503
+            go_on.set()
+            with trio.fail_after(5):
+                assert status_of(await first.receive_some(1000)) == 200
+        async with served.opened(whole) as later:
+            with trio.fail_after(5):
+                assert status_of(await later.receive_some(1000)) == 200
+    assert handled == [600, 600]
+
+
+async def test_large_bodies_cannot_keep_a_small_one_out() -> None:
+    go_on, handled = trio.Event(), list[int]()
+
+    async def handler(request: Request) -> Response:
+        handled.append(len(request.body))
+        if len(request.body) > 100:
+            await go_on.wait()
+        return answer(200, {})
+
+    whole = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000
+    limits = replace(LIMITS, large_bodies_bytes=900, small_body_bytes=100)
+    async with serving(handler, limits) as served, served.opened(whole):
+        assert status_of(await served.raw(WHOLE)) == 200
+        go_on.set()
+    assert handled == [1000, 2]
+
+
+async def test_a_body_must_keep_a_least_rate_and_gets_the_time_for_it() -> None:
+    limits = replace(LIMITS, body_seconds=0.3, body_bytes_per_second=100)
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 300\r\n\r\n"
+    async with (
+        serving(limits=limits) as served,
+        served.opened(head + b"x" * 299) as steady,
+        served.opened(head + b"x") as dripping,
+    ):
+        with trio.fail_after(5):
+            assert status_of(await dripping.receive_some(1000)) == 408
+        await steady.send_all(b"x")
+        with trio.fail_after(5):
+            assert status_of(await steady.receive_some(1000)) == 200
+
+
+async def test_what_the_admission_refuses_is_answered_before_its_body_arrives() -> None:
+    async with serving(admission=lambda _: refusal(401, "Unauthenticated", "no")) as served:
+        received = await served.raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n")
+    assert status_of(received) == 401
+    assert b"connection: close" in received.lower()
 
 
 async def test_a_request_that_fails_or_takes_too_long_is_answered() -> None:
@@ -232,10 +334,29 @@ async def test_while_it_lingers_the_server_accepts_requests() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port that is free like the next one, which the probes use."""
+    while True:
+        with socket.socket() as found, socket.socket() as next_one:
+            found.bind(("127.0.0.1", 0))
+            port: int = found.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                next_one.bind(("127.0.0.1", port + 1))
+                return port
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as probes:
+        ports = [each.getsockname()[1] for each in (taken, probes)]
+        for name, config in (
+            ("port", {"port": ports[0]}),
+            ("probePort", {"port": 0, "probePort": ports[1]}),
+        ):
+            environment = ImpulseEnvironment(config={"host": "127.0.0.1", **config}, secrets={"a": {"secret": "s"}})
+            outcome = environment.run(program.main)
+
+            (line,) = [line["msg"] for line in outcome.logs if "cannot be used" in line["msg"]]
+            assert outcome.exit_code == 1
+            assert f"{name}: cannot listen on 127.0.0.1:{config[name]}: Address already in use" in line
 
 
 def signed(content: Any) -> dict[str, Any]:
@@ -256,7 +377,7 @@ def test_the_program_stores_what_it_accepts_and_ends_within_its_grace_period() -
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=3)) as client:
         for _ in range(200):
             try:
-                client.get("/readyz").raise_for_status()
+                client.get(f"http://127.0.0.1:{port + 1}/readyz").raise_for_status()
                 break
             except httpx.ConnectError:
                 threading.Event().wait(0.01)
@@ -264,6 +385,7 @@ def test_the_program_stores_what_it_accepts_and_ends_within_its_grace_period() -
         again = client.post("/hook", **signed({"n": 1}))
         wrong = client.post("/hook", content=b"{}")
         link = first.json()["status"]
+        elsewhere = client.post(f"http://127.0.0.1:{port + 1}/hook", **signed({"n": 2}))
         found = client.get(link, headers={"X-Hub-Signature-256": f"sha256={signature('s-1', link.encode())}"})
     environment.stop()
     runner.join(10)
@@ -271,6 +393,7 @@ def test_the_program_stores_what_it_accepts_and_ends_within_its_grace_period() -
     assert (first.status_code, again.status_code, wrong.status_code, found.status_code) == (202, 202, 401, 200)
     assert first.json()["trigger"] == again.json()["trigger"] == environment.triggers[0]["metadata"]["name"]
     assert found.json()["decision"] == "Created"
+    assert elsewhere.status_code == 413
     assert [outcome.exit_code for outcome in outcomes] == [0]
     assert not any("s-1" in json.dumps(line) for line in outcomes[0].logs)
 
