@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 import jsonschema_rs
@@ -10,6 +11,9 @@ import jsonschema_rs
 from bubu_sdk import schema
 
 _MAX_REPORTED: Final = 10
+_MAX_DEPTH: Final = 200
+"""Objects and lists inside each other: what reads a body later recurses, and Python's stack ends at 1000 calls."""
+_TOO_DEEP: Final = f"the body is nested too deeply: at most {_MAX_DEPTH} objects and lists inside each other"
 
 
 class BodyError(ValueError):
@@ -43,14 +47,24 @@ def parsed(body: bytes) -> Any:
     """The JSON value of a body.
 
     Raises:
-        BodyError: it is not JSON in UTF-8.
+        BodyError: it is not JSON in UTF-8, or is nested too deeply.
     """
     try:
-        return json.loads(body.decode(), parse_constant=_refuse)
+        found = json.loads(body.decode(), parse_constant=_refuse)
     except RecursionError as error:
-        raise BodyError("the body is nested too deeply") from error
+        raise BodyError(_TOO_DEEP) from error
     except ValueError as error:
         raise BodyError(f"the body is not JSON: {error}") from error
+    level = [found]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [child for each in level if isinstance(each, (dict, list)) for child in _children(each)]
+    if level:
+        raise BodyError(_TOO_DEEP)
+    return found
+
+
+def _children(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _refuse(constant: str) -> NoReturn:
