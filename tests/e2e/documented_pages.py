@@ -376,7 +376,7 @@ PAGES: Final[Mapping[str, Page]] = {
         },
         first=(
             f"PORT=$(python -c '{_FREE_PORT}')",
-            'sed "s/8080/$PORT/" impulses/manifests/webhook.yaml > webhook.yaml',
+            'sed "s/8080/$PORT/; s/8081/$((PORT + 1))/" impulses/manifests/webhook.yaml > webhook.yaml',
         ),
         before={
             "kubectl apply -f pull-requests.yaml": (_ON_PORT,),

@@ -10,12 +10,16 @@ from typing import Final
 import trio
 
 from bubu_impulses.webhook.application import Webhook
-from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked
+from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, unsigned
 from bubu_impulses.webhook.server import ServerLimits, serve
 from bubu_sdk import AsyncImpulseContext, impulse
 
 HOST_VARIABLE: Final = "BUBU_WEBHOOK_HOST"
 """Where to listen, unless the configuration says it; the image map of the embedded cluster sets 127.0.0.1."""
+UNSIGNED: Final = (
+    "whoever has recorded a request can send it again with other headers, as a new event; take them from the body, for "
+    "example key: '{{ body | toJson | sha256sum }}'"
+)
 PROBE_LIMITS: Final = ServerLimits(body_bytes=0, connections=16)
 
 
@@ -25,6 +29,8 @@ async def main(ctx: AsyncImpulseContext[WebhookConfig]) -> None:
     async with AsyncExitStack() as opened:
         try:
             settings = checked(ctx.config, ctx.secrets)
+            for name in unsigned(ctx.config):
+                ctx.log.warning("%s reads headers, which the signature does not cover: %s", name, UNSIGNED)
             listeners = await _listen("port", ctx.config, ctx.config.port, opened)
             probed = await _listen("probePort", ctx.config, ctx.config.port_of_probes, opened)
         except ConfigurationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from bubu_sdk import EngramError
 from bubu_sdk.text_template import TemplateSyntaxError, TextTemplate
 
 ROOTS: Final = ("body", "headers")
+_SIGNED_ROOTS: Final = ("body",)
+"""What a signature covers."""
 TRIGGERS_PATH: Final = "/triggers/"
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
@@ -61,7 +63,7 @@ class WebhookConfig:
     schema: dict[str, Any] | None = None
     """JSON Schema of the body."""
     key_header: str = ""
-    """The header with the key of an event; or ``key``."""
+    """The header with the key of an event; or ``key``. A signature does not cover it: see ``unsigned``."""
     key: str = ""
     """A template of the key, over ``body`` and ``headers``; or ``keyHeader``."""
     inputs: dict[str, Any] | None = None
@@ -107,7 +109,7 @@ def checked(config: WebhookConfig, secrets: Mapping[str, str]) -> Settings:
         schema=_schema(config.schema, problems),
         key_header=config.key_header.lower(),
         key=_key(config, problems),
-        inputs=_inputs(config.inputs, problems),
+        inputs=_inputs(config, problems),
         patience_seconds=config.patience_seconds,
     )
     if settings.key_header and settings.key_header == settings.authentication.header:
@@ -115,6 +117,23 @@ def checked(config: WebhookConfig, secrets: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigurationError("; ".join(problems))
     return settings
+
+
+def unsigned(config: WebhookConfig) -> list[str]:
+    """The settings of a checked configuration that read headers although a signature covers the body alone.
+
+    Whoever has recorded a request can send its body again with other headers: with another key, or other inputs.
+    """
+    if config.auth.type is not Scheme.HMAC:
+        return []
+    found = ["keyHeader"] if config.key_header else []
+    problems: list[str] = []
+    signed = WebhookConfig(key=config.key, inputs=config.inputs)
+    for name, read in (("key", _key), ("inputs", _inputs)):
+        read(signed, problems, _SIGNED_ROOTS)
+        found += [name] if problems else []
+        problems.clear()
+    return found
 
 
 def _limits(config: WebhookConfig) -> list[str]:
@@ -164,17 +183,17 @@ def _schema(schema: dict[str, Any] | None, problems: list[str]) -> BodySchema | 
         return None
 
 
-def _key(config: WebhookConfig, problems: list[str]) -> TextTemplate | None:
+def _key(config: WebhookConfig, problems: list[str], roots: Collection[str] = ROOTS) -> TextTemplate | None:
     try:
-        return TextTemplate(config.key, ROOTS) if config.key else None
+        return TextTemplate(config.key, roots) if config.key else None
     except TemplateSyntaxError as error:
         problems.append(f"key: {error}")
         return None
 
 
-def _inputs(inputs: dict[str, Any] | None, problems: list[str]) -> Filling | None:
+def _inputs(config: WebhookConfig, problems: list[str], roots: Collection[str] = ROOTS) -> Filling | None:
     try:
-        return None if inputs is None else Filling(inputs, ROOTS, "inputs")
+        return None if config.inputs is None else Filling(config.inputs, roots, "inputs")
     except ValueError as error:
         problems.append(str(error))
         return None

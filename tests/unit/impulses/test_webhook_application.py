@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from bubu_impulses.webhook.application import Webhook
 from bubu_impulses.webhook.authentication import signature
-from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked
+from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, unsigned
 from bubu_impulses.webhook.messages import Request, Response
 from bubu_sdk import AsyncImpulseContext, decode
 from bubu_sdk.testing import ImpulseEnvironment, Rejection
+from tests.integration.impulse_pages import documents
 
 SECRETS = {"secret": "s-1", "token": "t-1", "old": "s-0", "blank": " "}
 RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
@@ -138,6 +139,35 @@ async def test_a_repeated_delivery_gets_the_same_answer_and_another_content_a_co
     assert content(first)["trigger"] == content(again)["trigger"]
     assert content(other)["reason"] == "Conflict"
     assert len(stand.environment.triggers) == 1
+
+
+async def test_a_recorded_request_meets_its_storytrigger_whatever_its_headers_are(stand: Stand) -> None:
+    (given,) = [each["spec"]["with"] for each in documents("webhook") if each["kind"] == "Impulse"]
+    body = {"action": "opened", "pull_request": {"number": 7}, "repository": {"full_name": "a/b"}}
+    first, replayed = (
+        replace(event(body, x_github_delivery=delivery), target=given["path"]) for delivery in ("d-1", "d-2")
+    )
+
+    stand.environment.cluster.fail(503, method="POST")
+    answers = [await stand.send(request, **given) for request in (first, first, replayed)]
+
+    assert [answer.status for answer in answers] == [503, 202, 202]
+    assert content(answers[1])["trigger"] == content(answers[2])["trigger"]
+    assert len(stand.environment.triggers) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"keyHeader": "X-Delivery", "inputs": {"a": ['{{ headers["x-event"] }}']}}, ["keyHeader", "inputs"]),
+        ({"key": '{{ headers["x-event"] }}:{{ body.id }}'}, ["key"]),
+        ({"key": "{{ body.id }}", "inputs": {"headers": "{{ body.headers }}"}}, []),
+        ({"keyHeader": "X-Delivery", "auth": {"type": "bearer"}}, []),
+        ({"keyHeader": "X-Delivery", "auth": {"type": "none"}}, []),
+    ],
+)
+def test_settings_that_a_signature_does_not_cover_are_found(given: dict[str, Any], names: list[str]) -> None:
+    assert unsigned(decode.decode(given, WebhookConfig, "config")) == names
 
 
 @pytest.mark.parametrize(
