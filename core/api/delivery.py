@@ -33,9 +33,9 @@ class DeliveryRetry(WireModel):
     backoff: Backoff | None = Field(
         None, description="How the delay grows: `exponential` (default), `linear` or `constant`."
     )
-    base_delay: str | None = Field(None, description="First delay as a Go duration; default 1s.")
+    base_delay: str | None = Field(None, description="First delay as a Go duration; 0 or absent: 1s.")
     max_attempts: Int32 | None = Field(None, ge=0, description="Attempts in all; 0 or absent: 1.")
-    max_delay: str | None = Field(None, description="Upper bound of the delay as a Go duration; default 5m.")
+    max_delay: str | None = Field(None, description="Upper bound of the delay as a Go duration; 0 or absent: 5m.")
 
 
 class DeliveryPolicy(WireModel):

@@ -223,6 +223,6 @@ class _Reader:
             seconds = instant.parse_duration(text).total_seconds()
         except ValueError as error:
             raise TriggerPolicyError(f"{_PREFIX}{name}: {error}") from error
-        if seconds <= 0:
-            raise TriggerPolicyError(f"{_PREFIX}{name} is {text!r}; it must be above zero")
-        return seconds
+        if seconds < 0:
+            raise TriggerPolicyError(f"{_PREFIX}{name} is {text!r}; it must be zero, which is the default, or more")
+        return seconds or default

@@ -120,7 +120,7 @@ def _retry(own: ReadOnlyObject, merged: ReadOnlyObject) -> Iterator[Finding]:
     for key in ("baseDelay", "maxDelay"):
         if key in own and not text(own[key]):
             problems.append(DELAY.at(f"{path}.{key}", "must not be blank", "write for example 1s, or leave it out"))
-        problems += duration.check(DELAY, merged, key, path)
+        problems += duration.check(DELAY, merged, key, path, zero=True)
     yield from problems
     if problems or not all(text(merged.get(key)) for key in ("baseDelay", "maxDelay")):
         return

@@ -84,7 +84,7 @@ def test_a_key_is_the_hash_of_the_trimmed_text(template: str, text: str) -> None
         ("DEDUPE_KEY_TEMPLATE", "{{ inputs.id }}"),
         ("RETRY_MAX_ATTEMPTS", "-1"),
         ("RETRY_MAX_ATTEMPTS", "many"),
-        ("RETRY_BASE_DELAY", "0s"),
+        ("RETRY_BASE_DELAY", "-1s"),
         ("RETRY_MAX_DELAY", "soon"),
         ("RETRY_BACKOFF", "random"),
         ("THROTTLE_MAX_IN_FLIGHT", "-1"),
@@ -105,6 +105,13 @@ def test_mode_key_needs_a_template_that_can_be_evaluated(template: str | None) -
 
     with pytest.raises(TriggerPolicyError, match="BUBU_TRIGGER_DEDUPE_KEY_TEMPLATE"):
         delivery.load(environ)
+
+
+@pytest.mark.parametrize("zero", ["0", "0s", "0m0s"])
+def test_a_delay_of_zero_is_the_default(zero: str) -> None:
+    retry = delivery.load({"BUBU_TRIGGER_RETRY_BASE_DELAY": zero, "BUBU_TRIGGER_RETRY_MAX_DELAY": zero}).retry
+
+    assert (retry.base_seconds, retry.max_seconds) == (1.0, 300.0)
 
 
 def test_an_empty_environment_has_no_policy() -> None:

@@ -41,6 +41,12 @@ def test_retries_are_merged_field_by_field_and_zero_is_a_value() -> None:
     }
 
 
+def test_a_delay_of_zero_is_the_default_and_not_the_delay_of_the_template() -> None:
+    below, own = {"baseDelay": "10s", "maxDelay": "0s"}, {"baseDelay": "0s"}
+
+    assert merged_policy(policy(retry=below), policy(retry=own))["retry"] == {}
+
+
 def test_without_a_template_the_own_fields_are_the_policy() -> None:
     assert merged_policy(None, policy(retry={"maxAttempts": 2})) == {"dedupe": {}, "retry": {"maxAttempts": 2}}
     assert merged_policy(None, {"spec": {}}) == {"dedupe": {}, "retry": {}}
