@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cli.pod_logs import last_lines_of
 from cli.problem import CommandError
 from cli.session import Session
 from core.api.keys import LABEL_APP_INSTANCE
@@ -12,7 +13,7 @@ from core.api.resource import IMPULSE, POD
 from core.api.suggestion import closest
 from core.kube.errors import ForbiddenError, NotFoundError
 from core.workloads.impulse_workload import SELECTOR, instance_label
-from views.why.listener import ListenerFacts
+from views.why.listener import ListenerFacts, explained_pods, log_of_unready
 
 PREFIX: Final = "impulse/"
 """Before the name of an Impulse, where a run may be named as well."""
@@ -47,4 +48,9 @@ async def listener_facts(session: Session, impulse: Object) -> ListenerFacts:
     except ForbiddenError:
         return ListenerFacts(impulse, unseen=("Pods",))
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
-    return ListenerFacts(impulse, tuple(newest))
+    lines = {
+        str(pod["metadata"]["name"]): tuple(await last_lines_of(session, pod, parameters))
+        for pod in explained_pods(newest)
+        if (parameters := log_of_unready(pod)) is not None
+    }
+    return ListenerFacts(impulse, tuple(newest), last_lines=lines)

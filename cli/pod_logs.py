@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -19,6 +19,7 @@ from core.workloads.step_workload import ENGRAM_CONTAINER
 from views.step_layout import path_of
 
 LAST_LINES: Final = 20
+_OF_STEP: Final = {"container": ENGRAM_CONTAINER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,15 @@ def _restarts(pod: Object) -> int:
     return max((status.get("restartCount") or 0 for status in statuses), default=0)
 
 
-async def last_lines_of(session: Session, pod: Object) -> list[str]:
-    """The last lines of a Pod's log; empty if there is no log, or the user may not read it."""
+async def last_lines_of(session: Session, pod: Object, parameters: Mapping[str, str] = _OF_STEP) -> list[str]:
+    """The last lines of a Pod's log; empty if there is no log, or the user may not read it.
+
+    Args:
+        parameters: of the request to the API server: which container, and which of its runs.
+    """
     collected: list[str] = []
-    parameters = {"container": ENGRAM_CONTAINER, "tailLines": str(LAST_LINES)}
     try:
-        await _stream(session, pod, parameters, collected.append)
+        await _stream(session, pod, {**parameters, "tailLines": str(LAST_LINES)}, collected.append)
     except KubeError:
         return []
     return collected

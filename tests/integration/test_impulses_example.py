@@ -58,6 +58,17 @@ def test_an_applied_impulse_listens_and_starts_runs(line: CommandLine) -> None:
     assert (why["ready"], why["causes"]) == (True, [])
 
 
+def test_why_shows_the_port_that_is_taken(line: CommandLine) -> None:
+    port = _free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        apply(line, "webhook", port=port)
+        wait_until(lambda: "cannot listen" in line.quick("why", "impulse/pull-requests", "--local").out)
+        shown = " ".join(line.quick("why", "impulse/pull-requests", "--local").out.split())
+
+    assert f"port: cannot listen on 127.0.0.1:{port}: Address already in use" in shown
+    wait_until(lambda: impulses(line)["pull-requests"]["status"]["phase"] == "Running")
+
+
 def apply(line: CommandLine, name: str, **configuration: Any) -> None:
     """The template and the page's objects, with another configuration and port, and the Secret of the page."""
     manifest, objects = template(name), documents(name)

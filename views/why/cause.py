@@ -77,7 +77,7 @@ class Cause:
     facts: tuple[tuple[str, str], ...] = ()
     """More details, name by name."""
     last_lines: tuple[str, ...] = ()
-    """The last lines of the step's log."""
+    """The last lines of the log of the step, or of the Impulse's Pod."""
     via: tuple[str, ...] = ()
     """``RUN/STEP`` on the way from the explained run to this cause: through child runs and needs."""
     trigger: str = ""

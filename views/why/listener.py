@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from core.api.keys import ANNOTATION_SUSPEND, LABEL_APP_INSTANCE
@@ -40,6 +40,8 @@ class ListenerFacts:
     """Pods with the labels of its workload, newest first."""
     unseen: tuple[str, ...] = ()
     """Objects that the user may not see."""
+    last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The last lines of the log, by name of the Pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,35 @@ def _causes(facts: ListenerFacts, view: ImpulseView) -> Iterator[Cause]:
     if view.reason != Reason.RECONCILING:
         yield _of_reason(view)
         return
-    pods = [pod for pod in facts.pods if not is_being_deleted(pod)][:_MOST_PODS]
-    found = [cause for pod in pods if (cause := _of_pod(view, pod)) is not None]
+    pods = explained_pods(facts.pods)
+    found = [
+        replace(cause, last_lines=facts.last_lines.get(str(pod["metadata"]["name"]), ()))
+        for pod in pods
+        if (cause := _of_pod(view, pod)) is not None
+    ]
     yield from found
     if not found:
         yield _cause(view, CauseKind.STARTING, view.message, "", *_looks(view, pods))
+
+
+def explained_pods(pods: Sequence[Object]) -> list[Object]:
+    """Those that an explanation looks at; ``pods`` are newest first."""
+    return [pod for pod in pods if not is_being_deleted(pod)][:_MOST_PODS]
+
+
+def log_of_unready(pod: Object) -> dict[str, str] | None:
+    """The parameters of the request for the log of a container that has run but is not ready; None: there is none."""
+    container = _container(pod)
+    state, before = container.get("state") or {}, (container.get("lastState") or {}).get("terminated")
+    if container.get("ready") or not (before or {"running", "terminated"} & set(state)):
+        return None
+    ended_before = before is not None and "terminated" not in state
+    return {"container": IMPULSE_CONTAINER, **({"previous": "true"} if ended_before else {})}
+
+
+def _container(pod: Object) -> Object:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((each for each in statuses if each.get("name") == IMPULSE_CONTAINER), {})
 
 
 def _looks(view: ImpulseView, pods: Sequence[Object]) -> Iterator[str]:
@@ -119,14 +145,7 @@ def _of_pod(view: ImpulseView, pod: Object) -> Cause | None:
             who=who,
             commands=(describe,),
         )
-    container: Object = next(
-        (
-            each
-            for each in (pod.get("status") or {}).get("containerStatuses") or ()
-            if each.get("name") == IMPULSE_CONTAINER
-        ),
-        {},
-    )
+    container = _container(pod)
     if container.get("ready"):
         return None
     state = container.get("state") or {}

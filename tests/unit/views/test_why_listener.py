@@ -13,7 +13,7 @@ from core.api.phases import Phase
 from views.impulses import view_impulse
 from views.why.cause import CauseKind
 from views.why.document import document_of_listener
-from views.why.listener import ListenerFacts, explain_listener
+from views.why.listener import ListenerFacts, explain_listener, log_of_unready
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 BEGAN = "2026-01-02T11:59:00Z"
@@ -122,6 +122,37 @@ def test_while_it_starts_its_pods_are_the_cause(pod: Object, kind: CauseKind, te
     [cause] = explain_listener(ListenerFacts(an_impulse(), (pod,))).causes
     assert (cause.kind, cause.text) == (kind, text)
     assert cause.commands[0].startswith("kubectl ")
+
+
+CRASHED: Object = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "previous"),
+    [
+        (a_pod(**CRASHED), True),
+        (a_pod(state={"running": {}}, lastState={"terminated": {"exitCode": 1}}), True),
+        (a_pod(state={"terminated": {"exitCode": 1}}, lastState={"terminated": {"exitCode": 1}}), False),
+        (a_pod(state={"running": {}}), False),
+        (a_pod(state={"running": {}}, ready=True), None),
+        (a_pod(state={"waiting": {"reason": "ImagePullBackOff"}}), None),
+        (a_pod(), None),
+    ],
+)
+def test_the_log_of_a_container_that_has_run_and_is_not_ready_is_read(pod: Object, previous: bool | None) -> None:
+    found = log_of_unready(pod)
+
+    assert (None if found is None else found.get("previous") == "true") is previous
+    assert found is None or found["container"] == "impulse"
+
+
+def test_the_last_lines_of_its_log_are_shown_with_the_cause() -> None:
+    line = '{"level": "error", "msg": "port: cannot listen on 127.0.0.1:8080"}'
+    told = explain_listener(ListenerFacts(an_impulse(), (a_pod(**CRASHED),), last_lines={"hook-1": (line,)}))
+
+    [shown] = [text for text, _ in lines_of_listener(told, NOW, width=100) if "cannot listen" in text]
+    assert shown.startswith("  | ")
+    assert document_of_listener(told)["causes"][0]["lastLines"] == [line]
 
 
 def test_pods_that_are_ready_are_no_cause_and_without_others_the_status_is() -> None:
