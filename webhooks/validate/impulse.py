@@ -15,7 +15,7 @@ from core.workloads.impulse_workload import chosen_mode
 from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, duration, floor, pod, reference, rights, template_use, warm
+from webhooks.validate import change, duration, floor, listener_settings, pod, reference, rights, template_use, warm
 from webhooks.validate.change import namespace_of
 
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
@@ -46,6 +46,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     wanted, template = template_use.find_template(new, IMPULSE, IMPULSE_TEMPLATE, world)
     yield from template_use.check(new, wanted, template, world)
+    yield from listener_settings.check(new, template)
     yield from _story(new, world)
     yield from rights.check(new, "execution")
     yield from floor.check(spec.get("execution"), "spec.execution", template, world)

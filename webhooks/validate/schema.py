@@ -6,12 +6,14 @@ Source: admission contract 3.4 and 3.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 
+from core.api.suggestion import closest
 from core.caches.recently_used import kept_by_text
 from core.evaluation import schema as schemas
 from core.evaluation import worker
@@ -24,6 +26,7 @@ TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNI
 _MAX_COST: Final = 20_000
 """Schema nodes visited; takes about ten milliseconds."""
 _MAX_PROBLEMS: Final = 20
+_MAX_GUESSES: Final = 5
 _CACHED_BYTES: Final = 1 << 20
 """Of the texts of the schemas that were used last; prepared, one takes eight to forty times its text."""
 _MASK: Final = "\ufdd0"  # the library puts this in the place of values
@@ -60,10 +63,28 @@ def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterato
         found = prepared.validate(filled, _MAX_PROBLEMS)
     except (SchemaError, ValueError, TypeError, RecursionError):
         return
-    for segments, message, _ in found:
+    for segments, message, keyword in found:
         below = schemas.path_of(segments)
         place = f"{path}{'' if not below or below.startswith('[') else '.'}{below}"
-        yield rule.at(place, message, "give a value that matches the schema")
+        meant = _meant(schema, filled, segments) if keyword == "additionalProperties" else ""
+        yield rule.at(place, message, meant or "give a value that matches the schema")
+
+
+def _meant(schema: Any, document: Any, segments: Iterable[str | int]) -> str:
+    """The remedy for keys of an object that its schema does not know; empty if that cannot be found out."""
+    for segment in segments:
+        below = schema.get("properties" if isinstance(segment, str) else "items")
+        schema = below.get(segment) if isinstance(segment, str) and isinstance(below, Mapping) else below
+        document = document[segment]
+        if not isinstance(schema, Mapping):
+            return ""
+    known = schema.get("properties")
+    if not isinstance(known, Mapping) or not isinstance(document, Mapping):
+        return ""
+    unknown = list(islice((str(key) for key in document if key not in known), _MAX_GUESSES))
+    absent = [str(each) for each in known if each not in document]
+    found = [f"{guess} instead of {key}" for key in unknown if (guess := closest(key, absent))]
+    return f"did you mean {', '.join(found)}?" if found else f"remove it; known are {', '.join(map(str, known))}"
 
 
 @dataclass(frozen=True, slots=True)

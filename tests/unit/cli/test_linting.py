@@ -14,6 +14,7 @@ from cli import lintreport, yamlsource
 from cli.linting import ALL_RULES, Located, check, in_order, read_documents, sound, world_of_files
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from fuzz.admission.stories import ALPHA, BETA, stories
+from tests.integration.impulse_pages import FOLDER
 from webhooks.cluster_view import InMemoryView
 
 STORY = """\
@@ -233,3 +234,36 @@ def test_hostile_files_are_answered_in_seconds(text: str) -> None:
     began = time.process_time()
     assert lint(text)
     assert time.process_time() - began < 20, "seconds of processor time; a few where nobody else is at work"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("webhook", "{keyHeadr: X-Id}", {("definition/with", "did you mean keyHeader instead of keyHeadr?")}),
+        ("webhook", "{auth: {typ: hmac}}", {("definition/with", "did you mean type instead of typ?")}),
+        (
+            "cron",
+            '{schedules: [{name: n, cron: "0 25 * * *", timezone: UTC}]}',
+            {
+                ("definition/with", "did you mean timeZone instead of timezone?"),
+                ("impulse/schedule", "write for example 30 2 * * MON-FRI"),
+            },
+        ),
+        ("cron", "{timeZone: Europe/Berln}", {("impulse/time-zone", "did you mean Europe/Berlin?")}),
+    ],
+)
+def test_settings_of_an_impulse_of_this_project_are_checked_with_its_template(
+    name: str, settings: str, expected: set[tuple[str, str]]
+) -> None:
+    impulse = f"""\
+apiVersion: bubustack.io/v1alpha1
+kind: Impulse
+metadata: {{name: i}}
+spec:
+  templateRef: {{name: {name}}}
+  storyRef: {{name: s}}
+  with: {settings}
+"""
+    found = lint(impulse, (FOLDER / "manifests" / f"{name}.yaml").read_text())
+
+    assert expected <= {(each.finding.rule.id, each.finding.remedy) for each in found}
