@@ -16,6 +16,7 @@ from core.api.keys import (
     ANNOTATION_ATTEMPT,
     ANNOTATION_DEADLINE_AT,
     ANNOTATION_EXECUTION_KEY,
+    ANNOTATION_PACKET_DEPTH,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
 from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, JOB, STATEFUL_SET, STEP_RUN, STORY_RUN
@@ -82,8 +83,8 @@ def _checks() -> Iterator[Check]:
         message = f"metadata.{part}: keys of bubustack.io belong to the operator (leave them unchanged)"
         yield Check(STEP_RUN, step_marks_stay(part), message, (marked,), (UPDATE,))
     message = (
-        f"metadata.annotations: only the operator may write {', '.join(RUN_ANNOTATIONS_OF_OPERATOR)}"
-        " (leave them unchanged)"
+        f"metadata.annotations: only the operator may write {', '.join(RUN_ANNOTATIONS_OF_OPERATOR)},"
+        f" or change {ANNOTATION_PACKET_DEPTH} (leave them unchanged)"
     )
     yield Check(STORY_RUN, run_marks_stay(), message, (marked,))
     for target, operations in ((STORY_RUN, (CREATE, UPDATE)), (STEP_RUN, (UPDATE,))):

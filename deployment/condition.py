@@ -14,6 +14,7 @@ from core.api.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
 from core.api.keys import (
     ANNOTATION_CACHE_LOOKUP,
     ANNOTATION_CACHE_REUSE,
+    ANNOTATION_PACKET_DEPTH,
     ANNOTATION_TRIGGER_INPUT_HASH,
     ANNOTATION_TRIGGER_TOKEN,
     DOMAIN,
@@ -59,10 +60,14 @@ def annotation(of: str, key: str) -> str:
 
 
 def run_marks_stay() -> str:
-    """Whether the operator's annotations of a StoryRun are unchanged; a new StoryRun must not have them."""
+    """Whether the operator's annotations of a StoryRun are unchanged; a new StoryRun must not have them.
+
+    The hub creates runs with the depth of their packet, which stays.
+    """
     old = "(request.operation == 'UPDATE' ? {0} : '')"
-    same = (f"{annotation('object', key)} == {old.format(annotation('oldObject', key))}" for key in _RUN_MARKS)
-    return " && ".join(same)
+    same = [f"{annotation('object', key)} == {old.format(annotation('oldObject', key))}" for key in _RUN_MARKS]
+    now, before = (annotation(of, ANNOTATION_PACKET_DEPTH) for of in ("object", "oldObject"))
+    return " && ".join([*same, f"(request.operation != 'UPDATE' || {now} == {before})"])
 
 
 def step_marks_stay(part: str) -> str:

@@ -31,7 +31,7 @@ from kubewire.wire import status_failure
 
 MAX_BODY_BYTES: Final = MAX_FRAME_BYTES + 256 * 1024
 MAX_SENDS: Final = 8
-"""Packets that are received or wait for room at the same time."""
+"""Packets that are received or wait for room at the same time; half of them in one namespace."""
 MAX_WAIT_SECONDS: Final = 10.0
 """For room, in one request."""
 BODY_SECONDS: Final = 10.0
@@ -88,7 +88,8 @@ class ConsoleApp:
         self._bindings = bindings
         self._hub = hub
         self._now = now
-        self._sends = trio.CapacityLimiter(MAX_SENDS)
+        self._sending: Counter[str] = Counter()
+        """How many packets are being received or wait, by namespace."""
         self._sent: Counter[BindingName] = Counter()
 
     async def __call__(self, scope: Mapping[str, Any], receive: AsgiReceive, send: AsgiSend) -> None:
@@ -150,11 +151,11 @@ class ConsoleApp:
     async def _send(self, request: _Request, receive: AsgiReceive, send: AsgiSend) -> None:
         seconds = _number(request.query, "timeout", 0.0, 0.0, MAX_WAIT_SECONDS)
         self._authorised(request)  # a stranger's body is not even read
-        try:
-            self._sends.acquire_nowait()
-        except trio.WouldBlock:
-            text = f"{MAX_SENDS} packets are being sent already; try again"
-            raise ConsoleRefusalError(ConsoleReason.BUSY, text) from None
+        namespace, _ = request.name
+        if self._sending[namespace] >= MAX_SENDS // 2 or self._sending.total() >= MAX_SENDS:
+            text = f"{self._sending.total()} packets are being sent already, {self._sending[namespace]} of them in this"
+            raise ConsoleRefusalError(ConsoleReason.BUSY, f"{text} namespace; try again")
+        self._sending[namespace] += 1
         try:
             order = read_order(await _body(receive))
             place = self._authorised(request)
@@ -163,7 +164,8 @@ class ConsoleApp:
                 self._refuse_unserved(request.name, place)
             done = await inject(live, place.step, order, self._now(), seconds)
         finally:
-            self._sends.release()
+            self._sending[namespace] -= 1
+            self._sending += Counter()  # keep no namespace that sends nothing
         before = self._sent[request.name]
         self._sent[request.name] = count = before + 1
         if before.bit_length() != count.bit_length():  # the 1st, 2nd, 4th, 8th …

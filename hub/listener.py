@@ -1,12 +1,14 @@
 """Accepts connections, and moves their bytes until one side ends. Errors stay in their connection.
 
 Plaintext is for the loopback interface; TLS is 1.3 with ALPN ``h2``. A client has a deadline for its handshake and for
-its token. At the limit of clients without a token the oldest of them goes, so that a flood of them ends itself.
+its token. At the limit of clients without a token one of the address with the most of them goes, the oldest, so that a
+flood ends itself and nobody elsewhere.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -101,9 +103,14 @@ class HubListener:
             return False
         strangers = [client for client in staying if client.is_stranger]
         if len(strangers) >= self._rules.strangers:
-            strangers[0].scope.cancel()
-            text = f"there are {len(strangers)} connections without a token, and this one is the oldest of them"
-            self._note(ClientRefusal.STRANGERS, text, strangers[0].peer)
+            most, count = Counter(map(_host_of, strangers)).most_common(1)[0]
+            oldest = next(client for client in strangers if _host_of(client) == most)
+            oldest.scope.cancel()
+            text = (
+                f"there are {len(strangers)} connections without a token, {count} of them from this address, "
+                "and this one is the oldest of these"
+            )
+            self._note(ClientRefusal.STRANGERS, text, oldest.peer)
         return True
 
     def _note(self, reason: ClientRefusal, text: str, peer: str) -> None:
@@ -213,6 +220,10 @@ class _Driver:
         left = _LINGER_BYTES
         while left > 0 and (data := bytes(await transport.receive_some(READ_BYTES))):
             left -= len(data)
+
+
+def _host_of(client: _Client) -> str:
+    return client.peer.rpartition(":")[0]
 
 
 def _address_of(stream: trio.SocketStream) -> str:

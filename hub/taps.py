@@ -149,6 +149,9 @@ class TapBook:
 
         if len(self.of(place)) >= MAX_TAPS_OF_STEP:
             raise TooManyTapsError(f"{MAX_TAPS_OF_STEP} commands already show packets of this step; end one of them")
+        of_namespace = sum(len(taps) for each, taps in self._open.items() if each.run.namespace == place.run.namespace)
+        if of_namespace >= MAX_TAPS // 2:
+            raise TooManyTapsError(f"{of_namespace} commands already show packets of this namespace; end one of them")
         if sum(map(len, self._open.values())) >= MAX_TAPS:
             raise TooManyTapsError(f"{MAX_TAPS} commands already show packets of this hub; end one of them")
         hidden = HiddenFields(redact_fields)

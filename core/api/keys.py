@@ -109,7 +109,9 @@ ANNOTATION_PARENT_STORY_REVISION: Final = "runs.bubustack.io/parent-story-revisi
 ANNOTATION_STORY_DEPTH: Final = "runs.bubustack.io/story-depth"
 """An extension, on child StoryRuns: the number of ``executeStory`` steps above them."""
 ANNOTATION_PACKET_DEPTH: Final = "runs.bubustack.io/packet-depth"
-"""An extension, on StoryRuns that packets of a stream have started: the same as the story depth, written by the hub."""
+"""An extension, on StoryRuns that packets of a stream have started: the same as the story depth, written by the hub.
+It stays as the run was created with it: a user who could lower it could let Stories call each other without end.
+"""
 PACKET_RUN_MANAGER: Final = "bobrapet-hub"
 """Value of ``LABEL_APP_MANAGED_BY`` on those StoryRuns."""
 LABEL_LIVE_RUN_OF: Final = "bubustack.io/live-run-of"

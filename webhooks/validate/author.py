@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.keys import DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.keys import ANNOTATION_PACKET_DEPTH, DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STEP_RUN, STORY_RUN
 from webhooks.caller import Caller
@@ -35,7 +35,8 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, wo
         case "StepRun":
             return [*_step_run(new, old), *_controllers(new, old)]
         case "StoryRun":
-            return [*_marks(new, old, "annotations", RUN_ANNOTATIONS_OF_OPERATOR), *_controllers(new, old)]
+            kept = (ANNOTATION_PACKET_DEPTH,) if old is not None else ()
+            return [*_marks(new, old, "annotations", (*RUN_ANNOTATIONS_OF_OPERATOR, *kept)), *_controllers(new, old)]
         case "EffectClaim":
             return list(effectclaim.check_author(new, old, caller, world))
     return []

@@ -72,7 +72,7 @@ def parallel_output(
     if "forEach" not in step.parameters:
         return {branch.parts[-1]: outputs[branch.name] for branch in branches}
     ends = ((state.step(name), output) for name, output in outputs.items())
-    return {"items": [output if output or end and end.phase is Phase.SUCCEEDED else None for end, output in ends]}
+    return {"items": [output if output or (end and end.phase is Phase.SUCCEEDED) else None for end, output in ends]}
 
 
 def _bound(step: StepPlan) -> int | StepError:

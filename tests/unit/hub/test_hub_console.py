@@ -289,12 +289,23 @@ async def test_only_some_packets_are_received_at_a_time() -> None:
         for _ in range(4):
             await desk.send()
         async with trio.open_nursery() as nursery:
-            for _ in range(MAX_SENDS):
+            for _ in range(MAX_SENDS // 2):
                 nursery.start_soon(lambda: desk.send(timeout=10))
             await trio.testing.wait_all_tasks_blocked(0.01)
             refused = await desk.send()
             assert (refused.status, refused.reason) == (429, ConsoleReason.BUSY)
+            assert "4 of them in this namespace" in json.loads(refused.body)["message"]
             nursery.cancel_scope.cancel()
+        assert (await desk.send()).status == 504, "the places are free again, and the step is as full as before"
+
+
+async def test_one_namespace_leaves_half_of_the_places_for_others() -> None:
+    async with open_desk() as desk:
+        desk.ask(verbs=["send"])
+        desk.app._sending["elsewhere"] = MAX_SENDS // 2
+        assert (await desk.send()).status == 200
+        desk.app._sending["somewhere"] = MAX_SENDS // 2
+        assert (await desk.send()).status == 429
 
 
 async def test_a_run_that_is_not_served_is_refused_with_the_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 import trio
@@ -394,6 +395,28 @@ async def test_strangers_cannot_take_all_places() -> None:
         nursery.cancel_scope.cancel()
         for stream in strangers:
             stream.socket.close()
+
+
+async def test_a_flood_of_one_address_ends_no_connection_of_another() -> None:
+    rules = HubListenerRules(connections=9, strangers=3)
+    async with open_hub(CHAIN, rules=rules) as stand:
+        elsewhere = await trio.open_tcp_stream("127.0.0.1", stand.port, local_address="127.0.0.2")
+        flood = [await trio.open_tcp_stream("127.0.0.1", stand.port) for _ in range(10)]
+        for stream in flood[:8]:
+            assert await ended(stream)
+        with trio.move_on_after(0.1) as waited:
+            await ended(elsewhere)
+        for stream in (elsewhere, *flood):
+            stream.socket.close()
+    assert waited.cancelled_caught, "the hub has closed the connection of somebody else"
+
+
+async def ended(stream: trio.SocketStream) -> bool:
+    """Read until the other side has closed the connection."""
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some(1_000):
+            pass
+    return True
 
 
 async def test_garbage_ends_its_connection_alone() -> None:

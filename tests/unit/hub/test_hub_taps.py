@@ -137,9 +137,10 @@ async def test_what_exceeds_the_rate_is_counted_and_not_read(autojump_clock: tri
 async def test_all_taps_together_have_one_rate(autojump_clock: trio.testing.MockClock) -> None:
     taps = TapBook()
     packet, content = PacketChecker().read(json_packet({"text": "a"}))
-    names = [f"step-{number}" for number in range(MAX_TAPS // 4)]
+    runs = [RUN._replace(namespace=namespace) for namespace in ("team", "other")]
+    places = [Place(run, f"step-{number}") for run in runs for number in range(MAX_TAPS // 8)]
     with ExitStack() as stack:
-        opening = [taps.opened(Place(RUN, name), TapDirection.BOTH, 50, lambda: NOW) for name in names * 4]
+        opening = [taps.opened(place, TapDirection.BOTH, 50, lambda: NOW) for place in places * 4]
         opened = [stack.enter_context(each) for each in opening]
         for _ in range(60):
             for tap in opened:
@@ -163,18 +164,23 @@ async def test_a_stalled_reader_loses_samples_and_the_stream_nothing(autojump_cl
 async def test_there_is_room_for_some_taps_only(autojump_clock: trio.testing.MockClock) -> None:
     taps = TapBook()
 
-    def look(step: str, stack: ExitStack) -> None:
-        stack.enter_context(taps.opened(Place(RUN, step), TapDirection.IN, 1, lambda: NOW))
+    def look(step: str, stack: ExitStack, namespace: str = "team") -> None:
+        place = Place(RUN._replace(namespace=namespace), step)
+        stack.enter_context(taps.opened(place, TapDirection.IN, 1, lambda: NOW))
 
     with ExitStack() as stack:
         for _ in range(MAX_TAPS_OF_STEP):
             look("a", stack)
         with pytest.raises(TooManyTapsError, match="packets of this step"):
             look("a", stack)
-        for number in range(MAX_TAPS - MAX_TAPS_OF_STEP):
+        for number in range(MAX_TAPS // 2 - MAX_TAPS_OF_STEP):
             look(str(number), stack)
-        with pytest.raises(TooManyTapsError, match="of this hub"):
+        with pytest.raises(TooManyTapsError, match="8 commands already show packets of this namespace"):
             look("b", stack)
+        for number in range(MAX_TAPS // 2):
+            look(str(number), stack, "other")
+        with pytest.raises(TooManyTapsError, match="of this hub"):
+            look("b", stack, "third")
     assert taps.of(Place(RUN, "a")) == taps.of(Place(RUN, "0")) == ()
 
 
