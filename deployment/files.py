@@ -40,8 +40,6 @@ RBAC: Final = "rbac"
 HUB: Final = "hub"
 FOLDERS: Final = (MANAGER, HUB, WEBHOOKS, POLICIES, DEFAULT, CERT_MANAGER)
 """Folders in which every file is written from here."""
-COMPONENTS: Final = (CONVERSION,)
-"""Components of the default installation: this one also serves Stories in v1beta1, not only as stored."""
 
 _CERTIFICATES: Final = "certificates.yaml"
 
@@ -67,15 +65,14 @@ def manifest_folders(installation: Installation = DEFAULT_INSTALLATION) -> Itera
     definitions = [f"{kind.resource.group}_{kind.resource.plural}.yaml" for kind in KINDS]
     yield CRDS, kustomization.FILE_NAME, [kustomization.of_files(definitions)]
     yield RBAC, kustomization.FILE_NAME, [kustomization.of_files(name for name, _ in manifest_files())]
-    everything = kustomization.of_folders((CRDS, RBAC, *folders), components=COMPONENTS)
-    yield DEFAULT, kustomization.FILE_NAME, [everything]
+    yield DEFAULT, kustomization.FILE_NAME, [kustomization.of_folders((CONVERSION, RBAC, *folders))]
     yield CERT_MANAGER, _CERTIFICATES, certmanager.issuers_and_certificates(installation)
 
 
-def conversion_component() -> Object:
-    """Replaces the Story definition with the stored version by the one with both versions."""
+def converted_definitions() -> Object:
+    """All definitions, that of Stories with both versions and not only the stored one."""
     name = f"{STORY.plural}.{STORY.group}"
-    return kustomization.replacing(f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
+    return kustomization.replacing(CRDS, f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
 
 
 def cert_manager_overlay(text_of: Callable[[Object], str]) -> Object:

@@ -88,7 +88,7 @@ def converted_definitions() -> Iterator[GeneratedFile]:
         if len(kind.versions) > 1:
             text = yaml_text(custom_resource_definition(kind, CONVERSION_SERVICE))
             yield CONVERSION_DIRECTORY / _file_name(kind), _YAML_HEADER + text
-    yield _deployment_file(files.CONVERSION, KUSTOMIZATION, [files.conversion_component()])
+    yield _deployment_file(files.CONVERSION, KUSTOMIZATION, [files.converted_definitions()])
 
 
 def _file_name(kind: Kind) -> str:

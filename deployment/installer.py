@@ -21,7 +21,7 @@ from deployment.permissions.names import DEFAULT_INSTALLATION, WEBHOOK_SERVICE, 
 from deployment.yaml_text import yaml_text
 from webhooks.registration import CONVERT_PATH
 
-_BUILT_BY_KUSTOMIZE: Final = ("Kustomization", "Component")
+_BUILT_BY_KUSTOMIZE: Final = ("Kustomization",)
 _HEADER: Final = "# bobrapet: kubectl apply --server-side -f install.yaml\n"
 
 

@@ -13,7 +13,6 @@ from core.api.objects import Object
 
 FILE_NAME: Final = "Kustomization"
 _BASE: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-_COMPONENT: Final = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
 _MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kustomize"}
 
 
@@ -22,17 +21,16 @@ def of_files(names: Iterable[str]) -> Object:
     return {**_BASE, "resources": sorted(names)}
 
 
-def of_folders(folders: Sequence[str], *, components: Sequence[str] = ()) -> Object:
-    """The ``Kustomization`` of the whole installation: the base folders in order, and components to add."""
+def of_folders(folders: Sequence[str]) -> Object:
+    """The ``Kustomization`` of the whole installation: the base folders in order."""
     whole = {**_BASE, "resources": [f"../{folder}" for folder in folders]}
-    if components:
-        whole["components"] = [f"../{folder}" for folder in components]
     return {**whole, "labels": [{"pairs": dict(_MANAGED_BY), "includeSelectors": False}]}
 
 
-def replacing(file: str, kind: str, name: str) -> Object:
-    """A component that replaces a document by the one in ``file``."""
-    return {**_COMPONENT, "patches": [{"target": {"kind": kind, "name": name}, "path": file}]}
+def replacing(base: str, file: str, kind: str, name: str) -> Object:
+    """``base`` with one of its documents replaced by the one in ``file``."""
+    patch = {"target": {"kind": kind, "name": name}, "path": file}
+    return {**_BASE, "resources": [f"../{base}"], "patches": [patch]}
 
 
 def overlay(base: str, files: Iterable[str], patches: Iterable[str]) -> Object:

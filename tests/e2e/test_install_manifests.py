@@ -17,9 +17,11 @@ from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from deployment import installer, metadata
+from deployment.crds import packaged_crds
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
+from tests.e2e.upgrading_page import commands_of_an_upgrade
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "manifests/default"
@@ -170,6 +172,36 @@ def test_one_command_switches_the_conversion_off_and_another_one_on(installed: K
 
     installed(*APPLY, f"--filename={BOTH_VERSIONS}")
     assert versions() == "Webhook v1alpha1 v1beta1"
+
+
+def test_the_commands_of_an_upgrade_renew_every_definition(installed: Kubectl) -> None:
+    definitions = packaged_crds(converted=True)
+    for definition in definitions:
+        for version in definition["spec"]["versions"]:
+            version["schema"]["openAPIV3Schema"]["description"] = "Older."
+        installed(*APPLY, "--filename=-", stdin=json.dumps(definition))
+
+    for line in commands_of_an_upgrade():
+        words = line.partition("#")[0].replace(" manifests/", f" {ROOT}/manifests/").split()
+        if "rollout" not in words:  # no node of this cluster runs Pods
+            installed(*words[1:])
+
+    names = [definition["metadata"]["name"] for definition in definitions]
+    found = installed(
+        "get", "crd", *names, "--output=jsonpath={.items[*].spec.versions[*].schema.openAPIV3Schema.description}"
+    )
+    assert len(names) == 12
+    assert "Older." not in found.out
+
+
+def test_no_documented_command_names_two_folders_of_kustomize() -> None:
+    """kubectl takes the last one and says nothing of the others."""
+    pages = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+    found = [
+        line for page in pages for line in page.read_text().splitlines() if len(re.findall(r" -k manifests", line)) > 1
+    ]
+
+    assert found == []
 
 
 def test_the_pods_are_admitted_under_the_restricted_standard(installed: Kubectl) -> None:

@@ -25,6 +25,12 @@ def command(beginning: str) -> str:
     return found
 
 
+def commands_of_an_upgrade() -> list[str]:
+    """The commands of the section about the order, in their order."""
+    section = _PAGE.read_text().partition("## Order\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("kubectl ")]
+
+
 def listed_fields() -> dict[str, set[str]]:
     """The last names of the new fields by kind; the row of execution policies has an empty name."""
     section = _PAGE.read_text().partition("### Fields of this release")[2].partition("\n## ")[0]

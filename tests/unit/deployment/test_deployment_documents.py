@@ -242,7 +242,7 @@ def test_every_manifest_is_named_by_the_kustomization_beside_it() -> None:
 def test_the_whole_is_made_of_folders_that_have_a_kustomization() -> None:
     files = {path: document for path, document in stored() if path.name == FILE_NAME}
     whole = files[MANIFESTS_DIRECTORY / "default" / FILE_NAME]
-    for folder in [*whole["resources"], *whole["components"]]:
+    for folder in whole["resources"]:
         assert (REPOSITORY / MANIFESTS_DIRECTORY / "default" / folder / FILE_NAME).is_file()
 
 
