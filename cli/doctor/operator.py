@@ -15,10 +15,15 @@ from core.api.resource import LEASE
 from core.engine.clock import system_now
 from core.kube.errors import NotFoundError
 from deployment.permissions.names import LEASE_NAME
-from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
+from views.doctor.diagnosis import Diagnosis, Health, ok, problem, skipped, warning
 
 
-def of_deployment(deployment: Object | None, place: str, own_version: str) -> list[Diagnosis]:
+def of_deployment(
+    deployment: Object | None, place: str, own_version: str, *, works_elsewhere: bool = False
+) -> list[Diagnosis]:
+    """``works_elsewhere``: an operator renews the Lease, so that one works although no Deployment is there."""
+    if deployment is None and works_elsewhere:
+        return [skipped(f"there is no Deployment {place}; the operator that renews the Lease runs elsewhere")]
     if deployment is None:
         return [
             problem(
@@ -70,7 +75,9 @@ async def examine(patient: Patient) -> list[Diagnosis]:
     if (embedded := patient.embedded) is not None:
         return [await _of_embedded(embedded.metrics_url)]
     place = f"{patient.installation.namespace}/{patient.deployment_name}"
-    return of_deployment(await patient.deployment(), place, version("bobrapet"))
+    deployment = await patient.deployment()
+    renewed = deployment is None and of_lease(await _lease(patient), system_now()).health is Health.OK
+    return of_deployment(deployment, place, version("bobrapet"), works_elsewhere=renewed)
 
 
 async def examine_lease(patient: Patient) -> list[Diagnosis]:
@@ -81,11 +88,14 @@ async def examine_lease(patient: Patient) -> list[Diagnosis]:
     arguments = container["containers"][0].get("args") or ()
     if any(each.lstrip("-") == "leader-elect=false" for each in arguments):
         return [skipped("leader election is off (--leader-elect=false)")]
+    return [of_lease(await _lease(patient), system_now())]
+
+
+async def _lease(patient: Patient) -> Object | None:
     try:
-        lease = await patient.client.get(LEASE, LEASE_NAME, patient.installation.namespace)
+        return await patient.client.get(LEASE, LEASE_NAME, patient.installation.namespace)
     except NotFoundError:
-        lease = None
-    return [of_lease(lease, system_now())]
+        return None
 
 
 async def _of_embedded(metrics_url: str) -> Diagnosis:

@@ -36,6 +36,13 @@ def test_without_a_deployment_there_is_a_problem() -> None:
     assert healths(None, PLACE, "1.2.3") == [Health.PROBLEM]
 
 
+def test_an_operator_outside_the_cluster_that_renews_its_lease_is_no_problem() -> None:
+    (found,) = of_deployment(None, PLACE, "1.2.3", works_elsewhere=True)
+
+    assert found.health is Health.SKIPPED
+    assert "runs elsewhere" in found.text
+
+
 def test_an_operator_without_ready_replicas_is_a_problem_with_its_reason() -> None:
     found = of_deployment(deployment(ready=0), PLACE, "1.2.3")[0]
 
