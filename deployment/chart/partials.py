@@ -93,7 +93,11 @@ def _arguments() -> str:
         "{{- $args = append $args . }}",
         "{{- end }}",
         "{{- end }}",
-        '{{- $given := join "\\n" (concat (list "") $args .Values.controllerManager.manager.extraArgs) }}',
+        "{{- $given := list }}",
+        "{{- range concat $args .Values.controllerManager.manager.extraArgs }}",
+        '{{- $given = append $given (regexReplaceAll "^-+|=.*$" . "") }}',
+        "{{- end }}",
+        *_unelected(),
         "{{- range $args }}",
         "- {{ . | quote }}",
         "{{- end }}",
@@ -106,13 +110,29 @@ def _arguments() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _unelected() -> Iterator[str]:
+    """Refuses several managers that would all work at once."""
+    yield "{{- $elected := .Values.controllerManager.leaderElection }}"
+    yield "{{- range concat $args .Values.controllerManager.manager.extraArgs }}"
+    yield '{{- if regexMatch "^-+leader-elect(=.*)?$" . }}'
+    yield '{{- $elected = not (regexMatch "=(?i:false|f|0)$" .) }}'
+    yield "{{- end }}"
+    yield "{{- end }}"
+    yield "{{- if and (gt (int .Values.controllerManager.replicas) 1) (not $elected) }}"
+    yield (
+        '{{- fail "controllerManager.leaderElection: must be true with more than one replica: all of them would work '
+        'at once (set it to true, or controllerManager.replicas to 1)" }}'
+    )
+    yield "{{- end }}"
+
+
 def _flag(condition: str, argument: str) -> Iterator[str]:
     """A flag, unless the values have it."""
-    name = argument.partition("=")[0].partition("{")[0]
+    name = argument.partition("=")[0].partition("{")[0].lstrip("-")
     text = argument
     for word, expression in WORDS.items():
         text = text.replace(word, f"{{{{ {expression} }}}}")
-    yield f'{{{{- if and ({condition}) (not (contains "\\n{name}" $given)) }}}}'
+    yield f'{{{{- if and ({condition}) (not (has "{name}" $given)) }}}}'
     yield f'- "{text}"'
     yield "{{- end }}"
 

@@ -14,6 +14,16 @@ from deployment import hub, metadata, network, workload
 _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "object", "additionalProperties": _STRING}
 _OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
+_IMAGE: Final = {"type": "string", "pattern": "^[a-z0-9][a-zA-Z0-9._:/-]*$"}
+_TAG: Final = {"type": "string", "pattern": "^([a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?$"}
+_DIGEST: Final = {"type": "string", "pattern": "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})?$"}
+_URL: Final = {"type": "string", "pattern": "^(https://[^/?#@ ]+(/[^?# ]*)?)?$"}
+_LABELS: Final = {
+    "type": "object",
+    "propertyNames": {"pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"},
+    "additionalProperties": {"type": "string", "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"},
+}
+"""Keys and values as API servers accept them for labels."""
 _ANY_OBJECT: Final = {"type": "object"}
 _WORDS: Final = {"type": "array", "items": _STRING}
 _BOOLEAN: Final = {"type": "boolean"}
@@ -44,7 +54,7 @@ ROWS: Final = (
     ValueRow("nameOverride", "", "Replaces `bobrapet` in the names of objects.", _STRING),
     ValueRow("fullnameOverride", "", "Beginning of all names, instead of release and chart.", _STRING),
     ValueRow("kubernetesClusterDomain", "cluster.local", "Domain of the cluster, in certificates.", _STRING),
-    ValueRow("commonLabels", {}, "More labels of every object.", _STRINGS),
+    ValueRow("commonLabels", {}, "More labels of every object.", _LABELS),
     ValueRow("imagePullSecrets", [], "Secrets to pull the image with: `[{name: registry}]`.", _OBJECTS),
     # The managers.
     ValueRow("controllerManager.replicas", workload.REPLICAS, "All answer admission; one works at a time.", _COUNT),
@@ -64,11 +74,9 @@ ROWS: Final = (
     ValueRow("controllerManager.manager.extraArgs", [], "More flags, after all others.", _WORDS),
     ValueRow("controllerManager.manager.env", [], "Environment variables of the container.", _OBJECTS),
     ValueRow("controllerManager.manager.envFrom", [], "ConfigMaps and Secrets with environment variables.", _OBJECTS),
-    ValueRow("controllerManager.manager.image.repository", metadata.IMAGE, "Name of the image.", _STRING),
-    ValueRow(
-        "controllerManager.manager.image.tag", "", "Its tag; empty or `latest`: the version of the chart.", _STRING
-    ),
-    ValueRow("controllerManager.manager.image.digest", "", "Its digest (`sha256:…`), instead of the tag.", _STRING),
+    ValueRow("controllerManager.manager.image.repository", metadata.IMAGE, "Name of the image.", _IMAGE),
+    ValueRow("controllerManager.manager.image.tag", "", "Its tag; empty or `latest`: the version of the chart.", _TAG),
+    ValueRow("controllerManager.manager.image.digest", "", "Its digest (`sha256:…`), instead of the tag.", _DIGEST),
     ValueRow("controllerManager.manager.imagePullPolicy", _MANAGER["imagePullPolicy"], "When to pull it.", _PULL),
     ValueRow("controllerManager.manager.resources", _MANAGER["resources"], "Requests and limits.", _ANY_OBJECT),
     ValueRow(
@@ -84,8 +92,8 @@ ROWS: Final = (
         _ANY_OBJECT,
     ),
     ValueRow("controllerManager.podAnnotations", {}, "Annotations of the Pods.", _STRINGS),
-    ValueRow("controllerManager.podLabels", {}, "More labels of the Pods.", _STRINGS),
-    ValueRow("controllerManager.nodeSelector", {}, "Labels of the nodes to run on.", _STRINGS),
+    ValueRow("controllerManager.podLabels", {}, "More labels of the Pods.", _LABELS),
+    ValueRow("controllerManager.nodeSelector", {}, "Labels of the nodes to run on.", _LABELS),
     ValueRow("controllerManager.tolerations", [], "Tolerated taints.", _OBJECTS),
     ValueRow("controllerManager.affinity", {}, "Affinity of the Pods.", _ANY_OBJECT),
     ValueRow(
@@ -156,7 +164,7 @@ ROWS: Final = (
         "webhooks.url",
         "",
         "Where API servers reach admission that cannot reach the Service: `https://host:port`, without a path.",
-        _STRING,
+        _URL,
     ),
     ValueRow(
         "admissionPolicies.enabled",
@@ -186,7 +194,7 @@ ROWS: Final = (
     ),
     ValueRow("networkPolicies.metricsFrom", _SELECTORS[1]["from"], "Peers that may read the metrics.", _OBJECTS),
     ValueRow("serviceMonitor.enabled", False, "ServiceMonitor and PodMonitor of the Prometheus operator.", _BOOLEAN),
-    ValueRow("serviceMonitor.labels", {}, "Their labels, by which Prometheus selects them.", _STRINGS),
+    ValueRow("serviceMonitor.labels", {}, "Their labels, by which Prometheus selects them.", _LABELS),
     ValueRow("serviceMonitor.interval", "30s", "How often metrics are read.", _STRING),
     ValueRow("serviceMonitor.scrapeTimeout", "10s", "How long that may take.", _STRING),
     # The hub.
@@ -195,7 +203,7 @@ ROWS: Final = (
     ValueRow("hub.env", [], "Environment variables of the hub.", _OBJECTS),
     ValueRow("hub.resources", _HUB["resources"], "Requests and limits of the hub.", _ANY_OBJECT),
     ValueRow("hub.podAnnotations", {}, "Annotations of its Pod.", _STRINGS),
-    ValueRow("hub.nodeSelector", {}, "Labels of the nodes to run on.", _STRINGS),
+    ValueRow("hub.nodeSelector", {}, "Labels of the nodes to run on.", _LABELS),
     ValueRow("hub.tolerations", [], "Tolerated taints.", _OBJECTS),
     ValueRow("hub.affinity", {}, "Affinity of its Pod.", _ANY_OBJECT),
     ValueRow("hub.priorityClassName", "", "Priority class of its Pod.", _STRING),

@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ VALUE_SETS = {
         },
         args=("--webhook-names=fd00::7",),
     ),
-    "without admission": ValueSet({"webhooks": {"enabled": False}, "controllerManager": {"leaderElection": False}}),
+    "without admission": ValueSet(
+        {"webhooks": {"enabled": False}, "controllerManager": {"leaderElection": False, "replicas": 1}}
+    ),
     "almost nothing": ValueSet(
         {
             "admissionPolicies": {"enabled": False},
@@ -239,3 +242,64 @@ def test_a_wrong_value_is_refused_by_name(helm: Helm) -> None:
 
     assert done.returncode != 0
     assert "retryMaxRetires" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leaderElection": False},
+        {"manager": {"extraArgs": ["-leader-elect=false"]}},
+        {"manager": {"extraArgs": ["--leader-elect", "--leader-elect=F"]}, "replicas": 3},
+    ],
+)
+def test_several_managers_without_an_election_are_refused_with_a_remedy(helm: Helm, changes: dict[str, Any]) -> None:
+    done = helm.run("template", "bobrapet", str(CHART), values={"controllerManager": changes})
+
+    assert done.returncode != 0
+    assert "controllerManager.leaderElection: must be true with more than one replica" in done.stderr
+    assert "controllerManager.replicas to 1" in done.stderr
+
+
+def test_an_argument_whose_name_begins_like_another_does_not_replace_it(helm: Helm) -> None:
+    """The chart adds ``--leader-elect`` beside ``--leader-elect-lease-duration``; a flag of the user wins."""
+    extra = ["--leader-election-id=ours", "-hub-endpoint=elsewhere:9000"]
+    values = {"controllerManager": {"manager": {"extraArgs": extra}}, "crds": {"install": False}}
+
+    text = helm("template", "bobrapet", str(CHART), values=values)
+
+    found = [line.strip(' -"') for line in text.splitlines() if "leader-elect" in line or "hub-endpoint" in line]
+    assert "leader-elect" in found
+    assert [line for line in found if line.startswith("hub-endpoint")] == ["hub-endpoint=elsewhere:9000"]
+
+
+_AXES: tuple[tuple[dict[str, Any], ...], ...] = (
+    ({}, {"webhooks": {"enabled": False}}, {"webhooks": {"url": "https://admission.example:8443"}}),
+    ({}, {"hub": {"enabled": False}}),
+    (
+        {},
+        {"networkPolicies": {"enabled": False}},
+        _PODS,
+        {"controllerManager": {"replicas": 1, "leaderElection": False}},
+    ),
+    ({}, {"admissionPolicies": {"enabled": False}, "serviceAccount": {"create": False}, "fullnameOverride": "flows"}),
+)
+MATRIX = [*product(*_AXES)]
+
+
+def test_the_api_server_accepts_the_objects_of_48_value_sets(
+    helm: Helm, steerable: SessionCluster, tmp_path: Path
+) -> None:
+    """Each object with strict validation of its fields. The definitions are the same in all of them."""
+    assert len(MATRIX) == 48
+    kubectl = Kubectl(steerable, tmp_path)
+    for chosen in MATRIX:
+        values: dict[str, Any] = {"crds": {"install": False}}
+        for each in chosen:
+            values = merged(values, each)
+        text = helm("template", "matrix", str(CHART), "--namespace=default", "--no-hooks", values=values)
+        strict = ("--server-side", "--dry-run=server", "--validate=strict", "--field-manager=helm")
+
+        done = kubectl("apply", *strict, "--force-conflicts", "--filename=-", stdin=text)
+
+        assert done.err == "", values
+        assert len(done.out.splitlines()) == text.count("\nkind: ") + text.startswith("kind: "), values

@@ -72,23 +72,35 @@ issuerRef:
 {{- $args = append $args . }}
 {{- end }}
 {{- end }}
-{{- $given := join "\n" (concat (list "") $args .Values.controllerManager.manager.extraArgs) }}
+{{- $given := list }}
+{{- range concat $args .Values.controllerManager.manager.extraArgs }}
+{{- $given = append $given (regexReplaceAll "^-+|=.*$" . "") }}
+{{- end }}
+{{- $elected := .Values.controllerManager.leaderElection }}
+{{- range concat $args .Values.controllerManager.manager.extraArgs }}
+{{- if regexMatch "^-+leader-elect(=.*)?$" . }}
+{{- $elected = not (regexMatch "=(?i:false|f|0)$" .) }}
+{{- end }}
+{{- end }}
+{{- if and (gt (int .Values.controllerManager.replicas) 1) (not $elected) }}
+{{- fail "controllerManager.leaderElection: must be true with more than one replica: all of them would work at once (set it to true, or controllerManager.replicas to 1)" }}
+{{- end }}
 {{- range $args }}
 - {{ . | quote }}
 {{- end }}
-{{- if and (true) (not (contains "\n--leader-elect" $given)) }}
+{{- if and (true) (not (has "leader-elect" $given)) }}
 - "--leader-elect{{ if not .Values.controllerManager.leaderElection }}=false{{ end }}"
 {{- end }}
-{{- if and ($.Values.hub.enabled) (not (contains "\n--hub-endpoint" $given)) }}
+{{- if and ($.Values.hub.enabled) (not (has "hub-endpoint" $given)) }}
 - "--hub-endpoint={{ include "bobrapet.fullname" $ }}-hub.{{ $.Release.Namespace }}.svc:9000"
 {{- end }}
-{{- if and (ne (include "bobrapet.fullname" .) "bobrapet") (not (contains "\n--name-prefix" $given)) }}
+{{- if and (ne (include "bobrapet.fullname" .) "bobrapet") (not (has "name-prefix" $given)) }}
 - "--name-prefix={{ include "bobrapet.fullname" $ }}-"
 {{- end }}
-{{- if and (and .Values.webhooks.enabled .Values.certificates.certManager.enabled) (not (contains "\n--webhook-cert-path" $given)) }}
+{{- if and (and .Values.webhooks.enabled .Values.certificates.certManager.enabled) (not (has "webhook-cert-path" $given)) }}
 - "--webhook-cert-path=/tmp/k8s-webhook-server/serving-certs"
 {{- end }}
-{{- if and (and .Values.webhooks.enabled (or $far $url)) (not (contains "\n--webhook-names" $given)) }}
+{{- if and (and .Values.webhooks.enabled (or $far $url)) (not (has "webhook-names" $given)) }}
 - "--webhook-names={{ without (list $far $url) "" | join "," }}"
 {{- end }}
 {{- range .Values.controllerManager.manager.extraArgs }}

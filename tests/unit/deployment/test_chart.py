@@ -189,6 +189,11 @@ def test_the_schema_accepts_the_defaults_and_every_key_of_the_contract() -> None
         ({"operatorConfig": {"retryMaxRetires": "3"}}, "retryMaxRetires"),
         ({"controllerManager": {"replicas": "two"}}, '"two" is not of type "integer"'),
         ({"hub": {"enable": False}}, "enable"),
+        ({"controllerManager": {"manager": {"image": {"digest": "sha256:1"}}}}, "sha256:1"),
+        ({"controllerManager": {"manager": {"image": {"repository": "registry.example/UP per"}}}}, "UP per"),
+        ({"webhooks": {"url": "http://admission.example"}}, "http://admission.example"),
+        ({"commonLabels": {"team": "not a label"}}, "not a label"),
+        ({"controllerManager": {"podLabels": {"-wrong": "a"}}}, "-wrong"),
         ({"webhookService": {"ports": []}}, "[] has less than 1 item"),
     ],
 )
