@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import trio
 from cryptography.hazmat.primitives import serialization
 
 from certs.authority import Pair, PrivateKey
@@ -33,13 +34,13 @@ class ServingContext:
         self._configure = configure
         self._current: ssl.SSLContext | None = None
         self.exchanges = 0
+        self._installed = trio.Event()
         self.context = self._new()
         self.context.sni_callback = self._choose
 
-    @property
-    def has_certificate(self) -> bool:
-        """Whether handshakes can succeed."""
-        return self._current is not None
+    async def wait_until_installed(self) -> None:
+        """Return once handshakes can succeed."""
+        await self._installed.wait()
 
     def install(self, chain_pem: bytes, pair: Pair) -> None:
         """Present ``chain_pem`` (leaf first) from the next handshake on.
@@ -51,6 +52,7 @@ class ServingContext:
         load_pair(context, chain_pem, pair)
         self._current = context
         self.exchanges += 1
+        self._installed.set()
 
     def _new(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

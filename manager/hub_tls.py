@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from typing import Final
 
 import trio
 
@@ -20,8 +19,6 @@ from core.kube.client import KubeClient
 from core.workloads.hub_access import HUB_TLS_SECRET
 from manager.followed_secret import FollowedSecret
 from manager.hub_serving import HubFiles, HubStartError
-
-_POLL_SECONDS: Final = 0.05
 
 
 class HubCertificate:
@@ -62,8 +59,7 @@ class HubCertificate:
                 nursery.start_soon(mounted.run)
 
     async def wait_until_installed(self) -> None:
-        while not self._serving.has_certificate:  # noqa: ASYNC110 - files have no events
-            await trio.sleep(_POLL_SECONDS)
+        await self._serving.wait_until_installed()
 
     def _install(self, secret: Object) -> None:
         chain, key = _pem_of(secret)

@@ -101,9 +101,10 @@ class AdmissionService:
             nursery.start_soon(self._view.run)
             nursery.start_soon(self._certificate.run)
             url: str = await nursery.start(self._serve, shield)
-            _log.info("admission reviews are answered", url=url)
             task_status.started(url)
             try:
+                await self._serving.wait_until_installed()
+                _log.info("admission reviews are answered", url=url)
                 await trio.sleep_forever()
             finally:
                 self._app.begin()

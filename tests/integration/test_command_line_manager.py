@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine, wait_until
 
@@ -154,6 +156,22 @@ def test_a_manager_answers_reviews_with_a_certificate_of_its_own(line: CommandLi
     assert (webhook.status_code, answers) == (200, [200, 400])
     assert (taken.code, "cannot listen on 127.0.0.1" in taken.err) == (1, True), taken.err
     assert code == 0
+
+
+def test_reviews_are_said_to_be_answered_once_tls_is(line: CommandLine, tmp_path: Path) -> None:
+    files = ("--webhook-bind-address=127.0.0.1:0", f"--webhook-cert-path={tmp_path}")
+    with manager(line, "--leader-elect=false", *files) as running:
+        running.until("controllers start")
+        assert "admission reviews are answered" not in [record["msg"] for record in running.records]
+        issued = trustme.CA().issue_cert("localhost", "127.0.0.1")
+        issued.private_key_pem.write_to_path(tmp_path / "tls.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+        url = running.until("admission reviews are answered")["url"]
+        with httpx.Client(verify=False) as client:
+            answer = client.get(f"{url}/healthz")
+        running.end()
+
+    assert answer.status_code == 200
 
 
 def test_a_manager_told_to_stop_answers_reviews_a_little_longer(line: CommandLine) -> None:
