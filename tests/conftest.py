@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.e2e.control_plane.session import SessionCluster, running_cluster
 from tests.integration.only_embedded import why_only_embedded
@@ -20,7 +20,8 @@ from tests.integration.only_embedded import why_only_embedded
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"
 
-settings.register_profile("tests", deadline=None)  # a busy machine is not a defect
+# A busy machine is not a defect: no deadline, and no complaint that it draws examples slowly.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 
