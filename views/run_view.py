@@ -422,6 +422,10 @@ _OF_THE_OPERATOR: Final = frozenset({"version", "type", "message"})
 """The fields of an error that the operator writes. SDKs add at least ``exitClass``."""
 
 
+_NOT_SHOWN: Final = ("message", "version", "exceptions")
+"""Fields of an error: the message names the exception, too."""
+
+
 def _is_of_operator(error: Object) -> bool:
     """Whether the operator has written the error. Then its message says how the container ended, with the exit code.
 
@@ -448,7 +452,7 @@ def _error(status: Object) -> tuple[tuple[str, str], ...]:
     error = status.get("error")
     if not isinstance(error, dict):
         return ()
-    shown = {name: value for name, value in error.items() if name not in ("message", "version")}
+    shown = {name: value for name, value in error.items() if name not in _NOT_SHOWN}
     if status.get("exitClass"):
         shown.setdefault("exitClass", status["exitClass"])
     return tuple(

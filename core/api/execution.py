@@ -11,7 +11,17 @@ from pydantic import Field
 
 from core.api.probes import ProbeSwitches
 from core.api.scheduling import Placement
-from core.api.schema import AtomicList, DescribedElsewhere, Int32, Int64, Integer, ObjectName, Quantity, WireModel
+from core.api.schema import (
+    AtomicList,
+    DescribedElsewhere,
+    Int32,
+    Int64,
+    Integer,
+    IntOrName,
+    ObjectName,
+    Quantity,
+    WireModel,
+)
 from core.api.storage import StoragePolicy
 from core.api.volumes import PodNeeds
 from core.api.warm import WarmWorkers
@@ -23,6 +33,7 @@ EXTENDED: Final = (
     "Extended resources such as `nvidia.com/gpu: 1`, and `hugepages-2Mi`; request and limit are equal. Merged key by "
     "key with inherited ones; 0 removes one."
 )
+RETRY_ON: Final = "Retried failures: `transient` (default), `any`, exit codes, names of errors."
 
 
 class CachePolicy(WireModel):
@@ -65,17 +76,16 @@ class RbacPolicy(WireModel):
 
 
 class RetrySpec(WireModel):
-    """When and how often a failed attempt is tried again."""
+    """When a failed attempt is tried again."""
 
-    backoff: Backoff | None = Field(
-        None, description="How the delay grows: `exponential` (default), `linear` or `constant`."
-    )
-    delay: str = Field("1s", description="Delay before the first retry as a Go duration; default 1s.")
+    backoff: Backoff | None = Field(None, description="How the delay grows; default `exponential`.")
+    delay: str = Field("1s", description="Delay before the first retry, a Go duration.")
     jitter: Int32 | None = Field(
-        None, ge=0, le=100, description="Random addition to each delay, up to this percentage of it; default 0."
+        None, ge=0, le=100, description="Random addition to each delay, in percent; default 0."
     )
-    max_delay: str | None = Field(None, description="Upper bound of the delay as a Go duration; absent: none.")
-    max_retries: Int32 = Field(3, ge=0, le=10, description="Retries after the first attempt, 0 to 10; default 3.")
+    max_delay: str | None = Field(None, description="Longest delay, a Go duration; default 5m.")
+    max_retries: Int32 = Field(3, ge=0, le=10, description="Retries after the first attempt.")
+    retry_on: list[IntOrName] | None = Field(None, description=RETRY_ON)
 
 
 class Resources(WireModel):

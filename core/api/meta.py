@@ -62,7 +62,7 @@ class RunReference(WireModel):
     name: ObjectName = Field(description="Name of the object.")
     namespace: NamespaceName | None = Field(
         None,
-        description="Namespace of the object; default: the namespace of the referring object. Another namespace "
+        description="Namespace of the object; default: that of the referring object. Another namespace "
         "needs the operator's cross-namespace policy, usually a ReferenceGrant.",
     )
     uid: str | None = Field(None, description="UID the object must have; pins the reference to one incarnation.")
@@ -74,7 +74,7 @@ class ObjectReference(WireModel):
     name: ObjectName = Field(description="Name of the object.")
     namespace: NamespaceName | None = Field(
         None,
-        description="Namespace of the object; default: the namespace of the referring object. Another namespace "
+        description="Namespace of the object; default: that of the referring object. Another namespace "
         "needs the operator's cross-namespace policy, usually a ReferenceGrant.",
     )
     uid: str | None = Field(None, description="UID the object must have; informative.")

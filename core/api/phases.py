@@ -260,6 +260,18 @@ class ExitClass(StrEnum):
         return self in (ExitClass.RETRY, ExitClass.RATE_LIMITED, ExitClass.UNKNOWN)
 
 
+class ErrorType(StrEnum):
+    """The type of a structured error that an SDK reports (SDK contract 14)."""
+
+    TIMEOUT = "timeout"
+    STORAGE = "storage_error"
+    SERIALIZATION = "serialization_error"
+    VALIDATION = "validation_error"
+    INITIALIZATION = "initialization_error"
+    EXECUTION = "execution_error"
+    UNKNOWN = "unknown"
+
+
 _E = TypeVar("_E", bound=StrEnum)
 
 

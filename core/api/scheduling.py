@@ -117,7 +117,7 @@ class Placement(WireModel):
 
     affinity: Annotated[Affinity, DescribedElsewhere()] | None = Field(
         None,
-        description="Rules that attract Pods to, or keep them from, nodes and other Pods; replaces an inherited value. "
+        description="Rules that attract Pods to nodes or keep them away; replaces an inherited value. "
         "See `kubectl explain pod.spec.affinity`.",
     )
     node_selector: dict[str, str] | None = Field(

@@ -125,6 +125,8 @@ JsonObject = Annotated[dict[str, Any], Rendered({"type": "object", "x-kubernetes
 JsonValue = Annotated[Any, Rendered({"x-kubernetes-preserve-unknown-fields": True})]
 """Any JSON value, unchanged; rules of its object cannot refer to it."""
 
+IntOrName = Annotated[int | str, Rendered({"x-kubernetes-int-or-string": True}), PlainValidator(_int_or_string)]
+"""An integer or a string, in the shortest schema: a definition must fit into an annotation of ``kubectl apply``."""
 IntOrString = Annotated[int | str, Rendered(_INT_OR_STRING), PlainValidator(_int_or_string)]
 Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}), PlainValidator(_quantity)]
 

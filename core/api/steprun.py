@@ -9,6 +9,7 @@ from pydantic import Field
 from core.api.execution import EXTENDED, CachePolicy, RetrySpec
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, RunReference, SchemaReference, TraceContext
+from core.api.phases import ErrorType
 from core.api.resource import STEP_RUN
 from core.api.scheduling import Placement
 from core.api.schema import (
@@ -126,20 +127,16 @@ class StructuredError(WireModel):
     """A structured error written by the container's SDK."""
 
     message: str = Field(description="What went wrong.")
-    type: Literal[
-        "timeout",
-        "storage_error",
-        "serialization_error",
-        "validation_error",
-        "initialization_error",
-        "execution_error",
-        "unknown",
-    ] = Field(description="Kind of error.")
+    type: Annotated[ErrorType, Field(strict=False)] = Field(description="Kind of error.")
     version: Annotated[str, ListedAsRequired()] = Field("v1", description="Version of this shape; default v1.")
     code: str | None = Field(None, description="Error code of the worker's own.")
     details: JsonObject | None = Field(None, description="Further facts.")
+    exceptions: list[str] | None = Field(
+        None, max_length=16, description="Class of the exception and those it is derived from, with their modules."
+    )
     exit_class: ExitClassWord | None = Field(None, description="What the error means for retries.")
     exit_code: Int32 | None = Field(None, description="Exit code of the container.")
+    forbids_retry: bool | None = Field(None, description="Whether the program forbids another attempt.")
     retryable: bool | None = Field(None, description="Whether another attempt may succeed.")
 
 

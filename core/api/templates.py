@@ -11,13 +11,13 @@ from pydantic import Field
 
 from core.api.container import PlainContainer
 from core.api.delivery import DeliveryPolicy
-from core.api.execution import EXTENDED, RbacPolicy, WorkloadMode
+from core.api.execution import EXTENDED, RETRY_ON, RbacPolicy, WorkloadMode
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, ValidationStatus
 from core.api.probes import TemplateProbes
 from core.api.resource import ENGRAM_TEMPLATE, IMPULSE_TEMPLATE
 from core.api.scheduling import Placement
-from core.api.schema import Int32, Int64, Integer, JsonObject, Quantity, WireModel
+from core.api.schema import Int32, Int64, Integer, IntOrName, JsonObject, Quantity, WireModel
 from core.api.storage import StoragePolicy
 from core.api.volumes import PodNeeds
 from core.api.warm import WarmWorkers
@@ -70,6 +70,7 @@ class TemplateRetry(WireModel):
     recommended_base_delay: str | None = Field(None, description="First delay as a Go duration.")
     recommended_max_delay: str | None = Field(None, description="Upper bound of the delay as a Go duration.")
     recommended_max_retries: Integer | None = Field(None, description="Retries after the first attempt.")
+    recommended_retry_on: list[IntOrName] | None = Field(None, description=RETRY_ON)
 
 
 class TemplateSecurity(WireModel):

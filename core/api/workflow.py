@@ -56,7 +56,7 @@ class StepFields(WireModel):
     idempotency_key_template: str | None = Field(
         None,
         max_length=512,
-        description="Template of the key that identifies the step's effects in all attempts; cut to 256 bytes. "
+        description="Template of the key of the step's effects in all attempts; cut to 256 bytes. "
         "Default: "
         "`ns/<namespace>/storyrun/<run>/step/<step>`.",
     )

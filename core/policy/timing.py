@@ -12,7 +12,14 @@ from typing import Any, Final, NamedTuple
 from core.api.duration import parse_positive_duration
 from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
-from core.policy.retry import MAX_RETRIES_LIMIT, BackoffStrategy, RetryPolicy, default_max_delay
+from core.policy.retry import (
+    MAX_RETRIES_LIMIT,
+    BackoffStrategy,
+    RetryPolicy,
+    default_max_delay,
+    retry_on_of,
+    retry_on_problems,
+)
 from core.policy.settings import FALLBACK_STEP_TIMEOUT, OperatorSettings
 from core.policy.sources import OPERATOR, TEMPLATE, Sources
 
@@ -108,6 +115,7 @@ def _asked_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
         "delay": recommended.get("recommendedBaseDelay"),
         "maxDelay": recommended.get("recommendedMaxDelay"),
         "backoff": str(recommended.get("recommendedBackoff") or "").lower() or None,
+        "retryOn": recommended.get("recommendedRetryOn"),
     }
     if own is None:
         gaps["maxRetries"] = recommended.get("recommendedMaxRetries")
@@ -123,9 +131,12 @@ def retry_policy(spec: ReadOnlyObject | None, settings: OperatorSettings) -> Ret
     """The policy in ``StepRun.spec.retry``; missing fields have the operator's defaults.
 
     Raises:
-        PolicyError: a delay is not a positive duration, or the backoff is unknown.
+        PolicyError: a delay is not a positive duration, the backoff is unknown, or an entry of ``retryOn`` is neither
+            a known word nor an exit code nor the name of an error.
     """
     spec = spec or {}
+    if problems := [str(each) for each in retry_on_problems(spec.get("retryOn") or (), "retry.retryOn")]:
+        raise PolicyError(problems)
     word = spec.get("backoff") or BackoffStrategy.EXPONENTIAL
     if word not in set(BackoffStrategy):
         raise PolicyError([f"retry.backoff {word!r} must be exponential, linear or constant"])
@@ -139,6 +150,7 @@ def retry_policy(spec: ReadOnlyObject | None, settings: OperatorSettings) -> Ret
         max_delay=_duration("retry.maxDelay", longest) if longest else _default_max_delay(backoff, delay, settings),
         backoff=backoff,
         jitter_percent=int(spec.get("jitter") or 0),
+        retry_on=retry_on_of(spec),
     )
 
 

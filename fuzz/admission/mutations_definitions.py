@@ -240,6 +240,20 @@ def _workers_that_cannot_serve(chance: Chance, draft: Draft) -> str:
     return f"{path}.warm"
 
 
+@breaks("definition/retry-on", "EngramTemplate")
+def _no_recommended_failure(chance: Chance, draft: Draft) -> str:
+    retry = section(draft.spec, "execution", "retry")
+    retry["recommendedRetryOn"] = [1, chance.pick((0, 256, "trasient", "75", ""))]
+    return "spec.execution.retry.recommendedRetryOn[1]"
+
+
+@breaks("definition/retry-unused", "Engram")
+def _retries_that_nobody_reads(chance: Chance, draft: Draft) -> str:
+    field = chance.pick(("overrides", "executionPolicy"))
+    section(draft.spec, field)["retry"] = {"maxRetries": chance.number(1, 10)}
+    return f"spec.{field}.retry"
+
+
 @breaks("definition/quantity", "Engram", "Impulse", "Story")
 def _no_quantity(chance: Chance, draft: Draft) -> str:
     block, path = _workload_block(chance, draft)

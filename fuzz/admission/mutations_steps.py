@@ -223,6 +223,21 @@ def _step_delay(chance: Chance, draft: Draft) -> str:
     return f"{found.path}.execution.retry.{key}"
 
 
+@breaks("definition/retry-on", "Story")
+def _no_failure(chance: Chance, draft: Draft) -> str:
+    found = any_step(chance, draft)
+    wrong = chance.pick((0, 256, -1, "trasient", "always", "75", "", "no name", "a..b"))
+    section(found.step, "execution", "retry")["retryOn"] = ["any", wrong]
+    return f"{found.path}.execution.retry.retryOn[1]"
+
+
+@breaks("definition/retry-unused", "Story")
+def _retries_of_nothing(chance: Chance, draft: Draft) -> str:
+    found = any_step(chance, draft)
+    found.step["execution"] = {"retry": {"maxRetries": 0, "retryOn": ["any"]}}
+    return f"{found.path}.execution.retry.retryOn"
+
+
 @breaks("story/secret-name", "Story")
 def _blank_secret(chance: Chance, draft: Draft) -> str:
     fits = a_step(chance, draft, lambda found: "ref" not in found.step or "secrets" in found.step, {"type": "stop"})

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from core.api.execution import PolicyRule
+from core.api.execution import PolicyRule, RetrySpec
 from core.api.objects import Object
 from core.api.scheduling import Toleration
 from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, peeled
@@ -61,6 +61,7 @@ _BY_ALIAS: Final[dict[str, Callable[[Chance], Any]]] = {
     "extendedResources": lambda chance: {"nvidia.com/gpu": chance.pick((0, "8"))},
     "priorityClassName": lambda chance: None,
     "runtimeClassName": lambda chance: None,
+    "recommendedRetryOn": lambda chance: chance.pick((["transient", 1], ["storage_error"])),
     "warm": lambda chance: chance.pick(({"maxReplicas": 0}, {"enabled": False, "replicas": 2, "idleTimeout": "1h"})),
 }
 """Fields whose values the schema describes only in part; None: the field is left out."""
@@ -108,7 +109,18 @@ def _inner(annotation: Any) -> _Field:
     return _Field(annotation)
 
 
+def retry_policy(chance: Chance) -> Object:
+    """A retry policy that has an effect on every container."""
+    failures = chance.pick((["any"], ["transient", 1, "timeout"], [75, 255]))
+    given: Object = {"maxRetries": chance.number(1, 10)} | ({"retryOn": failures} if chance.yes() else {})
+    return fill(chance, RetrySpec, given, leave=("retryOn",))
+
+
 def _value(chance: Chance, alias: str, field: _Field) -> Any:
+    if (
+        field.type is RetrySpec
+    ):  # in most places it has no effect, which is a finding: ``retry_policy`` is for the others
+        return None
     if alias in _BY_ALIAS:
         return _BY_ALIAS[alias](chance)
     if alias in _BY_NAME and field.type in (str, int, bool):

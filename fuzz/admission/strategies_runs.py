@@ -13,7 +13,7 @@ from core.workloads import submission
 from core.workloads.submission import input_hash, story_run_name
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
-from fuzz.admission.strategies_models import fill
+from fuzz.admission.strategies_models import fill, retry_policy
 from fuzz.admission.strategies_world import Surroundings, new_object
 
 _TOKENS: Final = ("Daily Digest", "daily-digest", "***", " x ", "ünï", "a" * 300)
@@ -96,6 +96,8 @@ def step_run(chance: Chance, around: Surroundings) -> Object:
             {"grpc": {"endpoint": chance.pick(_ENDPOINTS)}} if chance.yes() else {"terminate": {"stopMode": "success"}}
             for _ in range(chance.number(0, 2))
         ]
+    if chance.yes(3):
+        given["retry"] = retry_policy(chance)
     spec = fill(chance, StepRunSpec, given, leave=("engramRef", "script", "input", "downstreamTargets"))
     new = new_object(chance, around, STEP_RUN, spec)
     if chance.yes(4):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from core.api.execution import ExecutionOverrides, ExecutionSpec, RetrySpec
+from core.api.execution import ExecutionOverrides, ExecutionSpec
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
 from core.api.objects import Object
 from core.api.resource import ENGRAM, STORY
@@ -13,7 +13,7 @@ from core.api.workflow import StoryPolicy, StoryTimeouts
 from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
-from fuzz.admission.strategies_models import fill
+from fuzz.admission.strategies_models import fill, retry_policy
 from fuzz.admission.strategies_streaming import streaming
 from fuzz.admission.strategies_world import ANY_TRANSPORT, Surroundings, new_object
 
@@ -113,6 +113,8 @@ def _step(plan: _Plan, name: str, done: list[str], in_stream: bool, depth: int =
         step[flag] = chance.yes()
     if chance.yes(3):
         step["execution"] = fill(chance, ExecutionOverrides)
+        if "ref" in step and chance.yes():
+            step["execution"]["retry"] = retry_policy(chance)
     return step
 
 
@@ -230,7 +232,7 @@ def _around_steps(chance: Chance, around: Surroundings, spec: Object, steps: lis
         if chance.yes():
             given["timeouts"] = fill(chance, StoryTimeouts)
         if chance.yes(3):
-            given["retries"] = {"stepRetryPolicy": fill(chance, RetrySpec)} if chance.yes() else {}
+            given["retries"] = {"stepRetryPolicy": retry_policy(chance)} if chance.yes() else {}
         if chance.yes(3):
             given["execution"] = fill(chance, ExecutionSpec)
         if chance.yes(3):

@@ -50,6 +50,7 @@ LARGE: Final = ("story/total-size", "step-run/total-size", "any/too-many")
 """Rules that are broken only by a megabyte of data or by hundreds of findings."""
 
 _NO_PLACE_FOR_DATA: Final = {"story/setting-unknown": "primitives read no key that could hold it"}
+_NO_ATTEMPTS: Final = {"definition/retry-unused": "where a mistake is placed, a retry policy may have no effect at all"}
 _OTHER_INPUTS: Final = {
     "story/input-unknown": "a new inputsSchema does not mention what the expressions read",
     "story/comparison": "a new inputsSchema has other types",
@@ -64,6 +65,7 @@ UNAVOIDABLE: Final = {
     "story/runtime-doubtful": {
         "story/engram-missing": "it is doubtful just because nobody can tell what the Engram is",
     },
+    **dict.fromkeys(("story/step-duration", "story/policy-duration", "definition/retry-on"), _NO_ATTEMPTS),
     "any/too-many": {
         "story/secret-name": "there must be many findings before there are too many",
     },

@@ -294,13 +294,15 @@ class _Step:
             code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
             if code == 0:
                 return _Result({})
-            message = f"the engram called sys.exit({error.code!r})"
-            return _Result(None, EngramError(message), code & 0xFF or 1, ExitClass.of_exit_code(code & 0xFF or 1))
+            ended = EngramError(f"the engram called sys.exit({error.code!r})")
+            ended.raised = type(error)
+            return _Result(None, ended, code & 0xFF or 1, ExitClass.of_exit_code(code & 0xFF or 1))
         log.error("the engram failed: %s", error, exc_info=error)
         structured = errors.as_engram_error(error, ErrorType.EXECUTION)
         cause = structured.__cause__
         if isinstance(cause, KubeError) and cause.retryable:
             structured = EngramError(structured.message, retryable=True)
+            structured.raised = type(cause)
         return _Result(structured.output, structured, 1, structured.exit_class)
 
     def _checked(self, result: _Result, schemas: Any) -> _Result:

@@ -24,7 +24,7 @@ from bubu_sdk.hosting import Backend
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
 
-    from bubu_sdk.stories.calls import StepCall
+    from bubu_sdk.stories.calls import RetryOn, StepCall
 
     ResultT = TypeVar("ResultT", default=Any)
 else:
@@ -45,6 +45,7 @@ class Engram(EngramFunction[ResultT]):
         after: Any = (),
         retries: int | None = None,
         retry_delay: str | None = None,
+        retry_on: RetryOn | Sequence[RetryOn] | None = None,
         timeout: str | None = None,
         allow_failure: bool = False,
         execution: Mapping[str, Any] | None = None,
@@ -54,8 +55,10 @@ class Engram(EngramFunction[ResultT]):
         Args:
             name: of the step, if it is not to be that of the Engram.
             after: outputs of steps that end before this step starts, although it reads nothing of them.
-            retries: attempts after the first one.
+            retries: attempts after the first one. Any failure is retried, unless ``retry_on`` says which.
             retry_delay: before the first retry, a Go duration.
+            retry_on: which failures are retried: classes of exceptions, exit codes, ``"any"``, or ``"transient"``. Lost
+                Pods, timeouts and errors that ask for another attempt are retried in any case.
             timeout: of one attempt, a Go duration.
             allow_failure: the Story continues if the step fails.
             execution: further fields of the step's ``execution``, such as ``resources``.
@@ -67,6 +70,7 @@ class Engram(EngramFunction[ResultT]):
             after=after,
             retries=retries,
             retry_delay=retry_delay,
+            retry_on=retry_on,
             timeout=timeout,
             allow_failure=allow_failure,
             execution=execution,

@@ -18,13 +18,17 @@ Source: SDK contract 14. Errors of the Kubernetes client are in ``kube.py``, tho
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from bubu_sdk import canonical, redaction
 
 Object = dict[str, Any]
+
+MAX_CLASSES: Final = 16
+"""Of an exception: so many of its base classes are reported."""
 
 
 class ErrorType(StrEnum):
@@ -75,8 +79,8 @@ class EngramError(Exception):
 
     Args:
         message: for people; credentials are redacted, and the first 8192 bytes are kept.
-        retryable: True requests another attempt, False forbids it; None leaves it to ``exit_class`` (default:
-            terminal).
+        retryable: True requests another attempt, False forbids it; None leaves it to ``exit_class``, and without one
+            to the retry policy of the step (``retryOn``).
         exit_class: one of ``ExitClass``; overrides ``retryable``.
         type: one of ``ErrorType``.
         code: your own short code, for example ``CARD_DECLINED``.
@@ -86,7 +90,8 @@ class EngramError(Exception):
     """
 
     default_type: ClassVar[ErrorType] = ErrorType.EXECUTION
-    default_retryable: ClassVar[bool] = False
+    default_retryable: ClassVar[bool | None] = None
+    """None: such an error is not retried, unless the Story asks for it; False: it is never retried."""
 
     def __init__(
         self,
@@ -111,30 +116,38 @@ class EngramError(Exception):
         wants_retry = self.default_retryable if retryable is None else retryable
         self.exit_class = parsed or (ExitClass.RETRY if wants_retry else ExitClass.TERMINAL)
         self.retryable = self.exit_class.retryable if retryable is None else retryable
+        self.forbids_retry = wants_retry is False if parsed is None else parsed is ExitClass.TERMINAL
+        """Whether no other attempt follows, whatever the retry policy of the step is."""
+        self.raised: builtins.type[BaseException] = builtins.type(self)
+        """The class of the exception that this one reports."""
 
 
 class ContextError(EngramError):
     """*user*: the environment of the container is malformed; names the variable."""
 
     default_type = ErrorType.INITIALIZATION
+    default_retryable = False
 
 
 class InputError(EngramError):
     """*user*: inputs, configuration or output do not fit; names each path."""
 
     default_type = ErrorType.VALIDATION
+    default_retryable = False
 
 
 class TemplateError(EngramError):
     """*user*: a ``{{ … }}`` that the operator should have resolved; names each path."""
 
     default_type = ErrorType.VALIDATION
+    default_retryable = False
 
 
 class SecretError(EngramError):
     """*user*: a secret descriptor cannot be expanded. The message never contains paths or values."""
 
     default_type = ErrorType.INITIALIZATION
+    default_retryable = False
 
 
 class StorageError(EngramError):
@@ -154,14 +167,19 @@ class OutputError(EngramError):
     """*user*: the return value of the engram cannot be written as JSON, or is not an object."""
 
     default_type = ErrorType.SERIALIZATION
+    default_retryable = False
 
 
 class SignalsUnavailableError(EngramError):
     """*bug*: signals need a StepRun, and this process has none."""
 
+    default_retryable = False
+
 
 class EffectsUnavailableError(EngramError):
     """*bug*: effects need a StepRun, and this process has none."""
+
+    default_retryable = False
 
 
 class EffectInProgressError(EngramError):
@@ -202,6 +220,21 @@ def structured(error: EngramError, *, exit_code: int, exit_class: ExitClass, typ
     return record
 
 
+def for_retries(error: EngramError) -> Object:
+    """The fields of ``StepRun.status.error`` by which a retry policy decides: the classes of the exception, the most
+    special one first, and whether another attempt is forbidden.
+    """
+    classes = [each for each in error.raised.__mro__ if issubclass(each, Exception) or each is error.raised]
+    record: Object = {"exceptions": [class_name(each) for each in classes[:MAX_CLASSES]]}
+    return record | ({"forbidsRetry": True} if error.forbids_retry else {})
+
+
+def class_name(of: type) -> str:
+    """The name of a class in a retry policy: ``ValueError``, or with its module ``requests.exceptions.Timeout``."""
+    name = of.__qualname__.rpartition("<locals>.")[2]
+    return name if of.__module__ == "builtins" else f"{of.__module__}.{name}"
+
+
 def as_engram_error(error: BaseException, stage_type: ErrorType) -> EngramError:
     """``error`` itself if it is structured; otherwise a wrapper whose type depends on the stage that failed."""
     if isinstance(error, EngramError):
@@ -211,6 +244,7 @@ def as_engram_error(error: BaseException, stage_type: ErrorType) -> EngramError:
     text = str(error)
     wrapper = EngramError(f"{type(error).__name__}: {text}" if text else type(error).__name__, type=stage_type)
     wrapper.__cause__ = error
+    wrapper.raised = type(error)
     return wrapper
 
 

@@ -128,7 +128,7 @@ def failed(
     """The terminal update of a failure; ``output`` is attached unless it is ``None``."""
     fields = _finished(Phase.FAILED, started_at, finished_at, exit_code, exit_class)
     fields["lastFailureMsg"] = redaction.public_message(error.message) or type(error).__name__
-    fields["error"] = errors.structured(error, exit_code=exit_code, exit_class=exit_class)
+    fields["error"] = errors.structured(error, exit_code=exit_code, exit_class=exit_class) | errors.for_retries(error)
     return StatusUpdate(fields if output is None else fields | {"output": output})
 
 

@@ -272,6 +272,7 @@ def _retry_values(spec: ReadOnlyObject | None, settings: OperatorSettings) -> di
         "maxDelay": format_duration(policy.max_delay) if policy.max_delay else None,
         "backoff": str(policy.backoff),
         "jitter": policy.jitter_percent,
+        "retryOn": list(policy.retry_on),
     }
 
 

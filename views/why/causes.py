@@ -10,6 +10,7 @@ from typing import Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
+from core.policy.retry import why_not_retried
 from views.flow import flow_of
 from views.gates import GateView, gates_of
 from views.run_view import RunView, StepView
@@ -208,9 +209,11 @@ class Search:
         commands = [self.command(self.facts.namespace, *again)]
         if step.kind == "engram":
             commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
+        step_run = self.facts.step_runs.get(step.name)
+        why = why_not_retried(step_run) if step_run is not None else ""
         return replace(
             self._cause(CauseKind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
-            facts=step.error,
+            facts=(*step.error, ("retry", why)) if why else step.error,
             last_lines=self.facts.last_lines.get(step.name, ()),
             signal=step.signal,
         )

@@ -9,7 +9,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, duration, floor, pod, rights, template_use, warm
+from webhooks.validate import change, duration, floor, pod, retry, rights, template_use, warm
 
 DELETED: Final = Rule("engram/deleted", "1.5", CauseType.FORBIDDEN)
 DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
@@ -42,3 +42,4 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     for key in ("overrides", "executionPolicy"):
         yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")
         yield from warm.check(spec.get(key), f"spec.{key}", template)
+        yield from retry.check_unread(spec.get(key), f"spec.{key}")

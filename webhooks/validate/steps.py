@@ -13,9 +13,9 @@ from core.api import manifest
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
-from webhooks.cluster_view import ClusterView
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import duration, payload
+from webhooks.validate import duration, payload, retry
 from webhooks.validate.change import namespace_of
 
 NAME_TAKEN: Final = Rule("story/name-taken", "4.4", CauseType.DUPLICATE)
@@ -38,7 +38,6 @@ MAX_BRANCH_DEPTH: Final = 8
 """Nesting of ``parallel`` steps."""
 
 _WORK: Final = ("ref", "type", "run")
-_RETRY_DELAYS: Final = ("delay", "maxDelay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,9 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
     execution = step.get("execution")
     if execution:
         yield from duration.check(STEP_DURATION, execution, "timeout", f"{path}.execution")
-        yield from retry_findings(STEP_DURATION, execution.get("retry") or {}, f"{path}.execution.retry")
+        yield from retry.check(STEP_DURATION, execution.get("retry"), f"{path}.execution.retry", world)
+    if not step.get("ref"):
+        yield from retry.check_effect(step, path, Unseen.UNKNOWN, world)
     for key, name in (step.get("secrets") or {}).items():
         if not name.strip():
             yield SECRET_NAME.at(f"{path}.secrets.{key}", "must name a Secret", "give the name of a Secret")
@@ -114,12 +115,6 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         yield from payload.check_references(REFERENCE_FORM, REFERENCE_NAMESPACE, value, where, STORY, namespace, world)
     if step.get("type") == "parallel":
         yield from _branch_findings(placed)
-
-
-def retry_findings(rule: Rule, retry: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """Findings about a retry policy at ``path``."""
-    for key in _RETRY_DELAYS:
-        yield from duration.check(rule, retry, key, path, zero=True)
 
 
 def name_findings(spec: ReadOnlyObject) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from webhooks.validate import (
     payload,
     pod,
     primitive,
+    retry,
     scheduling,
     schema,
     script,
@@ -109,8 +110,9 @@ def _spec_findings(story: ReadOnlyObject, world: ClusterView) -> Iterator[Findin
     grace = "gracefulShutdownTimeout"
     yield from duration.check(POLICY_DURATION, timeouts, grace, "spec.policy.timeouts", zero=True)
     yield from duration.check(POLICY_DURATION, execution, "timeout", "spec.policy.execution")
-    retries = (policy.get("retries") or {}).get("stepRetryPolicy") or {}
-    yield from stepping.retry_findings(POLICY_DURATION, retries, "spec.policy.retries.stepRetryPolicy")
-    yield from stepping.retry_findings(POLICY_DURATION, execution.get("retry") or {}, "spec.policy.execution.retry")
+    retries = (policy.get("retries") or {}).get("stepRetryPolicy")
+    yield from retry.check(POLICY_DURATION, retries, "spec.policy.retries.stepRetryPolicy", world)
+    yield from retry.check(POLICY_DURATION, execution.get("retry"), "spec.policy.execution.retry", world)
+    yield from retry.check_unread(execution, "spec.policy.execution")
     for key in ("inputsSchema", "outputsSchema"):
         yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")

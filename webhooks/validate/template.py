@@ -10,7 +10,8 @@ from core.api.objects import ReadOnlyObject
 from core.api.text import text
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, plain_container, pod, rights, schema, variable, warm
+from webhooks.validate import change, plain_container, pod, retry, rights, schema, variable, warm
+from webhooks.validate.change import fields_of
 
 SCHEMA: Final = Rule("template/schema", "7")
 BLANK: Final = Rule("template/blank", "7", CauseType.REQUIRED, Severity.WARNING)
@@ -35,6 +36,8 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     is_listener = new["kind"] == "ImpulseTemplate"
     of_warm = warm.check_listener if is_listener else partial(warm.check, template=new)
     yield from of_warm(spec.get("execution"), "spec.execution")
+    recommended = fields_of(fields_of(spec.get("execution")).get("retry")).get("recommendedRetryOn")
+    yield from retry.check_failures(recommended, "spec.execution.retry.recommendedRetryOn")
     yield from variable.check(spec)
     yield from plain_container.check(spec)
     settings = world.settings

@@ -10,7 +10,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.api.text import text
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import floor, payload, pod, reference, schema, warm
+from webhooks.validate import floor, payload, pod, reference, retry, schema, warm
 from webhooks.validate.change import namespace_of
 from webhooks.validate.steps import PlacedStep
 
@@ -48,6 +48,7 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         ]
         yield from pod.check(execution, f"{placed.path}.execution", world, below=below)
         yield from warm.check(execution, f"{placed.path}.execution", template)
+        yield from retry.check_effect(placed.step, placed.path, template, world)
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
     if story["spec"].get("pattern") != "realtime":

@@ -44,10 +44,10 @@ class SleepParameters(WireModel):
 
 class _Waiting(WireModel):
     timeout: str | None = Field(
-        None, description="Longest time to wait, as a Go duration such as `24h`; default: the operator's, if any."
+        None, description="Longest time to wait, a Go duration such as `24h`; default: the operator's."
     )
     poll_interval: str | None = Field(
-        None, description="How often to look again, as a Go duration of at least `10ms`; events wake it anyway."
+        None, description="How often to look again, a Go duration of at least `10ms`; events wake it anyway."
     )
     on_timeout: Literal["fail", "skip"] | None = Field(
         None, description="What the step does when the time is over: `fail` (default) or `skip`."

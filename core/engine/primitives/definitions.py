@@ -9,6 +9,7 @@ Source: StepRun contract 6, in the improved form.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -27,7 +28,7 @@ from core.engine.ports import AttemptState, Binding, EventType, Observation, Ste
 from core.engine.primitives.waiting import until_words
 from core.engine.step import record
 from core.engine.step.verdict import Verdict
-from core.policy.retry import RetryPolicy
+from core.policy.retry import RetryPolicy, retry_on_of
 
 
 class WaitingStep(Protocol):
@@ -56,7 +57,7 @@ class WaitingStep(Protocol):
 
 
 _REPEATS_ALL: Final = RetryPolicy(max_retries=1 << 30)
-"""For an unknown policy, while it may become known: only what no policy repeats is a failure for good."""
+"""For an unknown policy, while it may become known: only what no number of retries repeats is a failure for good."""
 _REPEATS_NOTHING: Final = RetryPolicy(max_retries=0)
 
 
@@ -147,7 +148,8 @@ class StepDefinitions:
     async def _judged(self, observation: Observation, missing: AwaitedError, *, is_over: bool) -> Verdict | None:
         if is_over:
             return await self._step.judge(observation, _REPEATS_NOTHING, str(missing))
-        return await self._step.judge(observation, _REPEATS_ALL)
+        spec = (observation.step_run or {}).get("spec") or {}
+        return await self._step.judge(observation, replace(_REPEATS_ALL, retry_on=retry_on_of(spec.get("retry"))))
 
     def _report(self, missing: AwaitedError, ends_at: datetime | None, phase: Phase) -> datetime:
         """Show in the state of the step what it waits for; returns the end of its time, unless ``ends_at`` is that."""

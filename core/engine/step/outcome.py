@@ -20,7 +20,7 @@ from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PATIENCE
 from core.engine.step.stream_record import live_patch, serves_stream
-from core.policy.retry import RetryPolicy
+from core.policy.retry import Failure, RetryPolicy
 
 TIMEOUT_EXIT_CODE: Final = 124
 UNDETERMINED_EXIT_CODE: Final = -1
@@ -271,7 +271,8 @@ def _container_failure(
     if words := [text for text in (observation.reason, observation.message) if text]:
         message += f": {', '.join(words)}"
     class_ = observation.exit_class or exit_class(code)
-    return _failure(phase, reason, message, code, class_, status, policy, alive=alive)
+    is_terminal = observation.exit_class is ExitClass.TERMINAL  # its template says so
+    return _failure(phase, reason, message, code, class_, status, policy, alive=alive, is_terminal=is_terminal)
 
 
 def _failure(
@@ -284,8 +285,10 @@ def _failure(
     policy: RetryPolicy,
     *,
     alive: bool,
+    is_terminal: bool = False,
 ) -> Retry | Fail:
-    if class_.retryable and policy.allows(record.retries_of(status)):
+    failure = Failure.of(status, phase, class_, code, is_terminal=is_terminal)
+    if policy.covers(failure) and policy.allows(record.retries_of(status)):
         return Retry(code or 0, message, _retry_at(status))
     return Fail(phase, reason, message, code, class_, still_alive=alive)
 

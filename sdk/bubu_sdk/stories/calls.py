@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from bubu_sdk import naming
 from bubu_sdk.engram_function import EngramFunction, building
-from bubu_sdk.errors import Object
+from bubu_sdk.errors import Object, class_name
 from bubu_sdk.stories.place import refusal
 from bubu_sdk.stories.placeholder import Placeholder
 
 ResultT = TypeVar("ResultT")
+RetryOn = type[BaseException] | int | str
+ANY: Final = "any"
+TRANSIENT: Final = "transient"
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,50 @@ class StepSettings:
         after: Any = (),
         retries: int | None = None,
         retry_delay: str | None = None,
+        retry_on: RetryOn | Sequence[RetryOn] | None = None,
         timeout: str | None = None,
         allow_failure: bool = False,
         execution: Mapping[str, Any] | None = None,
     ) -> StepSettings:
-        """The settings as users give them."""
+        """The settings as users give them.
+
+        Raises:
+            StoryBuildError: an entry of ``retry_on`` is neither a word nor an exit code nor a class of exceptions.
+        """
         given = dict(execution or {})
-        retry = {"maxRetries": retries, "delay": retry_delay}
+        own = given.get("retry") or {}
+        if retry_on is None and retries and "retryOn" not in own:
+            retry_on = ANY
+        entries = None if retry_on is None else retry_entries(retry_on)
+        retry = {"maxRetries": retries, "delay": retry_delay, "retryOn": entries}
         retry = {key: value for key, value in retry.items() if value is not None}
         if retry:
-            given["retry"] = {**given.get("retry", {}), **retry}
+            given["retry"] = {**own, **retry}
         if timeout is not None:
             given["timeout"] = timeout
         return cls(name, listed(after), allow_failure, given)
+
+
+def retry_entries(given: RetryOn | Sequence[RetryOn]) -> list[int | str]:
+    """The list ``retryOn`` of a manifest. Failures that the function does not cause, such as a lost Pod, are retried in
+    any case.
+    """
+    entries = [_retry_entry(each) for each in (given if isinstance(given, list | tuple) else (given,))]
+    if ANY in entries:
+        return [ANY]
+    return list(dict.fromkeys([TRANSIENT, *entries]))
+
+
+def _retry_entry(given: object) -> int | str:
+    if isinstance(given, type) and issubclass(given, BaseException):
+        if given in (Exception, BaseException):
+            return ANY
+        return class_name(given).removeprefix("__main__.")
+    if isinstance(given, str) or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    raise refusal(
+        f"retry_on has {given!r}; give classes of exceptions, exit codes, {ANY!r}, {TRANSIENT!r}, or names of errors"
+    )
 
 
 def listed(after: Any) -> tuple[Any, ...]:
@@ -86,6 +120,7 @@ class EngramReference:
         after: Any = (),
         retries: int | None = None,
         retry_delay: str | None = None,
+        retry_on: RetryOn | Sequence[RetryOn] | None = None,
         timeout: str | None = None,
         allow_failure: bool = False,
         execution: Mapping[str, Any] | None = None,
@@ -96,6 +131,7 @@ class EngramReference:
             after=after,
             retries=retries,
             retry_delay=retry_delay,
+            retry_on=retry_on,
             timeout=timeout,
             allow_failure=allow_failure,
             execution=execution,

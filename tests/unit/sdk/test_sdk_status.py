@@ -79,6 +79,7 @@ def test_the_golden_body_of_a_failure() -> None:
             "retryable": False,
             "exitCode": 1,
             "exitClass": "terminal",
+            "exceptions": ["bubu_sdk.errors.EngramError", "Exception"],
         },
     }
 
@@ -122,6 +123,7 @@ def test_a_carried_error_keeps_its_own_words() -> None:
         "exitClass": "rateLimited",
         "code": "C-1",
         "details": {"a": 1},
+        "exceptions": ["bubu_sdk.errors.InputError", "bubu_sdk.errors.EngramError", "Exception"],
     }
 
 

@@ -79,6 +79,7 @@ def test_retries_and_timeouts_have_layers_too() -> None:
     assert sources(
         explain_step(facts("retries-and-timeouts")),
         *("timeout", "retry.maxRetries", "retry.delay", "retry.maxDelay", "retry.backoff", "retry.jitter"),
+        "retry.retryOn",
         *("job.backoffLimit", "job.restartPolicy", "job.ttlSecondsAfterFinished"),
     ) == {
         "timeout": ("1m30s", "Story policy"),
@@ -87,6 +88,7 @@ def test_retries_and_timeouts_have_layers_too() -> None:
         "retry.maxDelay": ("1m0s", "EngramTemplate worker"),
         "retry.backoff": ("linear", "Story policy"),
         "retry.jitter": (0, "built-in"),
+        "retry.retryOn": (["transient"], "built-in"),
         "job.backoffLimit": (1, "operator setting job.backoff-limit"),
         "job.restartPolicy": ("OnFailure", "Story policy"),
         "job.ttlSecondsAfterFinished": (600, "operator setting job.ttl-seconds-after-finished"),

@@ -485,7 +485,8 @@ def test_the_first_step_that_failed_is_why_a_run_failed() -> None:
                 "status": {
                     "phase": "Failed",
                     "exitCode": 3,
-                    "error": {"message": "no such table", "type": "execution_error"},
+                    "exitClass": "terminal",
+                    "error": {"message": "no such table", "type": "execution_error", "exceptions": ["OSError"]},
                 },
             }
         },
@@ -495,7 +496,8 @@ def test_the_first_step_that_failed_is_why_a_run_failed() -> None:
     cause = only(facts)
 
     assert (cause.step, cause.text) == ("fan/a", "ended Failed: exit 3, no such table")
-    assert cause.facts == (("type", "execution_error"),)
+    why = "OSError is not retried: retry.retryOn is [transient] (default); set it to [transient, OSError] or [any]"
+    assert cause.facts == (("type", "execution_error"), ("exitClass", "terminal"), ("retry", why))
     assert cause.last_lines == ("one", "two")
     assert cause.commands == ("bobrapet logs release-1 fan/a", "bobrapet retry release-1 --from fan/a")
 

@@ -196,6 +196,30 @@ ADDITIONS |= {
     ("TransportBinding", ".status.stream.deliveredPerMinute"): "how fast messages to it go",
 }
 
+_RETRIES = (
+    *((kind, f"{place}.retry") for kind, place in (*_OVERRIDES, *_POLICIES)),
+    ("Story", ".spec.policy.retries.stepRetryPolicy"),
+    ("StepRun", ".spec.retry"),
+)
+for _kind, _place in _RETRIES:
+    ADDITIONS |= {
+        (_kind, f"{_place}.retryOn"): "people expect that a failure is retried, or some of them",
+        (_kind, f"{_place}.retryOn[]"): "one of them",
+    }
+for _kind, _place in _TEMPLATES:
+    ADDITIONS |= {
+        (_kind, f"{_place}.retry.recommendedRetryOn"): "the author of an image knows which failures pass",
+        (_kind, f"{_place}.retry.recommendedRetryOn[]"): "one of them",
+    }
+ADDITIONS |= {
+    ("StepRun", ".status.error.exceptions"): "so that a retry policy can name an exception",
+    ("StepRun", ".status.error.exceptions[]"): "a class of it",
+    (
+        "StepRun",
+        ".status.error.forbidsRetry",
+    ): "a program may know that no attempt helps; retryable is false by default",
+}
+
 CHANGES = {
     ("EngramTemplate", ".spec.supportedModes"): "an image may also serve as a warm worker, a fourth mode",
     ("EngramTemplate", ".spec.supportedModes[]"): "the word for it",

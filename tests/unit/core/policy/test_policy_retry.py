@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.api.phases import ErrorType
 from core.policy.retry import (
     DEFAULT_MAX_DELAY,
     LONGEST_DELAY,
@@ -17,6 +19,8 @@ from core.policy.retry import (
     RetryPolicy,
     default_max_delay,
     retry_delay,
+    retry_on_problems,
+    why_not_retried,
     with_wish,
 )
 
@@ -106,3 +110,63 @@ def test_a_container_may_ask_for_a_longer_delay_within_limits(wished: timedelta 
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     assert with_wish(SECOND, None if wished is None else now + wished, now) == delay
+
+
+def test_everything_wrong_in_a_list_of_failures_is_found_at_once() -> None:
+    entries = ["any", 0, 256, "trasient", "75", "always", "not a name", 1, 1, "ValueError", "x" * 254, "socket.timeout"]
+
+    words = ", ".join(("transient", "any", *ErrorType))
+    assert [str(each) for each in retry_on_problems(entries, "retryOn")] == [
+        "retryOn[1]: 0 is success, which is not retried (remove it)",
+        "retryOn[2]: 256 is not an exit code (use 1 to 255)",
+        "retryOn[3]: 'trasient' is not a known word (did you mean transient?)",
+        "retryOn[4]: '75' is a string (write the exit code as a number: 75)",
+        f"retryOn[5]: 'always' is not a known word (use {words}, an exit code, or a name such as ValueError)",
+        "retryOn[6]: is not the name of an error (use transient, any, an exit code, or a name such as ValueError)",
+        "retryOn[8]: 1 occurs twice (remove one of them)",
+        "retryOn[10]: is not the name of an error (use transient, any, an exit code, or a name such as ValueError)",
+    ]
+
+
+def test_a_list_of_failures_has_a_limit() -> None:
+    (problem,) = retry_on_problems(range(1, 34), "retryOn")
+
+    assert str(problem) == "retryOn: has 33 entries (use at most 32)"
+
+
+FAILED = {"phase": "Failed", "exitCode": 1, "exitClass": "terminal", "retries": 0}
+RAISED = FAILED | {"error": {"type": "execution_error", "exceptions": ["ValueError", "Exception"]}}
+
+
+@pytest.mark.parametrize(
+    ("retry", "status", "why"),
+    [
+        (
+            {"maxRetries": 3},
+            FAILED,
+            "exit code 1 is not retried: retry.retryOn is [transient] (default); set it to [transient, 1] or [any]",
+        ),
+        (
+            {"maxRetries": 3, "retryOn": ["transient", 9]},
+            RAISED,
+            "ValueError is not retried: retry.retryOn is [transient, 9]; set it to [transient, 9, ValueError] or [any]",
+        ),
+        ({"maxRetries": 0, "retryOn": ["any"]}, FAILED, "not retried: retry.maxRetries is 0"),
+        ({"maxRetries": 3, "retryOn": ["any"]}, FAILED | {"retries": 3}, "not retried again: 3 of 3 retries are used"),
+        (
+            {"maxRetries": 3, "retryOn": ["any"]},
+            FAILED,
+            "exit code 1 is not retried: it is terminal in the EngramTemplate; add 1 to retry.retryOn",
+        ),
+        (
+            {"maxRetries": 3, "retryOn": ["any"]},
+            RAISED | {"error": {"forbidsRetry": True}},
+            "not retried: the program forbids another attempt",
+        ),
+        ({"maxRetries": 3}, {"phase": "Failed", "exitClass": "terminal"}, ""),
+        ({"maxRetries": 3}, {"phase": "Succeeded", "exitCode": 0, "exitClass": "success"}, ""),
+        ({"maxRetries": 3}, {}, ""),
+    ],
+)
+def test_why_a_failed_attempt_was_not_retried(retry: dict[str, Any], status: dict[str, Any], why: str) -> None:
+    assert why_not_retried({"spec": {"retry": retry}, "status": status}) == why

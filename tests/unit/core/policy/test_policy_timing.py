@@ -117,6 +117,23 @@ RECOMMENDED = {
             {"maxRetries": 10},
             id="as-many-as-can-be-stored",
         ),
+        pytest.param(
+            {
+                "step": {"execution": {"retry": {"maxRetries": 1, "retryOn": ["transient", 1]}}},
+                "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2, "retryOn": ["any"]}}},
+                "template": {"execution": {"retry": {"recommendedRetryOn": [75]}}},
+            },
+            {"maxRetries": 1, "retryOn": ["transient", 1]},
+            id="the-list-of-the-step-replaces-all-others",
+        ),
+        pytest.param(
+            {
+                "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2}}},
+                "template": {"execution": {"retry": {"recommendedRetryOn": [75]}}},
+            },
+            {"maxRetries": 2, "retryOn": [75]},
+            id="the-template-fills-in-the-list",
+        ),
         pytest.param({"step": {"sideEffects": True}}, {"maxRetries": 0}, id="side-effects"),
         pytest.param(
             {"step": {"sideEffects": True, "execution": {"retry": {"maxRetries": 2}}}},
@@ -143,6 +160,10 @@ def test_the_stored_policy_is_the_steps_with_gaps_filled(layers: Object, spec: O
         ({}, {}),
         ({"step": {"execution": {"retry": {"delay": "1s"}}}}, {"delay": "Story step", "maxRetries": "operator"}),
         ({"step": {"sideEffects": True}}, {"maxRetries": "Story step sideEffects"}),
+        (
+            {"template": {"execution": {"retry": {"recommendedRetryOn": ["any"]}}}},
+            {"maxRetries": "operator", "retryOn": "EngramTemplate"},
+        ),
         (
             {
                 "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2}}},
@@ -184,6 +205,10 @@ def test_the_operators_default_is_what_is_spelled_out() -> None:
         (
             {"delay": "2s", "maxDelay": "3s", "backoff": "linear", "jitter": 10},
             RetryPolicy(3, 2 * SECOND, 3 * SECOND, BackoffStrategy.LINEAR, 10),
+        ),
+        (
+            {"retryOn": ["any", 75, "ValueError"]},
+            RetryPolicy(retry_on=("any", 75, "ValueError")),
         ),
         (
             {"delay": "10m", "backoff": "constant"},

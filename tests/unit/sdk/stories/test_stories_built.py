@@ -13,6 +13,7 @@ from bubu_sdk import Context, engram, yamltext
 from bubu_sdk.errors import Object
 from bubu_sdk.stories import (
     Story,
+    StoryBuildError,
     as_json,
     compensations,
     existing_engram,
@@ -171,11 +172,52 @@ def test_settings_are_arguments_of_options() -> None:
         "ref": {"name": "count-words"},
         "with": {"text": "b"},
         "execution": {
-            "retry": {"backoff": "linear", "maxRetries": 3, "delay": "2s"},
+            "retry": {"backoff": "linear", "maxRetries": 3, "delay": "2s", "retryOn": ["any"]},
             "resources": {"memoryLimit": "1Gi"},
             "timeout": "30s",
         },
     }
+
+
+class FlakyError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("options", "retry"),
+    [
+        ({"retries": 3}, {"maxRetries": 3, "retryOn": ["any"]}),
+        ({"retries": 0}, {"maxRetries": 0}),
+        ({"retry_delay": "2s"}, {"delay": "2s"}),
+        ({"retries": 3, "retry_on": "any"}, {"maxRetries": 3, "retryOn": ["any"]}),
+        ({"retries": 3, "retry_on": Exception}, {"maxRetries": 3, "retryOn": ["any"]}),
+        ({"retries": 3, "retry_on": "transient"}, {"maxRetries": 3, "retryOn": ["transient"]}),
+        (
+            {"retries": 3, "retry_on": [ConnectionError, FlakyError, 75, "QUOTA", 75]},
+            {
+                "maxRetries": 3,
+                "retryOn": ["transient", "ConnectionError", f"{__name__}.FlakyError", 75, "QUOTA"],
+            },
+        ),
+        ({"retry_on": ValueError}, {"retryOn": ["transient", "ValueError"]}),
+        ({"retries": 3, "execution": {"retry": {"retryOn": [1]}}}, {"maxRetries": 3, "retryOn": [1]}),
+    ],
+)
+def test_retries_are_for_any_failure_unless_it_is_said_which(options: Any, retry: Any) -> None:
+    @story
+    def retrying() -> None:
+        count_words.options(**options)(text="a")
+
+    assert spec_of(retrying)["steps"][0]["execution"]["retry"] == retry
+
+
+def test_what_cannot_be_retried_on_is_refused() -> None:
+    @story
+    def retrying() -> None:
+        count_words.options(retries=3, retry_on=[int])(text="a")
+
+    with pytest.raises(StoryBuildError, match="retry_on has <class 'int'>; give classes of exceptions"):
+        retrying.manifests()
 
 
 def test_conditions_are_comparisons() -> None:

@@ -349,6 +349,88 @@ def test_an_attempt_may_have_a_meaning_of_its_own_for_an_exit_code(
     assert (last.exit_code, last.exit_class, last.message) == (75, recorded, "the container exited with code 75")
 
 
+PLAIN = {"phase": "Failed", "exitCode": 1, "exitClass": "terminal"}
+"""What the SDK writes about an exception."""
+REFUSED = {"version": "v1", "type": "execution_error", "message": "ConnectionError: refused"}
+ITS_CLASSES = {"exceptions": ["requests.exceptions.ConnectionError", "requests.exceptions.RequestException", "OSError"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_on", "is_retried"),
+    [
+        (PLAIN, ("transient",), False),
+        (PLAIN, ("any",), True),
+        (PLAIN, (1,), True),
+        (PLAIN, (2, "transient"), False),
+        (PLAIN, ("OSError",), False),
+        (PLAIN | {"error": REFUSED | ITS_CLASSES}, ("requests.exceptions.ConnectionError",), True),
+        (PLAIN | {"error": REFUSED | ITS_CLASSES}, ("requests.ConnectionError",), True),
+        (PLAIN | {"error": REFUSED | ITS_CLASSES}, ("ConnectionError",), True),
+        (PLAIN | {"error": REFUSED | ITS_CLASSES}, ("OSError",), True),
+        (PLAIN | {"error": REFUSED | ITS_CLASSES}, ("urllib3.ConnectionError", "ValueError"), False),
+        (PLAIN | {"error": REFUSED | {"exceptions": ["__main__.FlakyError"]}}, ("pipeline.FlakyError",), True),
+        (PLAIN | {"error": REFUSED | {"code": "QUOTA"}}, ("QUOTA",), True),
+        (PLAIN | {"error": REFUSED}, ("execution_error",), True),
+        (PLAIN | {"error": REFUSED | {"type": "validation_error"}}, ("any",), False),
+        (PLAIN | {"error": REFUSED | {"type": "validation_error"}}, ("validation_error",), True),
+        (PLAIN | {"error": REFUSED | {"forbidsRetry": True}}, ("any", 1, "execution_error"), False),
+        (PLAIN | {"error": REFUSED | {"retryable": False}}, ("any",), True),
+        ({"phase": "Timeout", "exitCode": 124}, ("any",), True),
+        ({"phase": "Timeout", "exitCode": 124}, ("timeout",), True),
+        ({"phase": "Timeout", "exitCode": 124}, (1,), False),
+        ({"phase": "Canceled"}, ("any",), False),
+        ({"phase": "Skipped"}, ("any",), False),
+    ],
+)
+def test_the_policy_says_which_reported_failures_are_retried(
+    status: dict[str, Any], retry_on: tuple[int | str, ...], is_retried: bool
+) -> None:
+    found = look(RUNNING | status, AttemptState.RUNNING, RetryPolicy(retry_on=retry_on), attempt=0)
+
+    assert isinstance(found, Retry if is_retried else Fail)
+
+
+@pytest.mark.parametrize(
+    ("code", "own", "retry_on", "is_retried"),
+    [
+        (1, None, ("transient",), False),
+        (1, None, ("any",), True),
+        (75, None, ("transient", 1, 75), True),
+        (137, None, (1,), False),
+        (None, None, ("any",), True),
+        (None, None, (1,), False),
+        (75, ExitClass.TERMINAL, ("any",), False),
+        (75, ExitClass.TERMINAL, ("any", 75), True),
+        (75, ExitClass.RETRY, ("any",), True),
+    ],
+)
+def test_the_policy_says_which_exit_codes_are_retried(
+    code: int | None, own: ExitClass | None, retry_on: tuple[int | str, ...], is_retried: bool
+) -> None:
+    more: dict[str, Any] = {"attempt": 0, "exit_code": code, "exit_class": own}
+    found = look(RUNNING, AttemptState.FAILED, RetryPolicy(retry_on=retry_on), **more)
+
+    assert isinstance(found, Retry if is_retried else Fail)
+
+
+def test_the_number_of_retries_counts_for_every_policy() -> None:
+    often = RetryPolicy(max_retries=2, retry_on=("any",))
+    last = RETRYING | {"phase": "Running", "retries": 2}
+
+    assert isinstance(look(last, AttemptState.FAILED, often, attempt=2, exit_code=1), Fail)
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "is_retried"), [(("transient",), True), (("timeout",), True), ((124,), True), ((1, "OSError"), False)]
+)
+def test_the_policy_says_whether_a_passed_deadline_is_retried(
+    retry_on: tuple[int | str, ...], is_retried: bool
+) -> None:
+    late = look(RUNNING, AttemptState.RUNNING, RetryPolicy(retry_on=retry_on), LATER, attempt=0, deadline_at=LATER)
+
+    assert isinstance(late, Retry) is is_retried
+
+
 def test_a_lost_result_is_a_failure_whose_reason_nobody_knows() -> None:
     again, last = (lost_result(step_run(RUNNING), "its Pod is gone", policy) for policy in (TWICE, NO_RETRY))
 
