@@ -46,7 +46,7 @@ class BackoffStrategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class AttemptFailure:
     """How an attempt has failed."""
 
     exit_class: ExitClass
@@ -61,7 +61,7 @@ class Failure:
     @classmethod
     def of(
         cls, status: ReadOnlyObject, phase: Phase, exit_class: ExitClass, code: int | None, *, is_terminal: bool = False
-    ) -> Failure:
+    ) -> AttemptFailure:
         """``status`` is that of the StepRun: its error is of the attempt that has failed."""
         error = status.get("error")
         error = error if isinstance(error, Mapping) else {}
@@ -88,7 +88,7 @@ class RetryPolicy:
     def allows(self, retries_so_far: int) -> bool:
         return retries_so_far < self.max_retries
 
-    def covers(self, failure: Failure) -> bool:
+    def covers(self, failure: AttemptFailure) -> bool:
         """Whether another attempt follows as long as the number of retries allows it."""
         return not failure.is_forbidden and any(_covers(entry, failure) for entry in self.retry_on)
 
@@ -122,7 +122,7 @@ def why_not_retried(step_run: ReadOnlyObject) -> str:
     code, most = status.get("exitCode"), spec.get("maxRetries")
     if phase not in (Phase.FAILED, Phase.TIMEOUT) or class_ is None or not isinstance(code, int) or not code:
         return ""
-    failure, entries = Failure.of(status, phase, class_, code), retry_on_of(spec)
+    failure, entries = AttemptFailure.of(status, phase, class_, code), retry_on_of(spec)
     if failure.is_forbidden:
         return "not retried: the program forbids another attempt"
     if RetryPolicy(retry_on=entries).covers(failure):
@@ -144,7 +144,7 @@ def _listed(entries: Sequence[int | str]) -> str:
     return ", ".join(map(str, entries))
 
 
-def _covers(entry: int | str, failure: Failure) -> bool:
+def _covers(entry: int | str, failure: AttemptFailure) -> bool:
     if isinstance(entry, int):
         return entry == failure.exit_code
     if entry == TRANSIENT:

@@ -28,7 +28,7 @@ from core.engine.errors import AwaitedError, Definition, GoneError, NameConflict
 from core.engine.ports import JOB, STREAM, Binding, RunKey
 from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
-from core.policy.retry import RetryPolicy
+from core.policy.retry import TRANSIENT, RetryPolicy
 from fuzz.engine.cluster import Cluster, place_of
 from fuzz.engine.process import Process
 from fuzz.engine.routing import story_of
@@ -275,7 +275,7 @@ class ModelBindings:
             template_name=name,
             template_generation=1,
             default_with=engram.default_with,
-            retry_spec=None,
+            retry_spec=None if engram.retry.retry_on == (TRANSIENT,) else {"retryOn": list(engram.retry.retry_on)},
             retry=engram.retry,
             timeout=None if engram.timeout_seconds is None else timedelta(seconds=engram.timeout_seconds),
             max_inline_size_bytes=engram.max_inline_size_bytes,

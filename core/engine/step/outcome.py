@@ -20,7 +20,7 @@ from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PATIENCE
 from core.engine.step.stream_record import live_patch, serves_stream
-from core.policy.retry import Failure, RetryPolicy
+from core.policy.retry import AttemptFailure, RetryPolicy
 
 TIMEOUT_EXIT_CODE: Final = 124
 UNDETERMINED_EXIT_CODE: Final = -1
@@ -287,7 +287,7 @@ def _failure(
     alive: bool,
     is_terminal: bool = False,
 ) -> Retry | Fail:
-    failure = Failure.of(status, phase, class_, code, is_terminal=is_terminal)
+    failure = AttemptFailure.of(status, phase, class_, code, is_terminal=is_terminal)
     if policy.covers(failure) and policy.allows(record.retries_of(status)):
         return Retry(code or 0, message, _retry_at(status))
     return Fail(phase, reason, message, code, class_, still_alive=alive)

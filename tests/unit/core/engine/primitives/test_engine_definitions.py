@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -273,12 +274,16 @@ async def test_a_success_stands_if_its_engram_does_not_come_back_in_time(
     assert "OutputUnchecked" in [reason for _, reason, _ in world.events.told]
 
 
-@pytest.mark.parametrize(("class_", "seconds"), [("terminal", 5.0), ("retry", 22.0)])
-async def test_a_failure_is_recorded_at_once_if_no_policy_repeats_it(
-    autojump_clock: MockClock, scenario: Any, class_: str, seconds: float
+@pytest.mark.parametrize(
+    ("class_", "retry_on", "seconds"),
+    [("terminal", "transient", 5.0), ("retry", "transient", 22.0), ("terminal", "any", 22.0), ("terminal", 2, 5.0)],
+)
+async def test_a_failure_is_recorded_at_once_if_the_stored_policy_does_not_cover_it(
+    autojump_clock: MockClock, scenario: Any, class_: str, retry_on: int | str, seconds: float
 ) -> None:
+    policy = replace(TRIED_AGAIN["work"].retry, retry_on=(retry_on,))
     script = Script(Act.FAIL, 5.0, exit_code=1, exit_class=class_, text="broken")
-    async with open_world({"a": (script,)}, engrams=TRIED_AGAIN) as world:
+    async with open_world({"a": (script,)}, engrams={"work": Engram(retry=policy)}) as world:
         one = scenario(world, [engram("a")])
         world.start(one.key)
         await trio.sleep(2)
@@ -290,7 +295,7 @@ async def test_a_failure_is_recorded_at_once_if_no_policy_repeats_it(
     assert one.phases == {"a": "Failed"}
     assert trio.current_time() == pytest.approx(seconds, abs=0.2)
     last = "; no retry follows: Engram work does not exist"
-    assert state_of(one)["message"].endswith(last) is (class_ == "retry")
+    assert state_of(one)["message"].endswith(last) is (seconds > 5.0)
 
 
 async def test_a_result_that_is_recorded_needs_no_engram(autojump_clock: MockClock, scenario: Any) -> None:
