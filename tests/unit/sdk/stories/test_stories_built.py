@@ -214,7 +214,7 @@ def test_retries_are_for_any_failure_unless_it_is_said_which(options: Any, retry
 def test_what_cannot_be_retried_on_is_refused() -> None:
     @story
     def retrying() -> None:
-        count_words.options(retries=3, retry_on=[int])(text="a")
+        count_words.options(retries=3, retry_on=[int])(text="a")  # type: ignore[list-item]  # what users may write
 
     with pytest.raises(StoryBuildError, match="retry_on has <class 'int'>; give classes of exceptions"):
         retrying.manifests()
