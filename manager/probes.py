@@ -8,6 +8,7 @@ Source: operator contract 6 and 7.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -50,7 +51,10 @@ class Probes:
 
 
 class MetricsPage:
-    """The application of the metrics port; with ``authorize``, only callers that it accepts get an answer."""
+    """The application of the metrics port; with ``authorize``, only callers that it accepts get an answer.
+
+    On a loopback address, the request must name one, too: a web page whose name leads to this machine cannot read it.
+    """
 
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
@@ -63,6 +67,9 @@ class MetricsPage:
             await answer(send, 404, "not found\n")
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if _is_loopback((scope.get("server") or ("",))[0]) and not _is_loopback(_host(headers.get(b"host", ""))):
+            await answer(send, 403, "the Host header must name localhost or a loopback address\n")
+            return
         if self._authorize is not None:
             status = await self._authorize(headers.get(b"authorization", ""))
             if status != 200:
@@ -87,6 +94,20 @@ async def lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def _host(header: str) -> str:
+    """The host in a Host header, without its port."""
+    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _line(name: str, why: str, excluded: bool) -> str:

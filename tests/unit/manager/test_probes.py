@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,31 @@ async def test_metrics_pass_the_authorization_header_on_and_keep_to_the_verdict(
 
     assert await ask(MetricsPage(refuse), "/metrics", headers={"Authorization": "Bearer t"}) == (403, "403\n")
     assert heard == ["Bearer t"]
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "status"),
+    [
+        ("127.0.0.1", "localhost:8080", 200),
+        ("127.0.0.1", "127.0.0.1:8080", 200),
+        ("::1", "[::1]:8080", 200),
+        ("127.0.0.1", "rebound.example:8080", 403),
+        ("127.0.0.1", "", 403),
+        ("10.0.0.7", "operator.example:8080", 200),
+    ],
+)
+async def test_a_web_page_whose_name_leads_to_this_machine_cannot_read_metrics(
+    server: str, host: str, status: int
+) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("the page reads no body")
+
+    scope = {"type": "http", "path": "/metrics", "method": "GET", "server": (server, 8080)}
+    await MetricsPage(None)({**scope, "headers": [(b"host", host.encode())]}, receive, send)
+
+    assert sent[0]["status"] == status
