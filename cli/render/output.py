@@ -26,9 +26,9 @@ def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
     """
     objects = [without_mark(each) if isinstance(each, dict) else each for each in objects]
     if output == "json":
-        return json.dumps(objects[0] if single else _list(objects), indent=2, ensure_ascii=False)
+        return escaped(json.dumps(objects[0] if single else _list(objects), indent=2, ensure_ascii=False))
     if output == "jsonl":
-        return "\n".join(json.dumps(each, ensure_ascii=False) for each in objects)
+        return "\n".join(escaped(json.dumps(each, ensure_ascii=False)) for each in objects)
     if output == "yaml":
         return yaml_text(objects[0] if single else _list(objects))
     if output == "name":
@@ -36,6 +36,15 @@ def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
     if output.startswith("jsonpath="):
         return jsonpath(objects[0] if single else _list(objects), output.removeprefix("jsonpath="))
     raise UsageError(f"unknown output format {output!r}", remedy=f"use one of {', '.join(FORMATS)}")
+
+
+def escaped(document: str) -> str:
+    """JSON with ``\\u`` escapes for all that is not printable, so that no terminal obeys a character in it."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in document).replace(
+        "\x7f", "\\u007f"
+    )
 
 
 def yaml_text(value: Any) -> str:

@@ -145,3 +145,13 @@ def test_the_worst_code_wins() -> None:
     assert worst([ExitCode.DONE, ExitCode.RUN_CANCELED, ExitCode.RUN_TIMED_OUT]) is ExitCode.RUN_TIMED_OUT
     assert worst([ExitCode.RUN_TIMED_OUT, ExitCode.RUN_FAILED]) is ExitCode.RUN_FAILED
     assert worst([]) is ExitCode.DONE
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_json_has_no_character_that_a_terminal_obeys(output: str) -> None:
+    hostile = "a\x1b[2J\x07\x7f\x85\x9b1A\u202eb\u2028\u200bc é 日本 \U000e0001"
+    text = render([{"name": hostile}], output, single=True)
+
+    assert json.loads(text) == {"name": hostile}
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert "é 日本" in text
