@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -101,7 +102,8 @@ def names_of(identity: Identity) -> dict[str, object]:
 class Attached:
     """While entered, sends records of the root logger (or of the loggers of user and SDK) to ``handler``.
 
-    Secrets that become known meanwhile are forgotten at the end.
+    Secrets that become known meanwhile are forgotten at the end; those of a process (``root``) never are, because it
+    prints until it ends.
     """
 
     def __init__(self, handler: JsonLines, *, debug: bool, root: bool) -> None:
@@ -110,7 +112,7 @@ class Attached:
         names = (None,) if root else (USER_LOGGER, IMPULSE_LOGGER, SDK_LOGGER)
         self._loggers = [logging.getLogger(name) for name in names]
         self._levels = [logger.level for logger in self._loggers]
-        self._secrets = redaction.scope()
+        self._secrets = nullcontext() if root else redaction.scope()
 
     def __enter__(self) -> JsonLines:
         self._secrets.__enter__()

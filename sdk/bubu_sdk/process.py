@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-from bubu_sdk import contract, instant, logs
+from bubu_sdk import contract, instant, logs, redaction
 from bubu_sdk.signature import HostedFunction, StepFunction
 from bubu_sdk.stage import Ending
 
@@ -61,6 +61,7 @@ class _Run(Protocol):
 
 
 def _executed(run: _Run) -> Ending:
+    redaction.mask_prints()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: run.terminate(received))
     return run.execute()
@@ -68,8 +69,7 @@ def _executed(run: _Run) -> Ending:
 
 def leave(ending: Ending) -> NoReturn:
     """End this process with the code of ``ending``, in limited time."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    redaction.end_prints()
     if ending.hung:
         os._exit(ending.exit_code)
     farewell = threading.Timer(_FAREWELL_SECONDS, os._exit, [ending.exit_code])

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bubu_sdk import logs, process, stores
+from bubu_sdk import logs, process, redaction, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.hosting import TrioHost, host_for
 from bubu_sdk.kube import Cluster
@@ -88,6 +88,7 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the program has replaced the stream
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    redaction.mask_prints()
     _rehearse(inheritance.engram)
     message = channel.receive(end)
     if not isinstance(message, bytes):
@@ -229,6 +230,5 @@ def _leave(exit_code: int) -> None:
 def _flush() -> None:
     with suppress(Exception):  # a closed stream is no reason to lose the result
         logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    with suppress(OSError, ValueError):
+        redaction.end_prints()

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from bubu_sdk import instant, logs, process, stores
+from bubu_sdk import instant, logs, process, redaction, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.errors import ErrorType, as_engram_error
 from bubu_sdk.hosting import host_for_setup
@@ -43,6 +43,7 @@ class TaskOutput(io.TextIOBase):
         """``fields``: of lines that no step has written."""
         self._descriptor = descriptor
         self._lines = OutputLines(fields, now)
+        self._masking = redaction.Masking()
         self._lock = threading.Lock()
         self.buffer = _TaskBytes(self)
 
@@ -60,12 +61,14 @@ class TaskOutput(io.TextIOBase):
         """Write a part of what is printed."""
         step = _step.get()
         with self._lock:
-            self._put((self._lines if step is None else step.lines).feed(content))
+            lines, masking = (self._lines, self._masking) if step is None else (step.lines, step.masking)
+            self._put(lines.feed(masking.feed(content)))
 
-    def end(self, lines: OutputLines | None = None) -> None:
+    def end(self, step: TaskStep | None = None) -> None:
         """Write the line that a step, or the worker, has begun."""
+        lines, masking = (self._lines, self._masking) if step is None else (step.lines, step.masking)
         with self._lock:
-            self._put((lines or self._lines).end())
+            self._put(lines.feed(masking.end()) + lines.end())
 
     def put(self, lines: bytes) -> None:
         """Write whole lines as they are."""
@@ -200,6 +203,7 @@ class TaskStep:
         debug = process.wants_debug(environ)
         self._level = isolation.level.lowered() if debug else nullcontext()
         self.lines = OutputLines(order.log_fields, instant.utc_now)
+        self.masking = redaction.Masking()
         self.records = TaskRecords(order.log_fields, isolation.output, isolation.level, debug=debug)
         world = World(
             environ,
@@ -218,7 +222,7 @@ class TaskStep:
                 ending = self._run.execute()
         finally:
             _step.reset(token)
-        self._output.end(self.lines)
+        self._output.end(self)
         update = self._client.outcome if self._client is not None else None
         return AttemptOutcome(ending.exit_code, update, hung=ending.hung)
 

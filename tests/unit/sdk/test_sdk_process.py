@@ -211,3 +211,37 @@ def test_an_impulse_ends_what_it_has_accepted_and_exits_with_0(tmp_path: Path) -
 
     assert code == 0
     assert [trigger["spec"]["inputs"] for trigger in environment.triggers] == [{"last": True}]
+
+
+PRINTING = """
+    import logging, sys
+    from bubu_sdk import {kind}
+
+    early = logging.StreamHandler(sys.stderr)
+
+    @{kind}
+    def main(ctx):
+        secret = ctx.secrets["token"]
+        print("it is", secret, flush=True)
+        sys.stdout.buffer.write(secret.encode() + b" in bytes\\n")
+        sys.stderr.write(secret + " on stderr\\n")
+        early.emit(logging.makeLogRecord({{"msg": secret}}))
+        sys.__stdout__.write("and " + secret)
+
+    main.run()
+"""
+SECRET = {"BUBU_SECRET_API": "env:API_", "API_token": "hunter-2-hunter"}
+
+
+@pytest.mark.parametrize("kind", ["engram", "impulse"])
+def test_a_secret_that_is_printed_is_not_in_the_log(
+    environment: EngramEnvironment, api: LiveApi, tmp_path: Path, kind: str
+) -> None:
+    ran = Container(environment if kind == "engram" else ImpulseEnvironment(), api, tmp_path)
+    _, stdout, stderr = ran.run(PRINTING.format(kind=kind), **SECRET)
+
+    assert "hunter" not in stdout + stderr
+    assert "it is [REDACTED]\n" in stdout
+    assert "[REDACTED] in bytes\n" in stdout
+    assert "and [REDACTED]" in stdout
+    assert stderr == "[REDACTED] on stderr\n[REDACTED]\n"

@@ -59,3 +59,24 @@ def test_data_is_hidden_in_every_text_and_below_names_of_credentials() -> None:
             "odd": "{'[REDACTED]'}",
             "[REDACTED]": True,
         }
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_a_secret_is_hidden_in_what_is_printed_however_it_is_divided(size: int) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\n-----END KEY-----"
+    with redaction.scope():
+        redaction.know(["hunter-2", key])
+        printed, masking = f"a hunter-2 hunter-3 {key}\nhunt".encode(), redaction.Masking()
+        parts = [masking.feed(printed[at : at + size]) for at in range(0, len(printed), size)]
+
+        assert b"".join([*parts, masking.end()]) == b"a [REDACTED] hunter-3 [REDACTED]\nhunt"
+
+
+def test_text_that_is_no_beginning_of_a_secret_is_printed_at_once() -> None:
+    with redaction.scope():
+        redaction.know(["hunter-2"])
+        masking = redaction.Masking()
+
+        assert masking.feed(b"progress ...") == b"progress ..."
+        assert masking.feed(b"hunt") == b""
+        assert masking.feed(b"ing") == b"hunting"

@@ -20,6 +20,11 @@ MANY = """
                 ctx.logger.info("logged %s", inputs["text"])
                 ctx.setup["steps"] += 1
                 return {"same": ctx.setup["pid"] == os.getpid(), "text": inputs["text"], "steps": ctx.setup["steps"]}
+            case "secret":
+                secret = ctx.secrets["token"]
+                print("it is", secret[:3], end="", flush=True)
+                print(secret[3:])
+                return {}
             case "wait":
                 ctx.emit_signal("waits", True)
                 ctx.cancelled.wait()
@@ -115,3 +120,16 @@ def test_a_setup_that_fails_ends_the_worker(start_worker: StartWorker, stand: Wo
     with pytest.raises(AssertionError, match="no GPU"):
         start_worker(source, **TASKS)
     assert stand.state == ""
+
+
+@pytest.mark.parametrize("isolation", ["task", "process"])
+def test_a_secret_that_a_step_prints_is_not_in_the_log(
+    start_worker: StartWorker, stand: WorkerStand, isolation: str
+) -> None:
+    secret = {"BUBU_SECRET_API": "env:API_", "API_token": "hunter-2-hunter"}
+    worker = start_worker(MANY, **{**TASKS, "BUBU_WORKER_ISOLATION": isolation}, **secret)
+    stand.assign("one", do="secret", text="")
+
+    assert stand.wait_for_exit("one") == 0
+    eventually(lambda: any(line["logger"] == "output" for line in worker.lines("one")))
+    assert [line["msg"] for line in worker.lines("one") if line["logger"] == "output"] == ["it is [REDACTED]"]
