@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Callable, Iterable
 from typing import Final
+from urllib.parse import quote
 
 from core.telemetry.logs import REDACTED, is_secret_key
 
-_MORE_NAMES: Final = (
-    *("pwd", "passphrase", "accesskey", "signingkey", "connectionstring", "dsn", "accountkey", "sessionkey"),
-)
 _HARMLESS: Final = frozenset(
     {"secrets", "secretname", "secretref", "secretkeyref", "imagepullsecrets", "automountserviceaccounttoken"}
 )
 _NAME: Final = (
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|authorization|credential|private[_-]?key|api[_-]?key"
-    r"|access[_-]?key|account[_-]?key|signing[_-]?key|session[_-]?key|cookie|connection[_-]?string|dsn)"
-    r"[A-Za-z0-9_.-]{0,64}"
+    r"|(?:access|account|signing|session|encryption|decryption|ssh|master|shared)[_-]?key|cookie"
+    r"|connection[_-]?string|dsn|webhook[_-]?url|sas[_-]?url|jwt|bearer)[A-Za-z0-9_.-]{0,64}"
+    r"|(?<![A-Za-z])(?:pass|auth|otp|totp|sas)(?![A-Za-z0-9_.-])"
 )
 """The name of a secret from the word on that makes it one; what is before the word does not matter."""
 _PRIVATE_KEY: Final = re.compile(
@@ -53,15 +53,34 @@ _AFTER: Final = re.compile(
 )
 """The part in the group stays."""
 _ASSIGNED: Final = re.compile(
-    rf"(?i)(?P<before>(?P<name>{_NAME})\\?[\"']?\s{{0,4}}(?::=|=>|=|:)\s{{0,4}})"
+    rf"(?i)(?P<before>(?P<name>(?:{_NAME}))\\?[\"']?\s{{0,4}}(?::=|=>|=|:)\s{{0,4}})"
     r"(?:(?P<open>\\?[\"'])(?P<quoted>(?:(?!(?P=open)).){0,4000})(?P=open)|(?P<bare>[^\s,;&\"'\\}\])]{1,4000}))"
 )
 """``password=…``, ``"token": "…"``, ``API_KEY: …``."""
 _HINTS: Final = (
-    *("token", "secret", "passw", "passphrase", "pwd", "authorization", "credential", "cookie", "dsn", "eyj", "://"),
+    *(
+        "token",
+        "secret",
+        "pass",
+        "auth",
+        "otp",
+        "jwt",
+        "sas",
+        "webhook",
+        "pwd",
+        "authorization",
+        "credential",
+        "cookie",
+        "dsn",
+        "eyj",
+        "://",
+    ),
     *(
         f"{first}{between}key"
-        for first in ("private", "api", "access", "account", "signing", "session")
+        for first in (
+            *("private", "api", "access", "account", "signing", "session"),
+            *("encryption", "decryption", "ssh", "master", "shared"),
+        )
         for between in _BETWEEN
     ),
     *(f"connection{between}string" for between in _BETWEEN),
@@ -77,7 +96,7 @@ _MOST_VALUES: Final = 300
 def is_secret_name(name: str) -> bool:
     """Whether a value under this name is taken for a secret."""
     plain = name.lower().replace("-", "").replace("_", "")
-    return plain not in _HARMLESS and (is_secret_key(name) or any(word in plain for word in _MORE_NAMES))
+    return plain not in _HARMLESS and is_secret_key(name)
 
 
 class SecretValues:
@@ -102,8 +121,8 @@ class SecretValues:
         return text, count
 
 
-def without_secrets(text: str) -> tuple[str, int]:
-    """``text`` without secrets of a known form, and how many there were."""
+def without_secrets(text: str, learn: Callable[[str], None] = lambda _: None) -> tuple[str, int]:
+    """``text`` without secrets of a known form, and how many there were; ``learn`` gets values of assignments."""
     count = 0
 
     def whole(_: re.Match[str]) -> str:
@@ -122,8 +141,9 @@ def without_secrets(text: str) -> tuple[str, int]:
         if not _may_be_secret(match["name"], value):
             return match[0]
         count += 1
-        quote = match["open"] or ""
-        return f"{match['before']}{quote}{REDACTED}{quote}"
+        learn(value)
+        mark = match["open"] or ""
+        return f"{match['before']}{mark}{REDACTED}{mark}"
 
     def line_without(line: str) -> str:
         lowered = line.lower()
@@ -148,7 +168,9 @@ def _is_word(text: str) -> bool:
 
 
 def _forms(value: str) -> Iterable[str]:
-    """The value as it is, and as a part of a JSON string."""
+    """The value as it is, in a URL, in Base64, and as a part of a JSON string."""
     yield value
+    yield quote(value, safe="")
+    yield b64encode(value.encode(errors="replace")).decode()
     for ascii_only in (True, False):
         yield json.dumps(value, ensure_ascii=ascii_only)[1:-1]

@@ -30,7 +30,14 @@ _SECRET_WORDS: Final = (
     "privatekey",
     "apikey",
     "cookie",
+    *("passphrase", "accesskey", "accountkey", "sessionkey", "signingkey", "encryptionkey", "decryptionkey", "sshkey"),
+    *("masterkey", "sharedkey", "connectionstring", "webhookurl", "sasurl", "jwt", "bearer"),
 )
+_LAST_WORD: Final = re.compile(
+    r"(?:^|[^A-Za-z])(?:pass|pwd|auth|otp|totp|sas|dsn)$|(?-i:[a-z0-9](?:Pass|Pwd|Auth|Otp|Totp|Sas|Dsn)$)",
+    re.IGNORECASE,
+)
+"""Words that only name a secret at the end of a name: ``DB_PASS``, but not ``bypass`` and ``auth_mode``."""
 _NAMES_OF_SECRETS: Final = frozenset({"secretname", "secretref", "tokenpath", "tokenfile"})
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 _NOISY_LIBRARIES: Final = ("httpx", "httpcore", "hypercorn.access")
@@ -164,7 +171,9 @@ def redact(value: Any, *, depth: int = 0) -> Any:
 def is_secret_key(key: str) -> bool:
     """Whether a value under this key is taken for a secret."""
     plain = key.lower().replace("-", "").replace("_", "")
-    return plain not in _NAMES_OF_SECRETS and any(word in plain for word in _SECRET_WORDS)
+    if plain in _NAMES_OF_SECRETS:
+        return False
+    return any(word in plain for word in _SECRET_WORDS) or bool(_LAST_WORD.search(key))
 
 
 def _level_number(level: str) -> int:

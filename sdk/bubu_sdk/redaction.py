@@ -26,7 +26,8 @@ _MIN_LINE_LENGTH: Final = 16
 _SCHEME = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer)\s+)[^\s\"',;]+", re.IGNORECASE)
 _KEYS = (
     "x[-_]?api[-_]?key|api[-_]?key|access[-_]?token|refresh[-_]?token|client[-_]?secret|token|password|secret"
-    "|authorization"
+    "|authorization|passwd|passphrase|pass|pwd|auth|jwt|otp|sas|webhook[-_]?url"
+    "|(?:access|encryption|private|signing|ssh)[-_]?key"
 )
 _PAIR = re.compile(
     rf"((?<![A-Za-z0-9])[\"']?(?:{_KEYS})[\"']?\s*[:=]\s*)(?!\s*[\"']?(?:basic|bearer)\s+{re.escape(REDACTED[:4])})"

@@ -17,6 +17,12 @@ from bubu_sdk import redaction
         ("X-API-Key: k", "X-API-Key: [REDACTED]"),
         ("client-secret='a b' rest", "client-secret='[REDACTED]' rest"),
         ("https://h/?access_token=t&x=1", "https://h/?access_token=[REDACTED]&x=1"),
+        ("DB_PASS=hunter2 jwt: a.b", "DB_PASS=[REDACTED] jwt: [REDACTED]"),
+        (
+            "ssh_key=k encryption-key=k webhook_url=k",
+            "ssh_key=[REDACTED] encryption-key=[REDACTED] webhook_url=[REDACTED]",
+        ),
+        ("primary_key=3 bypass=1 key_name=n", "primary_key=3 bypass=1 key_name=n"),
         ("the token is gone", "the token is gone"),
         ("tokens: 3", "tokens: 3"),
     ],

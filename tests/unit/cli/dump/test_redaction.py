@@ -95,11 +95,11 @@ def test_definitions_stay_with_their_templates() -> None:
 
 def test_data_that_the_user_asks_for_stays_without_what_looks_like_a_secret() -> None:
     found = redacted(
-        run(spec={"inputs": {"city": "Bern", "auth": {"token": {"a": PLANTED}}, "url": f"https://u:{PLANTED}@h"}}),
+        run(spec={"inputs": {"city": "Bern", "api": {"token": {"a": PLANTED}}, "url": f"https://u:{PLANTED}@h"}}),
         with_data=True,
     )
 
-    assert found["spec"]["inputs"] == {"city": "Bern", "auth": {"token": REDACTED}, "url": f"https://u:{REDACTED}@h"}
+    assert found["spec"]["inputs"] == {"city": "Bern", "api": {"token": REDACTED}, "url": f"https://u:{REDACTED}@h"}
 
 
 def test_secrets_in_data_are_learnt_so_that_logs_do_not_have_them() -> None:
