@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from bubu_sdk.engram_function import EngramFunction
 from bubu_sdk.errors import Object
-from bubu_sdk.signature import HostedFunction
 
 MISUSE: Final = 2
 
@@ -35,24 +34,6 @@ def main(engram: EngramFunction[Any], argv: Sequence[str]) -> int:
     except (_UnusableError, TypeError, NameError, ValueError) as error:
         sys.stderr.write(f"{Path(argv[0]).name}: {error}\n")
         return MISUSE
-
-
-def answer_help(kind: str, function: HostedFunction) -> None:
-    """Print the help of a file with a stream or an Impulse, and end the process, if that is what its arguments ask for.
-
-    Other arguments are for the program: its container may have them.
-
-    Args:
-        kind: what the function is, such as ``the Impulse``.
-    """
-    if sys.argv[1:] not in (["-h"], ["--help"]):
-        return
-    about = f"\n\n{function.__doc__.strip()}" if function.__doc__ else ""
-    sys.stdout.write(
-        f"usage: python {Path(sys.argv[0]).name}\n\n{kind} {function.__name__}. A container runs this file without "
-        f"arguments; bubu_sdk.testing runs the function in a test.{about}\n"
-    )
-    sys.exit(0)
 
 
 def _parser(engram: EngramFunction[Any], program: str) -> argparse.ArgumentParser:

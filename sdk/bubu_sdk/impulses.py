@@ -13,7 +13,6 @@ The parameter is optional. It has the annotation ``ImpulseContext`` or ``AsyncIm
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
@@ -33,10 +32,7 @@ class Impulse(HostedFunction):
         """Run as the container: read the environment, call the function until it returns, and end the process."""
         from bubu_sdk import process  # imported here, because only a container needs it
 
-        if len(sys.argv) > 1:
-            from bubu_sdk import commandline
-
-            commandline.answer_help("The Impulse", self)
+        self.answer_help("The Impulse")
         process.run_impulse(self)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bubu_sdk import hosting
@@ -77,6 +79,23 @@ class HostedFunction(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.__name__})"
+
+    def answer_help(self, kind: str) -> None:
+        """Print the help of the file and end the process, if that is what its arguments ask for.
+
+        Other arguments are for the program: its container may have them.
+
+        Args:
+            kind: what the function is, such as ``The Impulse``.
+        """
+        if sys.argv[1:] not in (["-h"], ["--help"]):
+            return
+        sys.stdout.write(
+            f"usage: python {Path(sys.argv[0]).name}\n\n{kind} {self.__name__}. A container runs this file "
+            "without arguments; bubu_sdk.testing runs the function in a test.\n"
+            + (f"\n{self.__doc__.strip()}\n" if self.__doc__ else "")
+        )
+        sys.exit(0)
 
     def signature(self) -> Signature:
         """The signature with its annotations resolved.

@@ -14,7 +14,6 @@ have ``AsyncStreamContext`` and ``AsyncMessages``.
 
 from __future__ import annotations
 
-import sys
 import typing
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,10 +45,7 @@ class StreamFunction(HostedFunction):
         """
         from bubu_sdk import process  # imported here, because only a container needs it
 
-        if len(sys.argv) > 1:
-            from bubu_sdk import commandline
-
-            commandline.answer_help("The streaming Engram", self)
+        self.answer_help("The streaming Engram")
         process.run_stream(self)
 
     def signature(self) -> Signature:

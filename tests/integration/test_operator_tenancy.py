@@ -340,7 +340,8 @@ async def test_no_container_gets_a_reference_to_stored_data_of_another_namespace
     world: OperatorCluster, tmp_path: Path, given: Object, inputs: Object, where: str
 ) -> None:
     await world.engram("work", f"touch {tmp_path}/began")
-    await world.story("report", step("work", **{"with": given}))
+    fields: dict[str, Any] = {"with": given}
+    await world.story("report", step("work", **fields))
     async with world.operator():
         await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": inputs})
         run = await world.finished("one")
@@ -355,7 +356,8 @@ async def test_a_container_gets_references_to_stored_data_of_its_own_namespace(
     world: OperatorCluster, tmp_path: Path
 ) -> None:
     await world.engram("work", f'printf %s "$BUBU_TRIGGER_DATA" > {tmp_path}/given')
-    await world.story("report", step("work", **{"with": {"a": "{{ inputs.data }}"}}))
+    fields: dict[str, Any] = {"with": {"a": "{{ inputs.data }}"}}
+    await world.story("report", step("work", **fields))
     reference = {"$bubuStorageRef": "inputs/team/0f3a/data.json"}
     async with world.operator():
         await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": {"data": reference}})
