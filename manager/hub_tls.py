@@ -59,7 +59,9 @@ class HubCertificate:
                 nursery.start_soon(mounted.run)
 
     async def wait_until_installed(self) -> None:
+        """Return once handshakes with streams and console can succeed."""
         await self._serving.wait_until_installed()
+        await self._console.wait_until_installed()
 
     def _install(self, secret: Object) -> None:
         chain, key = _pem_of(secret)
