@@ -1,10 +1,11 @@
-"""Only the operator creates the objects that it acts on: policies ``authors`` and ``jobs``.
+"""Only the operator creates the objects that it acts on: policies ``authors`` and ``jobs``. A warm worker alone says
+that it is alive: policy ``workers``.
 
 They have the rules of ``webhooks.validate.author``. A user with the role ``edit`` in a namespace may write Stories,
-runs and Jobs there. Without these policies such a user could create the StepRun of a step before the operator does,
-change a StepRun that waits for another attempt, give a run another child, pass a gate by its timer, or replace the
-workload of a step.
-Source: admission contract 8.2, 9.3 and 11.
+runs, Jobs and Leases there. Without these policies such a user could create the StepRun of a step before the operator
+does, change a StepRun that waits for another attempt, give a run another child, pass a gate by its timer, replace the
+workload of a step, or keep a dead worker alive, whose steps then are never tried again.
+Source: admission contract 8.2, 9.3 and 11; StepRun contract 3.5.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from core.api.keys import (
     ANNOTATION_DEADLINE_AT,
     ANNOTATION_EXECUTION_KEY,
     ANNOTATION_PACKET_DEPTH,
+    LABEL_WORKER_POOL,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
-from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, JOB, STATEFUL_SET, STEP_RUN, STORY_RUN
+from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, JOB, LEASE, STATEFUL_SET, STEP_RUN, STORY_RUN
 from deployment.condition import (
+    IS_ACCOUNT_OF_NAMESPACE,
     NOT_DELETED,
     POD,
+    UID_OF_POD,
     MatchCondition,
     annotation,
     is_pod_of,
@@ -52,10 +56,14 @@ _OF_A_STEP: Final = MatchCondition(
     f" && j.metadata.ownerReferences.exists(o, o.kind == '{STEP_RUN.kind}'"
     f" && o.apiVersion.startsWith('{STEP_RUN.group}/')))",
 )
+_OF_A_WORKER: Final = MatchCondition(
+    "of-a-worker",
+    f"[object, oldObject].exists(l, l != null && has(l.metadata.labels) && '{LABEL_WORKER_POOL}' in l.metadata.labels)",
+)
 
 
-def policies(installation: Installation) -> tuple[Policy, Policy]:
-    """The two policies. Administrators of the cluster are trusted: they could delete the policies."""
+def policies(installation: Installation) -> tuple[Policy, Policy, Policy]:
+    """The three policies. Administrators of the cluster are trusted: they could delete the policies."""
     conditions = (NOT_DELETED, not_by_trusted(installation))
     authors = Policy(
         "authors",
@@ -70,7 +78,14 @@ def policies(installation: Installation) -> tuple[Policy, Policy]:
         tuple(_job_checks()),
         (*conditions, _OF_A_STEP),
     )
-    return authors, jobs
+    workers = Policy(
+        "workers",
+        "Only the Pod of a warm worker writes the Lease with which this worker says that it is alive.",
+        (_lease_check(),),
+        (*conditions, _OF_A_WORKER),
+        {"pod": POD, "podUid": UID_OF_POD},
+    )
+    return authors, jobs, workers
 
 
 def _checks() -> Iterator[Check]:
@@ -92,12 +107,12 @@ def _checks() -> Iterator[Check]:
             f"metadata.ownerReferences: only the operator creates objects that a run or a step controls ({_REMEDY})"
         )
         yield Check(target, no_new_controller(*_OURS), message, (controls,), operations)
-    own = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
     claimer = "variables.claimer"
     unchanged = "request.operation == 'UPDATE' && variables.now == variables.before"
     yield Check(
         EFFECT_CLAIM,
-        f"({unchanged}) || ({own} && ({is_pod_of(claimer)} || {is_stream_pod_of(claimer)} || {may_be_worker()}))",
+        f"({unchanged}) || ({IS_ACCOUNT_OF_NAMESPACE}"
+        f" && ({is_pod_of(claimer)} || {is_stream_pod_of(claimer)} || {may_be_worker()}))",
         "spec.stepRunRef.name: only containers of that StepRun may write its claims"
         " (claim effects of the step that performs them)",
         (effectclaim.AUTHOR.id,),
@@ -112,3 +127,26 @@ def _job_checks() -> Iterator[Check]:
         stays = f"{annotation('object', key)} == {annotation('oldObject', key)}"
         message = f'metadata.annotations["{key}"]: only the operator may write this (leave it unchanged)'
         yield Check(JOB, stays, message, (), (UPDATE,), others=_STREAMS)
+
+
+def _lease_check() -> Check:
+    """Not a rule of admission, which would have to answer for the heartbeats of all workers.
+
+    The garbage collector may change the owners of a Lease.
+    """
+    says_the_same = " && ".join(
+        f"(has(object.{part}) ? dyn(object.{part}) : dyn({{}}))"
+        f" == (has(oldObject.{part}) ? dyn(oldObject.{part}) : dyn({{}}))"
+        for part in ("spec", "metadata.labels", "metadata.annotations")
+    )
+    is_holder = "has(object.spec) && has(object.spec.holderIdentity) && object.spec.holderIdentity == variables.podUid"
+    own = (
+        f"{IS_ACCOUNT_OF_NAMESPACE} && variables.pod == object.metadata.name"
+        f" && (variables.podUid == '' || ({is_holder}))"
+    )
+    return Check(
+        LEASE,
+        f"(request.operation == 'UPDATE' && {says_the_same}) || ({own})",
+        "metadata.name: only the Pod of this name may write the Lease of a warm worker (leave it to the worker)",
+        (),
+    )

@@ -106,6 +106,12 @@ UID_OF_POD: Final = _extra(POD_UID)
 """Variable ``podUid`` of a policy: its UID."""
 
 
+IS_ACCOUNT_OF_NAMESPACE: Final = (
+    "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
+)
+"""Whether the caller is a ServiceAccount of the namespace of the object."""
+
+
 def is_assigned_worker() -> str:
     """Whether ``variables.pod`` is the Pod that the StepRun is assigned to; see ``core.engine.step.assignment``.
 

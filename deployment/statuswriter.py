@@ -14,6 +14,7 @@ from core.api.phases import REPORTED_PHASES, TERMINAL_PHASES, ConditionType
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import STREAM, WORKER
 from deployment.condition import (
+    IS_ACCOUNT_OF_NAMESPACE,
     NOT_DELETED,
     POD,
     UID_OF_POD,
@@ -29,9 +30,6 @@ from deployment.policy import UPDATE, Check, Policy
 from webhooks.validate import status
 
 _NAMED: Final = "object.metadata.name"
-_IS_ACCOUNT_OF_NAMESPACE: Final = (
-    "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
-)
 _IS_STREAM: Final = f"has(object.spec.executor) && object.spec.executor == '{STREAM}'"
 _AWAITS_RETRY: Final = "'nextRetryAt' in variables.before"
 _RETRIES: Final = "('retries' in variables.before ? variables.before.retries : 0)"
@@ -51,7 +49,7 @@ _IS_CURRENT: Final = is_assigned_attempt(_RETRIES)
 """Also while ``nextRetryAt`` is there: a retry is assigned without a write of the status."""
 _ONLY_RELEASES: Final = f"({_same_but(f'k in {[*status.RELEASES]}')})"
 _IS_CONTAINER: Final = (
-    f"({_IS_ACCOUNT_OF_NAMESPACE} && ({_IS_WARM} ? {is_assigned_worker()} && ({_IS_CURRENT} || {_ONLY_RELEASES})"
+    f"({IS_ACCOUNT_OF_NAMESPACE} && ({_IS_WARM} ? {is_assigned_worker()} && ({_IS_CURRENT} || {_ONLY_RELEASES})"
     f" : {_IS_STREAM} ? {is_stream_pod_of(_NAMED)}"
     f" : (!({_AWAITS_RETRY}) && {is_pod_of(_NAMED)})))"
 )

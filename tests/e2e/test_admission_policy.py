@@ -20,9 +20,9 @@ import pytest
 import trio
 
 from core.api import manifest
-from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, LABEL_WORKER_POOL
 from core.api.objects import Object
-from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
+from core.api.resource import CONFIG_MAP, JOB, LEASE, OUR_RESOURCES, POD, SERVICE_ACCOUNT
 from core.engine.step.assignment import Assignment, assignment_patch
 from deployment import registration
 from deployment.files import policies
@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 30.0
 _TYPES_CHECKED_SECONDS = 180.0
 """The controller manager checks one policy after the other, and other suites may have the cores."""
 SEEN_SECONDS = 1.0
-KINDS = {resource.kind: resource for resource in (*OUR_RESOURCES, JOB, POD, SERVICE_ACCOUNT)}
+KINDS = {resource.kind: resource for resource in (*OUR_RESOURCES, JOB, LEASE, POD, SERVICE_ACCOUNT)}
 EVERYTHING = "tests.bubustack.io:everything"
 """ClusterRole of the users in these tests, so that only admission can refuse them."""
 
@@ -103,7 +103,7 @@ def people() -> list[Object]:
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": EVERYTHING}}
     groups = sorted({resource.group for resource in OUR_RESOURCES})
     rules = [
-        {"apiGroups": [*groups, "batch"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [*groups, "batch", LEASE.group], "resources": ["*"], "verbs": ["*"]},
         # The objects that they name for containers. tests/e2e/test_admission_reads.py tests users without these rights.
         {"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
@@ -446,6 +446,29 @@ async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speak
     assert (await _write_status(server, steps[0], {"phase": "Running", "nextRetryAt": None})).status_code == 200
     assert await _report(server, steps[0], tokens[0], {"phase": "Succeeded"}) == 200
     for obj in (*steps, *made):
+        await server.delete(_path(obj, named=True))
+
+
+async def test_only_the_pod_of_a_worker_keeps_the_worker_alive(server: httpx.AsyncClient) -> None:
+    account = await _fresh(server, _without_spec("ServiceAccount", SHARED))
+    pod_spec = {"serviceAccountName": SHARED, "containers": [{"name": "engram", "image": "i"}]}
+    pods = [await _fresh(server, _object("Pod", f"fetcher-0123456789-{end}", pod_spec)) for end in ("aaaaa", "bbbbb")]
+    own, other, none = [await _token_of(server, pod) for pod in (*pods, None)]
+    name, uid = pods[0]["metadata"]["name"], pods[0]["metadata"]["uid"]
+    lease = _object("Lease", name, {"holderIdentity": uid, "renewTime": f"{AT[:-1]}.000000Z"})
+    lease["metadata"]["labels"] = {LABEL_WORKER_POOL: "fetcher-0123456789"}
+    path, place = _path(lease, named=True), _path(lease, named=False)
+
+    async def asked(token: str, verb: str, where: str, body: Object) -> int:
+        kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
+        headers = {"authorization": f"Bearer {token}", "content-type": kind}
+        return (await server.request(verb, where, json=body, headers=headers)).status_code
+
+    assert [await asked(token, "POST", place, lease) for token in (other, none, own)] == [422, 422, 201]
+    for change in ({"spec": {"renewTime": f"{AT[:-1]}.500000Z"}}, {"metadata": {"labels": {LABEL_WORKER_POOL: None}}}):
+        assert [await asked(token, "PATCH", path, change) for token in (other, none)] == [422, 422]
+    assert await asked(own, "PATCH", path, {"spec": {"renewTime": f"{AT[:-1]}.500000Z"}}) == 200
+    for obj in (lease, *pods, account):
         await server.delete(_path(obj, named=True))
 
 

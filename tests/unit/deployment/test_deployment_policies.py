@@ -12,7 +12,13 @@ import pytest
 
 from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
-from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY
+from core.api.keys import (
+    ANNOTATION_ATTEMPT,
+    ANNOTATION_DEADLINE_AT,
+    ANNOTATION_EXECUTION_KEY,
+    ANNOTATION_WORKER_STATE,
+    LABEL_WORKER_POOL,
+)
 from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES
 from core.engine.ports import STREAM
@@ -606,6 +612,52 @@ def test_only_the_operator_makes_the_workload_of_a_realtime_step(kind: str) -> N
     assert not refused(workload(), None, DEFAULT_INSTALLATION.user)
     for new, old in ((rolled, marked), (workload("CronJob"), None), (plain, None), (plain, workload())):
         assert not refused(new, old)
+
+
+def worker_lease(name: str = WORKER_POD, uid: str = "p1", state: str = "ready", **metadata: Any) -> Object:
+    labels, annotations = {LABEL_WORKER_POOL: POOL}, {ANNOTATION_WORKER_STATE: state}
+    head = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    metadata = {"name": name, "namespace": "team", "labels": labels, "annotations": annotations, **metadata}
+    return {**head, "metadata": metadata, "spec": {"holderIdentity": uid, "renewTime": "2026-01-01T00:00:00.000000Z"}}
+
+
+def lease_refused(new: Object, old: Object | None, pod: str = WORKER_POD, uid: str = "p1", who: str = "") -> bool:
+    user = who or f"system:serviceaccount:team:{POOL}"
+    return "workers" in refusals(Request(new, old, user, (), "", pod, uid), {})
+
+
+@pytest.mark.parametrize("old", [None, worker_lease()], ids=["created", "renewed"])
+def test_only_the_pod_of_a_worker_says_that_the_worker_is_alive(old: Object | None) -> None:
+    renewed = worker_lease()
+    renewed["spec"]["renewTime"] = "2026-01-01T00:00:05.000000Z"
+
+    assert not lease_refused(renewed, old)
+    assert not lease_refused(renewed, old, uid="")  # an API server that does not name it
+    assert lease_refused(renewed, old, pod=f"{POOL}-7d9b8c6f5-other", uid="p2")
+    assert lease_refused(renewed, old, pod="", uid="")
+    assert lease_refused(renewed, old, uid="p2")  # an earlier Pod of the same name
+    assert lease_refused(renewed, old, who=f"system:serviceaccount:other:{POOL}")
+    assert lease_refused(renewed, old, pod="", uid="", who=ANN)
+    assert not lease_refused(renewed, old, pod="", uid="", who=DEFAULT_INSTALLATION.user)
+
+
+def test_nobody_else_makes_a_worker_drain_or_takes_its_lease_away() -> None:
+    other = {"pod": f"{POOL}-7d9b8c6f5-other", "uid": "p2"}
+
+    assert lease_refused(worker_lease(state="draining"), worker_lease(), **other)
+    assert lease_refused(worker_lease(uid="p2"), worker_lease(), **other)
+    assert lease_refused(worker_lease(labels={}), worker_lease(), **other)
+    assert lease_refused(worker_lease(), worker_lease(labels={}), **other)
+
+
+def test_the_garbage_collector_changes_the_owners_of_a_workers_lease_and_other_leases_are_free() -> None:
+    who = "system:serviceaccount:kube-system:generic-garbage-collector"
+    node = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"holderIdentity": "node-1"}}
+    node["metadata"] = {"name": "node-1", "namespace": "kube-node-lease"}
+
+    assert not lease_refused(worker_lease(), worker_lease(ownerReferences=[{"name": "a"}]), "", "", who)
+    assert not lease_refused(node, {**node, "spec": {}}, "", "", "system:node:node-1")
+    assert not lease_refused(node, None, "", "", "system:node:node-1")
 
 
 def test_deleted_objects_are_left_alone() -> None:
