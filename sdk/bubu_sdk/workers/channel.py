@@ -1,7 +1,8 @@
 """Messages between the supervisor, the zygote and the children: packets over a Unix socket, which keep their limits.
 
 A message longer than a packet is sent in parts. A process that is killed in the middle of a message leaves no half of
-one: the receiver drops parts that no last part follows.
+one: the receiver drops parts that no last part follows. The other end of a channel may be a process that sends
+anything, so a message has a largest size.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import socket
 import time
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 PACKET_BYTES: Final = 64 * 1024
@@ -20,15 +20,8 @@ SEND_SECONDS: Final = 10.0
 """So long a message may take: a receiver that lives reads it within milliseconds."""
 _PART: Final = b"+"
 _LAST: Final = b"."
-_EXIT: Final = b"x"
-
-
-@dataclass(frozen=True)
-class Exited:
-    """The process at the other end has ended; the zygote says so."""
-
-    exit_code: int
-    """128 + n if signal n ended it."""
+_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""More than an API server stores in an object."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -49,16 +42,6 @@ def send(end: socket.socket, message: bytes, seconds: float = SEND_SECONDS) -> N
         send_packet(end, _PART + view[:PACKET_BYTES].tobytes(), until - time.monotonic())
         view = view[PACKET_BYTES:]
     send_packet(end, _LAST + view.tobytes(), until - time.monotonic())
-
-
-def send_exit(end: socket.socket, exit_code: int) -> None:
-    """Say that the process has ended, in one packet.
-
-    Raises:
-        OSError: the other end is closed.
-        TimeoutError: the receiver has no room at the moment.
-    """
-    send_packet(end, _EXIT + str(exit_code).encode(), 0)
 
 
 def send_packet(end: socket.socket, packet: bytes, seconds: float, descriptors: Sequence[int] = ()) -> None:
@@ -84,17 +67,19 @@ def send_packet(end: socket.socket, packet: bytes, seconds: float, descriptors: 
             return
 
 
-def receive(end: socket.socket) -> bytes | Exited | None:
-    """The next message; ``None`` if the other end is closed. Blocks.
+def receive(end: socket.socket) -> bytes | None:
+    """The next message; ``None`` if the other end is closed, or if the message is too large. Blocks.
 
     Raises:
         OSError: the connection is broken.
     """
     parts: list[bytes] = []
+    size = 0
     while packet := end.recv(PACKET_BYTES + 1):
         kind, content = packet[:1], packet[1:]
-        if kind == _EXIT:
-            return Exited(int(content))
+        size += len(packet)
+        if size > _MESSAGE_BYTES:
+            return None
         parts.append(content)
         if kind == _LAST:
             return b"".join(parts)

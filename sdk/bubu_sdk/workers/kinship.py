@@ -3,6 +3,8 @@
 A *subreaper* inherits the orphans among its descendants, also those that left their session. The zygote and each of its
 children are subreapers, so what a step leaves behind stays below the process of the step, and after its end below the
 zygote, which kills it.
+
+None of this asks the process of a step: what it says of itself, or of what it has started, is believed by nobody.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 _SET_PARENT_DEATH_SIGNAL: Final = 1
+_SET_DUMPABLE: Final = 4
 _SET_CHILD_SUBREAPER: Final = 36
 _FIRST_PAUSE_SECONDS: Final = 0.0002
 _MAX_PAUSE_SECONDS: Final = 0.05
@@ -36,6 +39,13 @@ def die_with_parent(parent: int) -> None:
 def survive_parent() -> None:
     """The opposite of ``die_with_parent``."""
     _control(_SET_PARENT_DEATH_SIGNAL, 0)
+
+
+def keep_private() -> None:
+    """Keep other processes of this user from reading the memory of this process and of its forks, from tracing them and
+    from taking their descriptors. A program that one of them executes is not protected.
+    """
+    _control(_SET_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:
@@ -66,7 +76,7 @@ def end_children(seconds: float) -> bool:
 
 def kill_children(spared: Collection[int] = ()) -> list[int]:
     """Kill all children except the ``spared`` ones; returns those that were not reaped yet."""
-    doomed = [pid for pid in _children() if pid not in spared] if has_children() else []
+    doomed = [pid for pid in children() if pid not in spared] if has_children() else []
     for pid in doomed:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -97,8 +107,19 @@ def exit_code_of(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _children() -> Iterator[int]:
-    """The pids of the children. ``/proc`` may be that of another PID namespace, with other numbers for them."""
+def children() -> list[int]:
+    """The pids of the children, alive or not yet waited for."""
+    # The file of a thread may miss children of which one is reaped meanwhile: so this thread alone may reap.
+    threads = Path("/proc/self/task")
+    with suppress(OSError):  # without CONFIG_PROC_CHILDREN; or a thread has just ended
+        if str(os.getpid()) == Path("/proc/self").readlink().name:
+            found = [(each / "children").read_text().split() for each in threads.iterdir()]
+            return [int(pid) for pids in found for pid in pids]
+    return list(_searched_children())
+
+
+def _searched_children() -> Iterator[int]:
+    """The same. ``/proc`` may be that of another PID namespace, with other numbers for them."""
     own = str(Path("/proc/self").readlink())
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, StopIteration):

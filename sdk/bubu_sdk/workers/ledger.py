@@ -33,7 +33,9 @@ class End:
 
     attempt: AssignedAttempt
     at_once: bool = False
-    """Without the grace of the function: the StepRun is gone, so nobody waits for the end before another one begins."""
+    """Without the grace of the function: nobody waits for the end before another one begins. The StepRun is gone, or
+    its record says already that the process has ended, which this worker has not reported unless it is so.
+    """
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ class Ledger:
             self._seen[uid] = step_run
             if attempt is None or attempt.key != busy.key:
                 return [End(busy)]
-            return [End(busy)] if _must_end(step_run, busy) else []
+            if assignment.is_released(step_run, busy):
+                return [End(busy, at_once=True)]
+            return [End(busy)] if assignment.must_end(step_run, busy) else []
         waiting = self._waiting.get(uid)
         if waiting is not None and waiting.attempt != attempt:
             del self._waiting[uid]
@@ -180,10 +184,6 @@ class Ledger:
         self._done.pop(uid, None)
         busy = self._busy.get(uid)
         return [] if busy is None else [End(busy, at_once=True)]
-
-
-def _must_end(step_run: Object, attempt: AssignedAttempt) -> bool:
-    return assignment.must_end(step_run, attempt) and not assignment.is_released(step_run, attempt)
 
 
 def _uid(step_run: Object) -> str:

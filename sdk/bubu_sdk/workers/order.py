@@ -78,6 +78,16 @@ def outcome_to_wire(outcome: AttemptOutcome) -> bytes:
 
 
 def outcome_of_wire(message: bytes) -> AttemptOutcome:
-    given = json.loads(message.decode(errors="surrogatepass"))
-    update = None if given["update"] is None else StatusUpdate(given["update"][0], tuple(given["update"][1]))
-    return AttemptOutcome(given["exitCode"], update)
+    """What the process of a step says of itself.
+
+    Raises:
+        ValueError: it is no outcome; the process has sent what it liked.
+    """
+    try:
+        given = json.loads(message.decode(errors="surrogatepass"))
+        exit_code, update = int(given["exitCode"]), given["update"]
+        if update is None:
+            return AttemptOutcome(exit_code)
+        return AttemptOutcome(exit_code, StatusUpdate(dict(update[0]), tuple(map(str, update[1]))))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"no outcome: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -15,9 +16,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from bubu_sdk import logs
 from bubu_sdk.errors import EngramError, ErrorType
 from bubu_sdk.workers import channel, kinship, records
-from bubu_sdk.workers.channel import Exited
 from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.relay import OutputRelay
@@ -30,6 +31,8 @@ _SWEEP_SECONDS: Final = 10.0
 """The time to kill what a killed zygote has left behind."""
 _CLOSE_SECONDS: Final = 5.0
 _KILLED: Final = 128 + signal.SIGKILL
+
+log = logging.getLogger(logs.SDK_LOGGER)
 
 
 class ProcessIsolation:
@@ -55,8 +58,6 @@ class ProcessIsolation:
         """Pings since the last answer of the zygote."""
         self._ping_at = 0.0
         self._problem: str | None = None
-        self._swept = threading.Event()
-        """Set when the zygote has ended, and nothing that was below it is left."""
         self._is_closing = False
         self._is_prepared = False
 
@@ -143,10 +144,6 @@ class ProcessIsolation:
         """Signal a child, unless it has ended."""
         self._tell(f"s {number} {signal_number}".encode())
 
-    def wait_for_sweep(self) -> None:
-        """Block until nothing is left below the zygote, which has ended."""
-        self._swept.wait()
-
     def forget(self, number: int) -> None:
         """A child has ended."""
         with self._lock:
@@ -210,20 +207,28 @@ class ProcessIsolation:
         assert self._control is not None
         with suppress(OSError):
             while packet := self._control.recv(_MESSAGE_BYTES):
-                if packet == b"u":
-                    self._problem = "what a step has started cannot be killed"
                 self._unanswered = 0
+                match packet.split():
+                    case [b"u"]:
+                        self._problem = "what a step has started cannot be killed"
+                    case [b"e", ended, exit_code]:
+                        self._end(int(ended), int(exit_code))
         if self._is_closing:
             return
         if not kinship.end_children(_SWEEP_SECONDS):
             self._problem = "the zygote was killed, and what its steps have started cannot be"
             return
-        self._swept.set()
         with self._lock:
-            alive = list(self._alive.values())
-        for child in alive:
-            child.lose()
+            alive = list(self._alive)
+        for number in alive:
+            self._end(number, _KILLED)
         lost("the zygote, which forks the processes of steps, was killed")
+
+    def _end(self, number: int, exit_code: int) -> None:
+        with self._lock:
+            child = self._alive.pop(number, None)
+        if child is not None:
+            child.end(exit_code)
 
     def _tell(self, message: bytes) -> None:
         """Tell the zygote, unless it has ended, or has not read what it was told for long."""
@@ -251,6 +256,8 @@ class _ChildProcess:
         self._relay = relay
         self._folder: str | None = None
         self._is_followed = False
+        self._exit_code = _KILLED
+        self._ended = threading.Event()
 
     def begin(self, order: StepOrder) -> None:
         """Give it the order.
@@ -264,17 +271,24 @@ class _ChildProcess:
         self._is_followed = True
 
     def wait(self) -> AttemptOutcome:
-        outcome: AttemptOutcome | None = None
-        ended: Exited | None = None
+        """What the process said of itself first. That it has ended, only the zygote says."""
+        message, outcome = None, None
         with suppress(OSError):
-            while (message := channel.receive(self._end)) is not None:
-                if isinstance(message, Exited):
-                    ended = message
-                    break
+            message = channel.receive(self._end)
+        self._ended.wait()
+        if message is not None:
+            try:
                 outcome = outcome_of_wire(message)
-        if ended is None:
-            self._isolation.wait_for_sweep()
-        return outcome or AttemptOutcome(ended.exit_code if ended is not None else _KILLED)
+            except ValueError as error:
+                log.warning("the process of a step has reported what cannot be read: %s", error)
+        return outcome or AttemptOutcome(self._exit_code)
+
+    def end(self, exit_code: int) -> None:
+        """It has ended, with everything that it had started: what it has sent before can still be received."""
+        self._exit_code = exit_code
+        self._ended.set()
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_RD)
 
     def terminate(self) -> None:
         self._isolation.signal(self._number, signal.SIGTERM)
@@ -296,8 +310,3 @@ class _ChildProcess:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._isolation.replenish()
-
-    def lose(self) -> None:
-        """The zygote is gone, so nobody says when this child ends; the kernel has killed it."""
-        with suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)

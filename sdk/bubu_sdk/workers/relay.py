@@ -152,9 +152,8 @@ class OutputRelay:
     def __init__(self, output: int, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._output = output
         self._now = now
-        self._selector = selectors.DefaultSelector()
-        self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._selector: selectors.BaseSelector = selectors.SelectSelector()
+        self._wakeup = self._wakeup_end = -1
         self._lock = threading.Lock()
         self._output_lock = threading.Lock()
         self._finished: set[int] = set()
@@ -162,7 +161,10 @@ class OutputRelay:
         self._is_closed = False
 
     def begin(self) -> None:
-        """Start to copy."""
+        """Start to copy. Not before the zygote is forked: steps must have no descriptors that this thread relies on."""
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="bubu-output", daemon=True)
         self._thread.start()
 

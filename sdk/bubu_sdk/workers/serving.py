@@ -18,7 +18,7 @@ from bubu_sdk import hosting, logs, process
 from bubu_sdk.errors import EngramError
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
-from bubu_sdk.workers import tasks
+from bubu_sdk.workers import kinship, tasks
 from bubu_sdk.workers.child import Inheritance, child_of
 from bubu_sdk.workers.heartbeat import Heartbeat
 from bubu_sdk.workers.isolation import Isolation
@@ -49,6 +49,7 @@ def serve(engram: StepFunction) -> NoReturn:
 
 
 def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
+    kinship.keep_private()
     relay = OutputRelay(1)
     isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
     isolation.begin(lambda: load(engram, settings))

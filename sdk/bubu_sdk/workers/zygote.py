@@ -8,22 +8,24 @@ supervisor says over a socket, and kills everything below it when the supervisor
                           p              answer this
     zygote → supervisor   r              ready
                           p              the answer
+                          e ID CODE      this child has ended, and all that it had started
                           u              what a step has started cannot be ended
                           ! TEXT         the engram's ``setup`` failed; the zygote ends
-    zygote → channel      Exited         the child of this channel has ended, and all that it had started
+
+A child has no descriptor of this socket: only the zygote, which has waited for a process, says that the process has
+ended.
 """
 
 from __future__ import annotations
 
 import gc
-import mmap
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -46,16 +48,10 @@ Child = Callable[[socket.socket, int], int]
 
 
 @dataclass(frozen=True)
-class _Born:
-    pid: int
-    channel: socket.socket
-
-
-@dataclass(frozen=True)
 class _Ended:
     """The process of a step has ended; what it has started may not have yet."""
 
-    born: _Born
+    number: int
     exit_code: int
     undead_at: float
 
@@ -66,11 +62,13 @@ class ZygoteProcess:
     def __init__(self, control: socket.socket, child: Child) -> None:
         self._control = control
         self._child = child
-        self._children: dict[int, _Born] = {}
-        """By the id that the supervisor gave."""
+        self._children: dict[int, int] = {}
+        """Pids, by the id that the supervisor gave."""
         self._ending: list[_Ended] = []
-        self._tidy = mmap.mmap(-1, mmap.PAGESIZE)
-        """A byte for each child, which it sets at its end if nothing that it started is left. Shared with them."""
+        self._kept: set[int] = set()
+        """The children that ``load`` has started, for all steps."""
+        self._left: set[int] = set()
+        """The children that steps have left behind, as far as they are known."""
         self._wakeup = -1
         self._wakeup_end = -1
 
@@ -95,6 +93,7 @@ class ZygoteProcess:
         self._wakeup, self._wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._kept = set(kinship.children())
         gc.collect()
         gc.freeze()
         kinship.survive_parent()
@@ -136,23 +135,19 @@ class ZygoteProcess:
         return True
 
     def _fork(self, number: int, end: socket.socket, output: int) -> None:
-        zygote, place = os.getpid(), number % len(self._tidy)
-        self._tidy[place] = 0
+        zygote = os.getpid()
         try:
             pid = os.fork()
+            if pid == 0:
+                self._live(zygote, end, output)
+            self._children[number] = pid
         except OSError as error:
             sys.stderr.write(f"cannot fork a process for a step: {error}\n")
-            with suppress(OSError):
-                channel.send_exit(end, _FORK_FAILED)
-            end.close()
-            os.close(output)
-            return
-        if pid == 0:
-            self._live(zygote, place, end, output)
+            self._ending.append(_Ended(number, _FORK_FAILED, time.monotonic() + _UNDEAD_SECONDS))
+        end.close()
         os.close(output)
-        self._children[number] = _Born(pid, end)
 
-    def _live(self, zygote: int, place: int, end: socket.socket, output: int) -> NoReturn:
+    def _live(self, zygote: int, end: socket.socket, output: int) -> NoReturn:
         """The child: never comes back to the loop of the zygote."""
         code = _CRASHED
         try:
@@ -164,10 +159,7 @@ class ZygoteProcess:
             for descriptor in (self._wakeup, self._wakeup_end):
                 os.close(descriptor)
             self._control.close()
-            for other in (*self._children.values(), *(ended.born for ended in self._ending)):
-                other.channel.close()
             code = self._child(end, output)
-            self._tidy[place] = not kinship.has_children()
         except BaseException as error:  # noqa: BLE001 - nothing may unwind into the code of the zygote
             with suppress(Exception):
                 sys.stderr.write(traces.of_user_code(error))
@@ -175,55 +167,59 @@ class ZygoteProcess:
         os._exit(code)
 
     def _signal(self, number: int, signal_number: int) -> None:
-        born = self._children.get(number)
-        if born is None:
+        pid = self._children.get(number)
+        if pid is None:
             return  # it has ended: its pid may be that of another process
         with suppress(ProcessLookupError, PermissionError):
             if signal_number == signal.SIGKILL:
                 with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(born.pid, signal_number)
-            os.kill(born.pid, signal_number)
+                    os.killpg(pid, signal_number)
+            os.kill(pid, signal_number)
 
     def _reap(self) -> None:
-        by_pid = {born.pid: number for number, born in self._children.items()}
-        while True:
-            try:
-                pid, wait_status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            number = by_pid.get(pid)
-            if number is None:
-                continue  # an orphan of a step
-            born = self._children.pop(number)
-            ended = _Ended(born, kinship.exit_code_of(wait_status), time.monotonic() + _UNDEAD_SECONDS)
-            if self._tidy[number % len(self._tidy)] and self._release(ended):
-                continue
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-            self._ending.append(ended)
+        ended = list(self._waited_for())
+        if not ended:
+            return
+        before, self._left = self._left, self._leftovers()
+        if self._left <= before:  # those of these steps would be children only since their end
+            ended = [each for each in ended if not self._release(each)]
+        self._ending += ended
+
+    def _waited_for(self) -> Iterator[_Ended]:
+        by_pid = {pid: number for number, pid in self._children.items()}
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0] != 0:
+                pid, wait_status = found
+                if (number := by_pid.get(pid)) is not None:
+                    del self._children[number]
+                    yield _Ended(number, kinship.exit_code_of(wait_status), time.monotonic() + _UNDEAD_SECONDS)
+                self._kept.discard(pid)
+                self._left.discard(pid)
+
+    def _leftovers(self) -> set[int]:
+        return set(kinship.children()) - self._kept - set(self._children.values())
 
     def _end_leftovers(self) -> None:
         """Kill what ended steps have left behind; when nothing of it is there any more, they are over."""
-        if not kinship.kill_children(spared={each.pid for each in self._children.values()}):
+        self._left = set(kinship.kill_children(spared={*self._kept, *self._children.values()}))
+        if not self._left:
             self._ending = [each for each in self._ending if not self._release(each)]
         elif time.monotonic() >= self._ending[0].undead_at:
             self._tell(b"u")
 
     def _release(self, ended: _Ended) -> bool:
         """Say that the step is over; False if the supervisor does not read it now."""
-        with suppress(OSError):
-            try:
-                channel.send_exit(ended.born.channel, ended.exit_code)
-            except TimeoutError:
-                return False
-        ended.born.channel.close()
-        return True
+        return self._tell(f"e {ended.number} {ended.exit_code}".encode())
 
-    def _tell(self, message: bytes) -> None:
-        with suppress(OSError):  # the supervisor has ended, or does not read
+    def _tell(self, message: bytes) -> bool:
+        """Tell the supervisor; False if it does not read now."""
+        try:
             channel.send_packet(self._control, message, 0)
+        except TimeoutError:
+            return False
+        except OSError:
+            pass  # it has ended
+        return True
 
     def _end(self) -> NoReturn:
         for number in list(self._children):

@@ -175,10 +175,10 @@ def test_a_receiver_that_does_not_read_stops_nobody() -> None:
         with pytest.raises(TimeoutError):
             channel.send(ours, b"x" * (4 << 20), seconds=0.2)
         with pytest.raises(TimeoutError):
-            send_exits(ours)
+            send_packets(ours)
         assert time.monotonic() - began < 30
 
 
-def send_exits(end: socket.socket) -> None:
+def send_packets(end: socket.socket) -> None:
     for _ in range(100_000):
-        channel.send_exit(end, 0)
+        channel.send_packet(end, b"e 1 0", 0)

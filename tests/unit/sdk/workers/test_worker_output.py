@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.workers import channel, records
 from bubu_sdk.workers.assignment import AssignedAttempt
-from bubu_sdk.workers.channel import Exited
 from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_of_wire, outcome_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.relay import OutputLines, OutputRelay
@@ -176,11 +176,34 @@ def test_half_a_message_of_a_killed_process_is_dropped() -> None:
     ours, theirs = channel.pair()
     with ours, theirs:
         ours.send(b"+half")
-        channel.send_exit(ours, 137)
-
-        assert channel.receive(theirs) == Exited(137)
         ours.close()
         assert channel.receive(theirs) is None
+
+
+def test_a_message_without_end_fills_no_memory() -> None:
+    ours, theirs = channel.pair()
+    with ours, theirs:
+        received: list[object] = []
+        reader = threading.Thread(target=lambda: received.append(channel.receive(theirs)))
+        reader.start()
+        while reader.is_alive():
+            with suppress(TimeoutError):
+                channel.send_packet(ours, b"+" + b"x" * channel.PACKET_BYTES, 0.1)
+        reader.join(60)
+
+        assert received == [None]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(b"", b"x0", b"{}", b"[]", b'{"exitCode": {}, "update": null}', b'{"exitCode": 1e999, "update": null}'),
+        *(b'{"exitCode": 0, "update": 5}', b'{"exitCode": 0, "update": [5, 6]}', b"[" * 200_000, b"\xff"),
+    ],
+)
+def test_what_is_no_outcome_is_refused(said: bytes) -> None:
+    with pytest.raises(ValueError, match="no outcome"):
+        outcome_of_wire(said)
 
 
 def test_orders_and_outcomes_survive_the_way() -> None:
