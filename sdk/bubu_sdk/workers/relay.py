@@ -1,17 +1,23 @@
 """What the steps of a worker write, as lines of the worker's output that say which step they are from.
 
-One thread reads the outputs of all steps. If nobody reads that of the worker, those of the steps fill up, and the steps
-that print wait: nothing grows. Source: SDK contract 24.6.
+One thread reads the outputs of all steps, in turns, and a turn has a share of its time, whatever a step writes. If
+nobody reads the output of the worker, those of the steps fill up, and the steps that print wait: nothing grows. Source:
+SDK contract 24.6.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import selectors
+import struct
+import termios
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,10 +27,17 @@ from bubu_sdk.workers import records
 PRINTED_LOGGER: Final = "output"
 """The logger of lines that the step printed."""
 _READ_BYTES: Final = 64 * 1024
+_LEAST_READ_BYTES: Final = 512
+_TURN_SECONDS: Final = 0.005
+"""A step whose turn takes more of this thread's CPU reads less in the next one."""
 _LINE_BYTES: Final = 64 * 1024
 """A longer line is divided: it must not fill the memory."""
-_RECORD_BYTES: Final = 4 * 1024 * 1024
-"""A longer record is divided into lines, like what the step prints."""
+_RECORD_BYTES: Final = 1024 * 1024
+"""Records that are being sent, of all processes of a step together; one that does not fit is divided into lines, like
+what the step prints.
+"""
+_PART_BYTES: Final = 256
+"""What a record that is being sent takes at least."""
 _CLOSE_SECONDS: Final = 5.0
 """The time to copy what is left when the worker ends. Perhaps nobody reads its output any more."""
 
@@ -44,8 +57,10 @@ class OutputLines:
         """The beginning of a mark, or of a frame."""
         self._line = b""
         """The line that is being printed."""
-        self._parts: dict[bytes, bytes] = {}
+        self._parts: dict[bytes, bytearray] = {}
         """The records that are being sent, by process."""
+        self._held = 0
+        """How much that is."""
 
     def feed(self, content: bytes) -> bytes:
         """The lines that are complete now, as JSON."""
@@ -56,7 +71,7 @@ class OutputLines:
         while (begin := text.find(self._mark, at)) >= 0:
             found += self._printed(text[at:begin])
             after = begin + len(self._mark)
-            end = text.find(b"\n", after)
+            end = text.find(b"\n", after, begin + records.FRAME_BYTES)
             if end >= 0:
                 found += self._frame(text[after:end])
                 at = end + 1
@@ -75,8 +90,8 @@ class OutputLines:
         """What was begun, if there is anything."""
         found = [*self._printed(self._rest), *self._printed(b"\n" if self._line else b"")]
         for record in self._parts.values():
-            found += self._divided(record)
-        self._rest, self._parts = b"", {}
+            found += self._divided(bytes(record))
+        self._rest, self._parts, self._held = b"", {}, 0
         return b"".join(found)
 
     def _printed(self, text: bytes) -> Iterator[bytes]:
@@ -98,13 +113,19 @@ class OutputLines:
         if parsed is None:
             return self._divided(self._mark + frame)
         pid, kind, text = parsed
-        text = self._parts.pop(pid, b"") + text
-        if kind == records.LAST:
-            return self._record(text)
-        if sum(map(len, self._parts.values())) + len(text) > _RECORD_BYTES:
-            return self._divided(text)
-        self._parts[pid] = text
-        return ()
+        record = self._parts.get(pid)
+        if record is None:
+            if kind == records.LAST:
+                return self._record(text)
+            record = self._parts[pid] = bytearray()
+            self._held += len(pid) + _PART_BYTES
+        record += text
+        self._held += len(text)
+        if kind == records.PART and self._held <= _RECORD_BYTES:
+            return ()
+        del self._parts[pid]
+        self._held -= len(pid) + _PART_BYTES + len(record)
+        return self._record(bytes(record)) if kind == records.LAST else self._divided(bytes(record))
 
     def _record(self, text: bytes) -> Iterable[bytes]:
         """A record of the step; the names are ours, for a program can write what it likes to its descriptors."""
@@ -146,6 +167,17 @@ class WorkerRecords(logs.JsonLines):
         self._put(line.encode(errors="replace"))
 
 
+@dataclass
+class _Stream:
+    """The output of one step."""
+
+    lines: OutputLines
+    read_bytes: int = _LEAST_READ_BYTES
+    """How much it reads in a turn."""
+    left: int | None = None
+    """What is still to be copied of a step that is over; another process may have its output, and write on."""
+
+
 class OutputRelay:
     """Copies the outputs of steps to the worker's output. ``close`` ends its thread."""
 
@@ -177,11 +209,11 @@ class OutputRelay:
         """Copy what is written to the other end of ``descriptor``, until ``finish``; each line gets ``fields``."""
         os.set_blocking(descriptor, False)
         with self._lock:
-            self._selector.register(descriptor, selectors.EVENT_READ, OutputLines(fields, self._now, mark))
+            self._selector.register(descriptor, selectors.EVENT_READ, _Stream(OutputLines(fields, self._now, mark)))
         self._wake()
 
     def finish(self, descriptor: int) -> None:
-        """Nobody writes to ``descriptor`` any more: copy what is left, and close it."""
+        """The step that writes to ``descriptor`` is over: copy what it has written, and close it."""
         with self._lock:
             self._finished.add(descriptor)
         self._wake()
@@ -213,36 +245,53 @@ class OutputRelay:
                 self._copy_rest()
                 return
 
-    def _copy(self, descriptor: int, lines: OutputLines) -> bool:
-        """Copy a part; False if there is none at the moment."""
+    def _copy(self, descriptor: int, stream: _Stream) -> bool:
+        """One turn: copy a part; False if there is nothing more at the moment."""
+        began = time.thread_time()
+        limit = stream.read_bytes if stream.left is None else min(stream.read_bytes, stream.left)
         try:
-            content = os.read(descriptor, _READ_BYTES)
+            content = os.read(descriptor, limit)
         except BlockingIOError:
             return False
-        if not content:
-            self.put(lines.end())
-            with self._lock, suppress(KeyError):
-                self._selector.unregister(descriptor)
+        self.put(stream.lines.feed(content))
+        if stream.left is not None:
+            stream.left -= len(content)
+        if not content or stream.left == 0:
+            self._end(descriptor, stream)
             return False
-        self.put(lines.feed(content))
+        took = time.thread_time() - began
+        if took > _TURN_SECONDS:
+            stream.read_bytes = max(stream.read_bytes // 2, _LEAST_READ_BYTES)
+        elif took < _TURN_SECONDS / 4:
+            stream.read_bytes = min(stream.read_bytes * 2, _READ_BYTES)
         return True
 
     def _finish(self, descriptor: int) -> None:
+        """Of a step that is over, copy what is in the pipe now, and no more."""
         with self._lock:
             key = self._selector.get_map().get(descriptor)
-        if key is not None:
-            while self._copy(descriptor, key.data):
-                pass
-            self.put(key.data.end())
-            with self._lock, suppress(KeyError):
-                self._selector.unregister(descriptor)
-        os.close(descriptor)
+        if key is None:
+            os.close(descriptor)  # all of it was copied before
+            return
+        stream: _Stream = key.data
+        stream.left = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
+        if stream.left == 0:
+            self._end(descriptor, stream)
+
+    def _end(self, descriptor: int, stream: _Stream) -> None:
+        self.put(stream.lines.end())
+        with self._lock:
+            self._selector.unregister(descriptor)
+        if stream.left is not None:
+            os.close(descriptor)
 
     def _copy_rest(self) -> None:
         """Copy what steps have written that nobody has finished."""
         with self._lock:
             followed = [key for key in self._selector.get_map().values() if key.fd != self._wakeup]
-        for key in followed:
-            while self._copy(key.fd, key.data):
-                pass
-            self.put(key.data.end())
+        while followed:
+            followed = [key for key in followed if self._copy(key.fd, key.data)]
+        with self._lock:
+            begun = [key.data for key in self._selector.get_map().values() if key.fd != self._wakeup]
+        for stream in begun:
+            self.put(stream.lines.end())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +127,17 @@ def test_a_record_that_is_too_large_is_divided() -> None:
     assert max(map(len, said)) <= 64 << 10
 
 
+def test_records_of_ever_new_processes_are_not_kept() -> None:
+    lines = output()
+    sent = 50_000
+
+    written = lines.feed(b"".join(f"{MARK}{pid}+\n".encode() for pid in range(sent)))
+
+    assert len(parsed(written)) > sent - 5_000
+    written = lines.feed(frames({"msg": "m"}))
+    assert [line["msg"] for line in parsed(written)] == ["m"]
+
+
 @pytest.mark.parametrize("mark", [MARK, ""])
 def test_an_endless_line_is_divided_between_characters(mark: str) -> None:
     lines = output(mark)
@@ -156,6 +169,54 @@ def test_the_relay_copies_what_is_left_when_a_step_has_ended(tmp_path: Path) -> 
     assert [json.loads(line)["msg"] for line in written] == ["first", "second"]
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(reading)
+
+
+def of_new_processes() -> Iterator[bytes]:
+    for number in itertools.count(1_000_000, 2_000):
+        yield b"".join(f"{MARK}{pid}+\n".encode() for pid in range(number, number + 2_000))
+
+
+def of_one_process() -> Iterator[bytes]:
+    return itertools.repeat(f"{MARK}1+x\n".encode() * 2_000)
+
+
+def of_empty_lines() -> Iterator[bytes]:
+    return itertools.repeat(b"\n" * 60_000)
+
+
+@pytest.mark.parametrize("flood", [of_new_processes, of_one_process, of_empty_lines])
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_flood_of_one_step_does_not_hold_up_the_lines_of_another(
+    tmp_path: Path, flood: Callable[[], Iterator[bytes]], is_over: bool
+) -> None:
+    """``is_over``: the step has ended, and a process that is not its own has its output, and writes on."""
+    relay = OutputRelay(os.open(os.devnull, os.O_WRONLY), now=lambda: NOW)
+    log: list[bytes] = []
+    relay.put = lambda lines: log.append(lines) if b"beside" in lines else None  # type: ignore[method-assign]
+    relay.begin()
+    (flooded, flooding), (quiet, printing) = os.pipe(), os.pipe()
+    relay.follow(flooded, FIELDS, MARK)
+    relay.follow(quiet, FIELDS, MARK)
+
+    def write() -> None:
+        with suppress(OSError):
+            for part in flood():
+                os.write(flooding, part)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        if is_over:
+            relay.finish(flooded)
+        for number in range(150):
+            os.write(printing, f"beside {number}\n".encode())
+            eventually(lambda number=number: len(log) == number + 1)  # type: ignore[misc]
+    finally:
+        if not is_over:
+            relay.finish(flooded)
+        writer.join(60)
+        relay.close()
+    assert not writer.is_alive()
 
 
 @pytest.mark.parametrize("size", [0, 1, channel.PACKET_BYTES, channel.PACKET_BYTES + 1, 5 * channel.PACKET_BYTES])
