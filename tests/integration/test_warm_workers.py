@@ -14,6 +14,13 @@ import os, pathlib
 from bubu_sdk import Context, engram
 
 
+def reads_the_token() -> bool:
+    try:
+        return bool(pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token").read_text())
+    except OSError:
+        return False
+
+
 @engram(setup=os.getpid)
 def main(ctx: Context, inputs: dict) -> dict:
     print("at work in", ctx.step)
@@ -21,7 +28,8 @@ def main(ctx: Context, inputs: dict) -> dict:
         pathlib.Path(file).write_text(str(ctx.setup))
         while ctx.attempt == 1 and not ctx.cancelled.wait(0.05):
             pass
-    return {"pid": os.getpid(), "zygote": ctx.setup, "attempt": ctx.attempt, "given": inputs.get("given")}
+    said = {"pid": os.getpid(), "zygote": ctx.setup, "attempt": ctx.attempt, "given": inputs.get("given")}
+    return {"token": reads_the_token(), **said}
 
 
 main.run()
@@ -85,6 +93,7 @@ def _check_a_chain(line: CommandLine, manifests: Path) -> None:
     assert steps[0]["given"] == [1, {"count": None}]
     assert len({step["zygote"] for step in steps}) == 1  # one process has imported the program
     assert len({step["pid"] for step in steps}) == 3  # and each step had its own
+    assert not any(step["token"] for step in steps)
     shown = line.quick("logs", "@latest:chain", "b").out
     assert "at work in b" in shown
     assert "at work in a" not in shown

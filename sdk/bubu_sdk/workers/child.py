@@ -30,9 +30,10 @@ from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import channel, clock, kinship, records
+from bubu_sdk.workers import channel, clock, confinement, kinship, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.errands import ErrandCluster
 from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.zygote import Child
@@ -54,7 +55,6 @@ class Inheritance:
     """What the children of a zygote have in common."""
 
     engram: StepFunction
-    connect: Callable[[Mapping[str, str]], Cluster]
     loaded: Any = None
     """What ``setup`` returned."""
     memory_bytes: int | None = None
@@ -83,6 +83,7 @@ def child_of(inheritance: Inheritance) -> Child:
 
 
 def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
+    confinement.separate()
     os.dup2(output, 1)
     os.dup2(output, 2)
     for stream in (sys.stdout, sys.stderr):
@@ -104,7 +105,7 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
         _limit_memory(inheritance.memory_bytes)
     _seed()
     atexit._clear()
-    outcome, ending = _run(inheritance, order, environment, output)
+    outcome, ending = _run(inheritance, order, environment, output, ErrandCluster(end))
     with suppress(OSError):  # the worker has ended, and its successor reports the end of this process
         channel.send(end, outcome_to_wire(outcome))
     _say_farewell(ending)
@@ -122,11 +123,12 @@ def _rehearse(engram: StepFunction) -> None:
     if engram.is_async:
         host = host_for(engram.function, engram.backend)
         idle = StepFunction(_do_nothing_async, "trio" if isinstance(host, TrioHost) else "asyncio")
-    inheritance = Inheritance(idle, lambda _: _NoCluster(), open_store=lambda _: None)
+    inheritance = Inheritance(idle, open_store=lambda _: None)
+    captured = MarkedLines({}, -1, "")
     disabled = logging.root.manager.disable
     logging.disable()
     try:
-        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1, ""))[0])
+        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), captured, _NoCluster())[0])
     finally:
         logging.disable(disabled)
 
@@ -145,12 +147,12 @@ class _NoCluster:
 
 
 def _run(
-    inheritance: Inheritance, order: StepOrder, environment: dict[str, str], output: int
+    inheritance: Inheritance, order: StepOrder, environment: dict[str, str], output: int, cluster: Cluster
 ) -> tuple[AttemptOutcome, Ending]:
     """Run the step. Records go to ``output``, whatever the program does with the standard streams."""
     debug = process.wants_debug(environment)
     with logs.Attached(MarkedLines(order.log_fields, output, order.mark), debug=debug, root=True) as captured:
-        return _executed(inheritance, order, environment, captured, listens=True)
+        return _executed(inheritance, order, environment, captured, cluster, listens=True)
 
 
 def _executed(
@@ -158,6 +160,7 @@ def _executed(
     order: StepOrder,
     environment: dict[str, str],
     captured: logs.JsonLines,
+    cluster: Cluster,
     *,
     listens: bool = False,
 ) -> tuple[AttemptOutcome, Ending]:
@@ -169,7 +172,7 @@ def _executed(
 
     world = World(
         environment,
-        inheritance.connect,
+        lambda _: cluster,
         inheritance.open_store,
         step_run_client=client,
         setup=lambda: inheritance.loaded,

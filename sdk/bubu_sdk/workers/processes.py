@@ -18,7 +18,9 @@ from typing import Final
 
 from bubu_sdk import logs
 from bubu_sdk.errors import EngramError, ErrorType
-from bubu_sdk.workers import channel, kinship, records
+from bubu_sdk.kube import Cluster
+from bubu_sdk.workers import channel, errands, kinship, records
+from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.relay import OutputRelay
@@ -43,8 +45,12 @@ class ProcessIsolation:
 
     can_kill = True
 
-    def __init__(self, relay: OutputRelay, *, ready: int) -> None:
+    def __init__(self, relay: OutputRelay, *, ready: int, namespace: str, connect: Callable[[], Cluster]) -> None:
+        """``connect``: called after ``begin``, so that the zygote and its children know no credentials."""
         self._relay = relay
+        self._namespace = namespace
+        self._connect = connect
+        self._cluster: Cluster | None = None
         self._ready = ready
         self._numbers = itertools.count(1)
         self._spare: list[_ChildProcess] = []
@@ -86,6 +92,7 @@ class ProcessIsolation:
             self._reap()
             reason = answer[1:].decode() or "the process that was to load it has ended"
             raise EngramError(f"the setup of the engram failed: {reason}", type=ErrorType.INITIALIZATION)
+        self._cluster = self._connect()
         self._is_prepared = True
         threading.Thread(target=self._watch, args=(lost,), name="bubu-zygote", daemon=True).start()
         self._refill()
@@ -143,6 +150,11 @@ class ProcessIsolation:
     def signal(self, number: int, signal_number: int) -> None:
         """Signal a child, unless it has ended."""
         self._tell(f"s {number} {signal_number}".encode())
+
+    def run_errand(self, sent: bytes, attempt: AssignedAttempt) -> bytes:
+        """The answer to what the process of an attempt asks of the API server."""
+        assert self._cluster is not None, "prepare() comes first"
+        return errands.answer_to(sent, attempt, self._namespace, self._cluster)
 
     def forget(self, number: int) -> None:
         """A child has ended."""
@@ -255,6 +267,7 @@ class _ChildProcess:
         self._isolation = isolation
         self._relay = relay
         self._folder: str | None = None
+        self._attempt: AssignedAttempt | None = None
         self._is_followed = False
         self._exit_code = _KILLED
         self._ended = threading.Event()
@@ -266,22 +279,39 @@ class _ChildProcess:
             OSError: it has ended.
         """
         channel.send(self._end, order_to_wire(order))
-        self._folder = order.folder
+        self._folder, self._attempt = order.folder, order.attempt
         self._relay.follow(self._output, order.log_fields, order.mark)
         self._is_followed = True
 
     def wait(self) -> AttemptOutcome:
-        """What the process said of itself first. That it has ended, only the zygote says."""
-        message, outcome = None, None
-        with suppress(OSError):
-            message = channel.receive(self._end)
+        """What the process said of itself. That it has ended, only the zygote says."""
+        report, outcome = self._report(), None
         self._ended.wait()
-        if message is not None:
+        if report is not None:
             try:
-                outcome = outcome_of_wire(message)
+                outcome = outcome_of_wire(report)
             except ValueError as error:
                 log.warning("the process of a step has reported what cannot be read: %s", error)
         return outcome or AttemptOutcome(self._exit_code)
+
+    def _report(self) -> bytes | None:
+        """Its report. Until then, it may send one errand after the other; nobody waits for one after its end."""
+        errand = None
+        with suppress(OSError):
+            while (sent := channel.receive(self._end)) is not None:
+                if not errands.is_errand(sent):
+                    return sent
+                if errand is not None:
+                    errand.join()
+                errand = threading.Thread(target=self._run_errand, args=(sent,), name="bubu-errand", daemon=True)
+                errand.start()
+        return None
+
+    def _run_errand(self, sent: bytes) -> None:
+        assert self._attempt is not None, "begin() comes first"
+        answer = self._isolation.run_errand(sent, self._attempt)
+        with suppress(OSError):  # it has ended
+            channel.send(self._end, answer)
 
     def end(self, exit_code: int) -> None:
         """It has ended, with everything that it had started: what it has sent before can still be received."""

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from bubu_sdk import hosting, logs, process
+from bubu_sdk import hosting, kubeconfig, logs, process, volume
 from bubu_sdk.errors import EngramError
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
-from bubu_sdk.workers import kinship, tasks
+from bubu_sdk.workers import confinement, kinship, tasks
 from bubu_sdk.workers.child import Inheritance, child_of
 from bubu_sdk.workers.heartbeat import Heartbeat
 from bubu_sdk.workers.isolation import Isolation
@@ -51,7 +51,12 @@ def serve(engram: StepFunction) -> NoReturn:
 def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
     kinship.keep_private()
     relay = OutputRelay(1)
-    isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
+    isolation = ProcessIsolation(
+        relay,
+        ready=min(settings.concurrency, 2),
+        namespace=settings.namespace,
+        connect=lambda: process.connect(os.environ),
+    )
     isolation.begin(lambda: load(engram, settings))
     records = WorkerRecords(_fields(settings), relay.put)
     with logs.Attached(records, debug=process.wants_debug(os.environ), root=True):
@@ -81,6 +86,7 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
     Nothing here may start a thread: a fork copies only one.
     """
     with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(os.environ), root=True):
+        _hide_token()
         loaded = tasks.set_up(engram)
     engram.signature()
     if engram.is_async:
@@ -90,8 +96,14 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
     for module in ("traceback", "hashlib", "jsonschema_rs", *_STORE_LIBRARIES.get(provider, ())):
         with suppress(ImportError):
             importlib.import_module(module)
-    cluster = process.connect(os.environ)
-    return child_of(Inheritance(engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes))
+    return child_of(Inheritance(engram, loaded, memory_bytes=settings.memory_bytes))
+
+
+def _hide_token() -> None:
+    """Take the token of the Pod from this process. A local node without mount namespaces isolates nothing anyway."""
+    folder = kubeconfig.SERVICE_ACCOUNT
+    if volume.mounted(folder, os.environ) == folder and folder.exists() and not confinement.hide(folder):
+        log.warning("this node has no Landlock: the steps of this worker can read the token of its Pod")
 
 
 def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | None) -> int:

@@ -149,7 +149,7 @@ def test_a_zygote_that_does_not_read_stops_nobody() -> None:
         from bubu_sdk.workers.relay import OutputRelay
 
         processes._CLOSE_SECONDS = 1.0
-        isolation = processes.ProcessIsolation(OutputRelay(1), ready=0)
+        isolation = processes.ProcessIsolation(OutputRelay(1), ready=0, namespace="default", connect=lambda: None)
         isolation.begin(lambda: lambda end, output: 0)
         isolation.prepare(lambda reason: None)
         os.kill(isolation._zygote, signal.SIGSTOP)

@@ -1,0 +1,247 @@
+"""What the process of a step cannot do with the rights of its worker: read its token, write for other steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from bubu_sdk.kube import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    ConflictError,
+    KubeError,
+    StatusError,
+    UnreachableError,
+    UntrustedError,
+)
+from bubu_sdk.testing import InMemoryCluster
+from bubu_sdk.workers import channel, errands
+from bubu_sdk.workers.assignment import AssignedAttempt
+from tests.unit.sdk.sdk_container import ROOT
+from tests.unit.sdk.workers.conftest import StartWorker
+from tests.unit.sdk.workers.worker_stand import WorkerStand, path_of
+
+ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "sdk")}
+ATTEMPT = AssignedAttempt("run-a", "uid-a", 0, "pod-uid", {})
+OTHER = """
+    import json, os
+    from bubu_sdk import Context, engram
+    from bubu_sdk.kube import KubeError, MERGE_PATCH
+    from bubu_sdk.workers import errands
+
+    @engram
+    def main(ctx: Context, inputs: dict):
+        import gc
+        (cluster,) = (each for each in gc.get_objects() if isinstance(each, errands.ErrandCluster))
+        said = []
+        for path, status in inputs["writes"]:
+            try:
+                cluster.request("PATCH", path, {"status": status}, content_type=MERGE_PATCH)
+                said.append("written")
+            except KubeError as error:
+                said.append(getattr(error, "code", 0))
+        return {"said": said}
+
+    main.run()
+"""
+
+
+def permitted(method: str, path: str, body: Any = None, content_type: str = "application/json") -> bool:
+    return errands.is_permitted(method, path, body, content_type, ATTEMPT, "default")
+
+
+def claim(name: str = "run-a", uid: str | None = "uid-a") -> dict[str, Any]:
+    return {"spec": {"stepRunRef": {"name": name} | ({"uid": uid} if uid else {})}}
+
+
+CLAIMS = "/apis/runs.bubustack.io/v1alpha1/namespaces/default/effectclaims"
+STATUS = f"{path_of('run-a')}/status"
+
+
+def test_a_step_writes_its_own_record_but_not_that_its_process_has_ended() -> None:
+    assert permitted("PATCH", STATUS, {"status": {"signals": {}}}, MERGE_PATCH)
+    assert permitted("PATCH", STATUS, [{"op": "add", "path": "/status/signals", "value": {}}], JSON_PATCH)
+    for path in (f"{path_of('run-b')}/status", path_of("run-a"), f"{STATUS}/../../run-b/status", STATUS + "?a=b"):
+        assert not permitted("PATCH", path, {"status": {"signals": {}}}, MERGE_PATCH)
+    wrong: list[Any] = [{"status": {"workerExit": None}}, {"metadata": {}}, {"status": None}, [], None, 5]
+    for body in wrong:
+        assert not permitted("PATCH", STATUS, body, MERGE_PATCH)
+    for operation in (
+        {"op": "add", "path": "/status/workerExit", "value": {}},
+        {"op": "add", "path": "/status/workerExit/attempt", "value": 0},
+        {"op": "add", "path": "/status", "value": {"workerExit": {}}},
+        {"op": "copy", "from": "/status/output", "path": "/status/workerExit"},
+        {"op": "move", "from": "/status/a", "path": "/status/b"},
+        {"op": "replace", "path": "", "value": {}},
+        {"op": "add", "path": "/metadata/labels/a", "value": ""},
+        5,
+    ):
+        assert not permitted("PATCH", STATUS, [operation], JSON_PATCH)
+    assert not permitted("PUT", STATUS, {"status": {}})
+    assert not permitted("PATCH", STATUS, {"status": {}}, "application/apply-patch+yaml")
+
+
+def test_a_step_claims_its_own_effects() -> None:
+    assert permitted("POST", CLAIMS, claim())
+    assert permitted("PUT", f"{CLAIMS}/a", claim(uid=None))
+    wrong: list[Any] = [claim("run-b"), claim(uid="other"), {}, None, {"spec": []}]
+    for body in wrong:
+        assert not permitted("POST", CLAIMS, body)
+    assert not permitted("PUT", f"{CLAIMS}/a/status", claim())
+    assert not permitted("DELETE", f"{CLAIMS}/a")
+
+
+def test_a_step_reads_single_objects_and_starts_no_watch() -> None:
+    assert permitted("GET", path_of("run-a"))
+    for path in ("secrets/a", "configmaps/a.b"):
+        assert permitted("GET", f"/api/v1/namespaces/default/{path}")
+    for path in ("secrets", "secrets/a?watch=true", "secrets/..", "serviceaccounts/a", "pods/a"):
+        assert not permitted("GET", f"/api/v1/namespaces/default/{path}")
+    assert not permitted("GET", "/api/v1/namespaces/other/secrets/a")
+    assert not permitted("GET", path_of("run-b"))
+    assert not permitted("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", {})
+    assert not permitted("PATCH", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", {"spec": {}}, MERGE_PATCH)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"r", b"r{}", b"r[]", b"r[1, 2, 3, 4, 5]", b'r["GET", "/", null, "", "x"]', b'r["GET", "/", null, "", 1e999]'],
+)
+def test_what_is_no_request_gets_an_answer(sent: bytes) -> None:
+    answer = json.loads(errands.answer_to(sent, ATTEMPT, "default", InMemoryCluster()))
+    assert answer["code"] in (400, 403)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConflictError(409, "another writer", details={"kind": "stepruns"}),
+        StatusError(429, "slowly", retry_after_seconds=3.0),
+        StatusError(403, "no rights", details={"kind": "secrets"}),
+        UnreachableError("no answer"),
+        UntrustedError("expired"),
+    ],
+)
+def test_failures_arrive_as_they_are(error: KubeError) -> None:
+    class Failing:
+        def request(self, *_: Any, **__: Any) -> dict[str, Any]:
+            raise error
+
+    ours, theirs = channel.pair()
+    with ours, theirs:
+        channel.send(theirs, errands.answer_to(_sent(), ATTEMPT, "default", Failing()))
+        with pytest.raises(type(error)) as found:
+            errands.ErrandCluster(ours).request("GET", path_of("run-a"))
+    assert str(found.value) == str(error)
+    for name in ("retryable", "code", "retry_after_seconds", "details", "is_about_rights"):
+        assert getattr(found.value, name, None) == getattr(error, name, None)
+
+
+def _sent() -> bytes:
+    return b"r" + json.dumps(["GET", path_of("run-a"), None, "application/json", 1.0]).encode()
+
+
+def test_no_step_writes_for_another_one(start_worker: StartWorker, stand: WorkerStand) -> None:
+    start_worker(OTHER, BUBU_WORKER_CONCURRENCY="2")
+    stand.assign("victim", writes=[])
+    stand.wait_for_exit("victim")
+    before = stand.step_run("victim")
+    own, other = (f"{path_of(name)}/status" for name in ("forger", "victim"))
+
+    stand.assign(
+        "forger",
+        writes=[(other, {"output": {"forged": True}}), (own, {"workerExit": {"attempt": 0}}), (own, {"signals": {}})],
+    )
+
+    assert stand.wait_for_exit("forger") == 0
+    assert stand.status("forger")["output"] == {"said": [403, 403, "written"]}
+    assert stand.step_run("victim") == before
+
+
+def is_possible(restriction: str) -> bool:
+    """Whether this kernel can do it; asked in a process of its own, which it binds."""
+    program = f"import pathlib, sys; from bubu_sdk.workers import confinement; sys.exit(not confinement.{restriction})"
+    return subprocess.run([sys.executable, "-c", program], env=ENVIRON, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not is_possible("hide(pathlib.Path('/var/tmp/none'))"), reason="this kernel has no Landlock")
+def test_the_token_of_a_pod_is_hidden_and_all_else_is_there() -> None:
+    run_alone("""
+        import os, pathlib, subprocess, sys, tempfile
+        from bubu_sdk.workers import confinement
+
+        top = pathlib.Path(tempfile.mkdtemp(dir="/var/tmp"))
+        token = top / "run" / "secrets" / "token"
+        beside = top / "run" / "beside" / "file"
+        for file in (token, beside, top / "other"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x")
+        (top / "link").symlink_to("run")
+        assert confinement.hide(top / "link" / "secrets")
+        assert confinement.separate()
+
+        def is_readable(path):
+            by_program = subprocess.run(["cat", path], capture_output=True).returncode == 0
+            try:
+                with open(path) as file:
+                    file.read()
+            except PermissionError:
+                assert not by_program
+                return False
+            assert by_program
+            return True
+
+        outside = pathlib.Path(f"/proc/{os.getppid()}/root")
+        for hidden in (token, top / "link/secrets/token", pathlib.Path(f"/proc/self/root{token}")):
+            assert not is_readable(hidden), hidden
+        (top / "run" / "beside" / "new").write_text("y")
+        for open_ in (beside, top / "other", top / "link/beside/file", top / "run/beside/new", "/proc/self/stat"):
+            assert is_readable(open_), open_
+        import json.tool, sqlite3  # noqa: F401
+        assert pathlib.Path("/dev/null").read_text() == ""
+    """)
+
+
+@pytest.mark.skipif(not is_possible("separate()"), reason="this kernel cannot keep signals back")
+def test_a_step_neither_ends_nor_traces_what_is_not_its_own() -> None:
+    run_alone("""
+        import os, signal, subprocess, sys
+        from bubu_sdk.workers import confinement
+
+        sibling = subprocess.Popen(["sleep", "600"])
+        step = os.fork()
+        if step == 0:
+            assert confinement.separate()
+            own = subprocess.Popen(["sleep", "600"])
+            os.readlink(f"/proc/{own.pid}/fd/0")
+            own.kill()
+            own.wait()
+            for attempt in (
+                lambda: os.kill(sibling.pid, signal.SIGKILL),
+                lambda: os.kill(os.getppid(), signal.SIGSTOP),
+                lambda: os.readlink(f"/proc/{sibling.pid}/fd/0"),
+                lambda: open(f"/proc/{sibling.pid}/mem", "rb"),
+            ):
+                try:
+                    attempt()
+                except PermissionError:
+                    continue
+                os._exit(1)
+            os._exit(0)
+        exit_code, is_there = os.waitstatus_to_exitcode(os.waitpid(step, 0)[1]), sibling.poll() is None
+        sibling.kill()
+        assert (exit_code, is_there) == (0, True)
+    """)
+
+
+def run_alone(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=ENVIRON, timeout=60, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
