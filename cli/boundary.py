@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
+from cli.console import for_stream
 from cli.exit_code import ExitCode
 from cli.problem import CommandError
 
@@ -25,7 +26,7 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
         "this is a bug in bobrapet; please report it with the output of the same command and --verbose",
     )
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(for_stream("".join(traceback.format_exception(error)), sys.stderr))
     return ExitCode.COMMAND_FAILED
 
 
@@ -71,7 +72,6 @@ def only(error: BaseException) -> BaseException:
 
 def _print_error(message: str, remedy: str) -> None:
     lines = message.splitlines() or [""]
-    sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:]]) + "\n")
-    if remedy:
-        sys.stderr.write(f"hint: {remedy}\n")
+    hint = f"hint: {remedy}\n" if remedy else ""
+    sys.stderr.write(for_stream("\n".join([f"error: {lines[0]}", *lines[1:]]) + f"\n{hint}", sys.stderr))
     sys.stderr.flush()

@@ -1,13 +1,18 @@
-"""Where text goes: results to standard output, notes to standard error, colour only where the user wants it."""
+"""Where text goes: results to standard output, notes to standard error, colour only where the user wants it.
+
+A terminal gets ``views.text.visible`` text, whoever wrote it; a pipe gets it as it is.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from typing import Final, TextIO
 
 from cli.options import Colour, CommonOptions
+from views.text import visible
 
 _CODES: Final = {
     "bold": "1",
@@ -18,9 +23,14 @@ _CODES: Final = {
     "cyan": "36",
     "bright_black": "90",
 }
-
-
+_COLOURED: Final = re.compile(rf"(\x1b\[(?:0|{'|'.join(_CODES.values())})m)")
+"""What ``styled`` adds to a text."""
 _LINE_BYTES: Final = 64 * 1024
+
+
+def for_stream(text: str, stream: TextIO) -> str:
+    """The text as it is written to ``stream``: for a terminal, no character of it moves the cursor."""
+    return visible(text) if stream.isatty() else text
 
 
 class Console:
@@ -48,19 +58,22 @@ class Console:
     def result(self, text: str) -> None:
         """Print the result of the command."""
         if text:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            self._write(text, sys.stdout)
 
     def line(self, text: str, colour: str) -> None:
         """Print one line of the result; it may be empty."""
-        sys.stdout.write(f"{self.styled(text, colour)}\n")
-        sys.stdout.flush()
+        self._write(self.styled(text, colour), sys.stdout)
 
     def note(self, text: str) -> None:
         """Print text for a person, which must not go into a pipe."""
         if not self._options.quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            self._write(text, sys.stderr)
+
+    def _write(self, text: str, stream: TextIO) -> None:
+        parts = _COLOURED.split(text) if self._coloured(stream) else [text]
+        parts[::2] = [for_stream(part, stream) for part in parts[::2]]
+        stream.write("".join([*parts, "\n"]))
+        stream.flush()
 
     def wipe_echo(self) -> None:
         """Remove the ``^C`` that a terminal shows when the user types it."""
@@ -68,9 +81,10 @@ class Console:
             sys.stderr.write("\r\x1b[K")
 
     def styled(self, text: str, colour: str, *, stream: TextIO | None = None) -> str:
-        """``text`` in a colour that suits ``stream``; the default is standard output."""
-        code = _CODES.get(colour)
-        return f"\x1b[{code}m{text}\x1b[0m" if code and self._coloured(stream or sys.stdout) else text
+        """``text`` in a colour, as ``stream`` gets it; the default is standard output."""
+        stream, code = stream or sys.stdout, _CODES.get(colour)
+        text = for_stream(text, stream)
+        return f"\x1b[{code}m{text}\x1b[0m" if code and self._coloured(stream) else text
 
     def _coloured(self, stream: TextIO) -> bool:
         match self._options.colour:
@@ -95,7 +109,7 @@ class Console:
         """The typed line; None if the user ended the input (Ctrl-D). Ctrl-C ends the command as always."""
         import trio
 
-        sys.stderr.write(question)
+        sys.stderr.write(for_stream(question, sys.stderr))
         sys.stderr.flush()
         # Not readline: it would block everything else, including the handling of Ctrl-C.
         await trio.lowlevel.wait_readable(sys.stdin.fileno())

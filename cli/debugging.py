@@ -173,7 +173,7 @@ async def _show(session: Session, stream: trio.abc.ReceiveStream, form: LogForm)
 
 
 def _print(session: Session, line: bytes, form: LogForm) -> None:
-    for text, colour in lines_of("", line.decode(errors="replace"), None, form):
+    for text, colour in lines_of(None, line.decode(errors="replace"), None, form):
         session.console.line(text, colour)
 
 

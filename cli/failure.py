@@ -35,7 +35,7 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
     tail = await _last_lines(session, run, failing.name, step_runs)
     if tail:
         lines.append(f"last {f'{len(tail)} log lines' if len(tail) > 1 else 'log line'} of {failing.name}:")
-        shown = [text for line in tail for text, _ in lines_of("", line, None, LogForm.PEOPLE)]
+        shown = [text for line in tail for text, _ in lines_of(None, line, None, LogForm.PEOPLE)]
         lines += [f"  | {shown_line(text)}" for text in shown]
     more = ("logs", view.name, failing.name) if step_runs else ("why", view.name)
     lines.append(f"more: {session.command(*more)}")

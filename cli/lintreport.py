@@ -5,13 +5,13 @@ Sources: SARIF 2.1.0 (OASIS); workflow commands of GitHub Actions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 from urllib.parse import quote
 
 from cli.linting import ALL_RULES, Located
+from cli.render.output import json_text
 from core.api.objects import Object
 from webhooks.finding import Rule, Severity
 
@@ -39,7 +39,7 @@ def text(findings: Sequence[Located], styled: Style, lines: Mapping[str, Sequenc
 def as_json(findings: Sequence[Located]) -> str:
     """An object with all findings, and the number for each severity."""
     document = {"findings": [_document(found) for found in findings], **counts(findings)}
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json_text(document, indent=2)
 
 
 def github(findings: Sequence[Located]) -> str:
@@ -61,7 +61,7 @@ def sarif(findings: Sequence[Located], version: str) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_result(found, places[found.finding.rule.id]) for found in findings],
     }
-    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+    return json_text({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def counts(findings: Sequence[Located]) -> dict[str, int]:

@@ -11,12 +11,24 @@ from typing import Final, NamedTuple
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
+class LogSource(NamedTuple):
+    """The attempt of a step that has written a line."""
+
+    step: str
+    """Its path: ``fan/left`` for a branch."""
+    attempt: int
+    """Counted from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.step}[{self.attempt}]"
+
+
 class WaitingLine(NamedTuple):
     """A line that is not printed yet; they are compared by their first two fields."""
 
     order: datetime
     number: int
-    label: str
+    source: LogSource
     at: datetime | None
     text: str
 
@@ -30,12 +42,12 @@ class LinesInOrder:
     _waiting: list[WaitingLine] = field(default_factory=list)
     _added: int = 0
 
-    def add(self, label: str, lines: Iterable[tuple[datetime | None, str]]) -> None:
+    def add(self, source: LogSource, lines: Iterable[tuple[datetime | None, str]]) -> None:
         """Add one log. Its lines stay in their order; one without a time comes just after the line before it."""
         order = _EARLIEST
         for at, text in lines:
             order = max(at, order) if at is not None else order
-            heapq.heappush(self._waiting, WaitingLine(order, self._added, label, at, text))
+            heapq.heappush(self._waiting, WaitingLine(order, self._added, source, at, text))
             self._added += 1
 
     def older_than(self, until: datetime | None) -> Iterator[WaitingLine]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.problem import CommandError
-from cli.render.output import part_of, yaml_text
+from cli.render.output import json_text, part_of, yaml_text
 from cli.runs import step_runs_of
 from cli.session import Session
 from core.api.artifact import artifacts_in
@@ -94,7 +94,7 @@ def printed(output: Any, path: str, form: str) -> str:
             keys = f"it has: {', '.join(output)}" if isinstance(output, dict) and output else ""
             raise CommandError(f"the output has no value at {path!r}", remedy=keys)
         return part
-    return yaml_text(output) if form == "yaml" else json.dumps(output, indent=2, ensure_ascii=False)
+    return yaml_text(output) if form == "yaml" else json_text(output, indent=2)
 
 
 async def _of_steps(session: Session, run: Object) -> dict[str, Any]:

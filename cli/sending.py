@@ -15,6 +15,7 @@ import trio
 
 from cli.exit_code import ExitCode
 from cli.problem import CommandError, UsageError
+from cli.render.output import json_text
 from cli.session import Session
 from cli.stream_console import (
     ANSWER_SECONDS,
@@ -194,7 +195,7 @@ def _told(error: Exception, place: str) -> Exception:
 def _shown(session: Session, answer: Mapping[str, Any]) -> str:
     output = session.options.output
     if output in ("json", "jsonl"):
-        return orjson.dumps(answer).decode()
+        return json_text(answer)
     if output == "name":
         return str(answer.get("id"))
     steps = ", ".join(map(str, answer.get("steps") or ())) or "nobody"

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from cli.log_order import LinesInOrder
+from cli.log_order import LinesInOrder, LogSource
 from cli.pod_logs import PodLog, attempts_started, numbered, previous_of, read_pod_log
 from cli.problem import CommandError
 from cli.render.log_lines import LogForm, lines_of
@@ -89,27 +89,25 @@ class _Printer:
     session: Session
     wish: LogWish
     form: LogForm
-    seen: set[str] = field(default_factory=set)
+    seen: set[str | LogSource] = field(default_factory=set)
 
-    def show(self, label: str, at: datetime | None, text: str) -> None:
+    def show(self, source: LogSource, at: datetime | None, text: str) -> None:
         if not self.wish.matches(text):
             return
         whole_time = self.session.options.time_style.value == "iso"
-        for line, colour in lines_of(label, text, at, self.form, whole_time=whole_time):
+        for line, colour in lines_of(source, text, at, self.form, whole_time=whole_time):
             self.session.console.line(line, colour)
 
 
-async def print_logs(session: Session, run: Object, wish: LogWish, *, raw: bool = False) -> None:
+async def print_logs(session: Session, run: Object, wish: LogWish, form: LogForm | None = None) -> None:
     """Print the logs; with ``follow``, as the lines come, until the run's Pods have ended.
 
-    On a terminal, records are shown in words; in a pipe as they were written, behind ``step[attempt]``.
-
     Args:
-        raw: as they were written, with nothing added.
+        form: None for that of the reader: in words on a terminal, in a pipe as they were written, behind their source.
     Raises:
         CommandError: there is no such log, or none yet.
     """
-    form = LogForm.RAW if raw else LogForm.PEOPLE if session.console.reader_is_person else LogForm.LABELLED
+    form = form or (LogForm.PEOPLE if session.console.reader_is_person else LogForm.LABELLED)
     printer = _Printer(session, wish, form)
     if wish.follow:
         await _follow(printer, run)
@@ -122,8 +120,8 @@ async def _follow(printer: _Printer, run: Object) -> None:
 
     def show_warm(step: str, attempt: int, at: datetime | None, text: str) -> None:
         if wish.means(step) and wish.attempt in (None, attempt):
-            printer.seen.add(_label(step, attempt))
-            printer.show(_label(step, attempt), at, text)
+            printer.seen.add(LogSource(step, attempt))
+            printer.show(LogSource(step, attempt), at, text)
 
     workers = WorkerFollower(session, run, show_warm, since_seconds=wish.since_seconds)
     async with trio.open_nursery() as of_workers:
@@ -134,7 +132,7 @@ async def _follow(printer: _Printer, run: Object) -> None:
                 for log in numbered(await pods_of(session, run, tolerant=False), step_runs):
                     if wish.takes(log) and log.name not in printer.seen and log.has_started:
                         printer.seen.add(log.name)
-                        show = _labelled(printer.show, _label(log.step, log.attempt))
+                        show = _labelled(printer.show, LogSource(log.step, log.attempt))
                         nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
                 await workers.look(of_workers, step_runs)
                 if over:
@@ -167,7 +165,7 @@ async def _print_all(printer: _Printer, run: Object) -> None:
         problem = found.problem
     await _in_order(printer, chosen, stored)
     lacking = [
-        _label(path_of(step_run), number)
+        str(LogSource(path_of(step_run), number))
         for step_run, numbers in missing
         for number in numbers
         if not any((log.step, log.attempt) == (path_of(step_run), number) for log in stored)
@@ -217,16 +215,16 @@ async def _in_order(printer: _Printer, logs: Sequence[PodLog], stored: Sequence[
     """Print all lines in order of time."""
     waiting, wish = LinesInOrder(), printer.wish
     for log in stored:
-        waiting.add(_label(log.step, log.attempt), _narrowed(log.lines, wish.since_seconds, wish.tail))
+        waiting.add(LogSource(log.step, log.attempt), _narrowed(log.lines, wish.since_seconds, wish.tail))
     for index, pod_log in enumerate(logs):
         lines: list[tuple[datetime | None, str]] = []
         await read_pod_log(printer.session, pod_log, wish.parameters, _collector(lines))
-        waiting.add(_label(pod_log.step, pod_log.attempt), lines)
+        waiting.add(LogSource(pod_log.step, pod_log.attempt), lines)
         following = logs[index + 1].pod["metadata"].get("creationTimestamp") if index + 1 < len(logs) else None
         for line in waiting.older_than(parse_instant_or_none(following)):
-            printer.show(line.label, line.at, line.text)
+            printer.show(line.source, line.at, line.text)
     for line in waiting.rest():
-        printer.show(line.label, line.at, line.text)
+        printer.show(line.source, line.at, line.text)
 
 
 def _collector(lines: list[tuple[datetime | None, str]]) -> Callable[[datetime | None, str], None]:
@@ -274,12 +272,10 @@ def _named(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _label(step: str, attempt: int) -> str:
-    return f"{step}[{attempt}]"
-
-
-def _labelled(show: Callable[[str, datetime | None, str], None], label: str) -> Callable[[datetime | None, str], None]:
-    return lambda at, text: show(label, at, text)
+def _labelled(
+    show: Callable[[LogSource, datetime | None, str], None], source: LogSource
+) -> Callable[[datetime | None, str], None]:
+    return lambda at, text: show(source, at, text)
 
 
 async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import trio
 
 from cli.display import exit_code_of
 from cli.exit_code import ExitCode
+from cli.render.output import escaped, json_text
 from cli.render.packets import packet_line
 from cli.runs import look_at
 from cli.session import Session
@@ -72,7 +73,7 @@ class _Shown:
             return
         options = self.session.options
         if options.output in ("json", "jsonl"):
-            self.session.console.result(text)
+            self.session.console.result(escaped(text))
         else:
             self.session.console.result(packet_line(sample, self.step, ascii_only=options.ascii_only))
         self.left -= 1
@@ -83,7 +84,7 @@ class _Shown:
         if not self.missed or (now < self.told_at + _MISSED_SECONDS and not at_once):
             return
         if self.session.options.output in ("json", "jsonl"):
-            self.session.console.result(orjson.dumps({"missed": self.missed}).decode())
+            self.session.console.result(json_text({"missed": self.missed}))
         else:
             sign = "..." if self.session.options.ascii_only else "…"
             self.session.console.result(f"{sign} {self.missed:,} more were not shown")

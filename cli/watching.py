@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -16,7 +15,7 @@ from cli.exit_code import ExitCode, worst
 from cli.failure import failure_report
 from cli.interruption import InterruptedBySignalError
 from cli.options import CommonOptions
-from cli.render.output import yaml_text
+from cli.render.output import json_text, yaml_text
 from cli.runs import Following, find_run, open_following, visible_story_of
 from cli.session import Session
 from cli.step_logs import LogWish, print_logs
@@ -150,7 +149,7 @@ async def report(session: Session, view: RunView) -> None:
         if output in ("table", "wide"):
             console.result(yaml_text(for_people(view.output)))
         else:
-            console.result(yaml_text(view.output) if output == "yaml" else json.dumps(view.output, ensure_ascii=False))
+            console.result(yaml_text(view.output) if output == "yaml" else json_text(view.output))
 
 
 def _get(session: Session, view: RunView) -> str:

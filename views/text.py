@@ -1,6 +1,12 @@
-"""Makes text of other programs fit into one line of output. Pure."""
+"""Makes text of other programs fit for output: in one line, or with escapes for what moves the cursor. Pure."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+_NOT_ASCII: Final = re.compile(r"[^ -~\n\t]")
 
 
 def one_line(text: object) -> str:
@@ -11,6 +17,19 @@ def one_line(text: object) -> str:
     """
     words = "".join(letter if letter.isprintable() else " " for letter in _without_caret(str(text))).split()
     return " ".join(words)
+
+
+def visible(text: str) -> str:
+    """The text with an escape, such as ``\\x1b`` or ``\\u202e``, for each character that a terminal could obey.
+
+    Lines, tabs and spaces of every width stay. JSON needs other escapes: ``cli.render.output``.
+    """
+    return _NOT_ASCII.sub(lambda found: _shown(found[0]), text)
+
+
+def _shown(letter: str) -> str:
+    is_harmless = letter.isprintable() or unicodedata.category(letter) == "Zs"
+    return letter if is_harmless else letter.encode("unicode_escape").decode("ascii")
 
 
 def _without_caret(text: str) -> str:

@@ -40,22 +40,29 @@ def logs(
     since: Annotated[str, typer.Option("--since", help="Only lines newer than this, e.g. 5m.")] = "",
     grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
     raw: Annotated[
-        bool, typer.Option("--raw", help="The lines as the containers wrote them; -o json does the same.")
+        bool, typer.Option("--raw", help="The lines as the containers wrote them, without step and attempt.")
     ] = False,
 ) -> None:
     """Print logs of a run in order of time, each line with its step and attempt.
 
     On a terminal, JSON records are shown as time (UTC), level, message and key=value, with tracebacks in lines of their
-    own; in a pipe as they were written. With --follow the lines come as they are written.
+    own; in a pipe as they were written. With --follow the lines come as they are written. -o json prints a record with
+    step, attempt, time and line for each, one on a line.
 
     Logs of attempts whose Pod is gone are read from the object store, where the SDK has kept the last mebibyte of each.
     """
     from cli.durations import seconds_of
     from cli.interruption import InterruptedBySignalError, run_async
+    from cli.render.log_lines import LogForm
     from cli.runs import find_run
     from cli.session import open_session
     from cli.step_logs import LogWish, print_logs, refuse_unknown_steps
 
+    gives_records = options.output in ("json", "jsonl")
+    if not gives_records and options.output not in ("table", "wide"):
+        raise UsageError(f"logs has no output format {options.output!r}", remedy="use json, jsonl or none")
+    if raw and gives_records:
+        raise UsageError(f"--raw excludes -o {options.output}", remedy="leave out one of them")
     if previous and (follow or attempt is not None):
         raise UsageError("--previous excludes --follow and --attempt", remedy="leave out one of them")
     run, slash, step = run.partition("/")
@@ -81,7 +88,8 @@ def logs(
         async with open_session(options) as session:
             found = await find_run(session, run)
             await refuse_unknown_steps(session, found, wish.steps)
-            await print_logs(session, found, wish, raw=raw or options.output in ("json", "jsonl"))
+            form = LogForm.RAW if raw else LogForm.JSON if gives_records else None
+            await print_logs(session, found, wish, form)
 
     try:
         run_async(options, work)

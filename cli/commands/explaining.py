@@ -81,12 +81,10 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
 
     -o json gives the spans as data, -o perfetto as a trace for ui.perfetto.dev (Chrome's Trace Event Format).
     """
-    import json
-
     from cli.facts import read_facts
     from cli.interruption import run_async
     from cli.render.bars import bars
-    from cli.render.output import render
+    from cli.render.output import json_text, render
     from cli.render.trace import document_of, trace_of
     from cli.runs import find_run
     from cli.session import open_session
@@ -99,7 +97,7 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
         async with open_session(options) as session:
             run_timeline = timeline_of(await read_facts(session, await find_run(session, run)), system_now())
             if options.output == "perfetto":
-                session.console.result(json.dumps(trace_of(run_timeline)))
+                session.console.result(json_text(trace_of(run_timeline)))
                 return
             if options.output not in ("table", "wide", "text"):
                 session.console.result(render([document_of(run_timeline)], options.output, single=True))

@@ -1,13 +1,16 @@
-"""Lines of logs as text: for people, for a pipe, or as they are. Pure."""
+"""Lines of logs as text: for people, for a pipe, for programs, or as they are. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
+from cli.log_order import LogSource
+from cli.render.output import json_text
 from cli.render.progress import Styled
+from core.api.instant import format_precise_instant
 from views.log_lines import readable
 
 _COLOURS: Final = {
@@ -31,24 +34,36 @@ class LogForm(Enum):
     """As the container wrote them, behind step and attempt."""
     RAW = auto()
     """As the container wrote them."""
+    JSON = auto()
+    """``{"step": "load", "attempt": 1, "time": "2026-01-01T09:36:42.045000Z", "line": "…"}``; the time may be null."""
 
 
 def lines_of(
-    label: str, text: str, at: datetime | None, form: LogForm, *, whole_time: bool = False
+    source: LogSource | None, text: str, at: datetime | None, form: LogForm, *, whole_time: bool = False
 ) -> Iterator[Styled]:
     """The lines to print for one line of a log.
 
     Args:
-        label: the step and its attempt.
+        source: the step and its attempt; None for a log that needs no such label.
         at: when the line was written, if known.
         whole_time: with the date; all times are UTC.
     """
     if form is LogForm.RAW:
         yield text, ""
     elif form is LogForm.LABELLED:
-        yield f"{label} {text}", ""
+        yield f"{_lead(source)}{text}", ""
+    elif form is LogForm.JSON:
+        yield json_text({**_record(source), "time": at and format_precise_instant(at), "line": text}), ""
     else:
-        yield from _for_people(f"{label} " if label else "", text, at, whole_time)
+        yield from _for_people(_lead(source), text, at, whole_time)
+
+
+def _lead(source: LogSource | None) -> str:
+    return f"{source} " if source is not None else ""
+
+
+def _record(source: LogSource | None) -> dict[str, Any]:
+    return source._asdict() if source is not None else {}
 
 
 def _for_people(lead: str, text: str, at: datetime | None, whole_time: bool) -> Iterator[Styled]:

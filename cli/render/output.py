@@ -11,6 +11,7 @@ from typing import Any
 from cli.problem import UsageError
 from core.api.unreadable import without_mark
 from kubewire.yaml_booleans import read_words_as_booleans
+from views.text import visible
 
 FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath=…")
 
@@ -26,9 +27,9 @@ def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
     """
     objects = [without_mark(each) if isinstance(each, dict) else each for each in objects]
     if output == "json":
-        return escaped(json.dumps(objects[0] if single else _list(objects), indent=2, ensure_ascii=False))
+        return json_text(objects[0] if single else _list(objects), indent=2)
     if output == "jsonl":
-        return "\n".join(escaped(json.dumps(each, ensure_ascii=False)) for each in objects)
+        return "\n".join(map(json_text, objects))
     if output == "yaml":
         return yaml_text(objects[0] if single else _list(objects))
     if output == "name":
@@ -36,6 +37,11 @@ def render(objects: Sequence[Any], output: str, *, single: bool) -> str:
     if output.startswith("jsonpath="):
         return jsonpath(objects[0] if single else _list(objects), output.removeprefix("jsonpath="))
     raise UsageError(f"unknown output format {output!r}", remedy=f"use one of {', '.join(FORMATS)}")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """``value`` as ``escaped`` JSON: on one line, unless it has an ``indent``."""
+    return escaped(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def escaped(document: str) -> str:
@@ -48,6 +54,23 @@ def escaped(document: str) -> str:
 
 
 def yaml_text(value: Any) -> str:
+    """YAML with escapes for all that is not ``views.text.visible``; it means the same to every reader."""
+    text = _dumped(value)
+    return text if visible(text) == text else visible(_dumped(_in_quotes(value)))
+
+
+def _in_quotes(value: Any) -> Any:
+    """The value with double quotes for each string that needs an escape, because only they may have escapes."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, dict):
+        return {_in_quotes(key): _in_quotes(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_in_quotes(each) for each in value]
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and visible(value) != value else value
+
+
+def _dumped(value: Any) -> str:
     from ruamel.yaml import YAML
 
     yaml = YAML()

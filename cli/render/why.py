@@ -105,7 +105,7 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
     if cause.who:
         yield from _row("who", cause.who, width)
     for line in cause.last_lines:
-        for text, line_colour in lines_of_log("", line, None, LogForm.PEOPLE):
+        for text, line_colour in lines_of_log(None, line, None, LogForm.PEOPLE):
             yield f"  | {text}", line_colour
     for number, command in enumerate(cause.commands):
         yield f"  {'do' if not number else '':<{_MARGIN - 2}}{command}", "bold"

@@ -120,6 +120,8 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
         (("cancel",), 2, "error: give either RUN or flags that select runs\n"),
         (("submit", "story", "--key=k", "--name=n"), 2, "error: --key names the run\n"),
         (("logs", "run", "--previous", "--follow"), 2, "error: --previous excludes --follow and --attempt\n"),
+        (("logs", "run", "--raw", "-o", "json"), 2, "error: --raw excludes -o json\n"),
+        (("logs", "run", "-o", "yaml"), 2, "error: logs has no output format 'yaml'\nhint: use json, jsonl or none\n"),
         (
             ("graph", two),
             2,

@@ -125,11 +125,16 @@ def test_get_explains_one_run_and_gives_it_to_programs(stand: Stand) -> None:
     )
 
 
-def test_logs_of_one_step_are_prefixed_and_can_be_narrowed(stand: Stand) -> None:
+def test_logs_of_one_step_are_prefixed_can_be_narrowed_and_are_records_for_programs(stand: Stand) -> None:
     one = stand.bobrapet("logs", "@latest:fails", "one").out
     narrowed = stand.bobrapet("logs", "@latest:fails", "--failed", "--tail=5", "--grep=table").out
     unknown = stand.bobrapet("logs", "@latest:fails", "fail-hre")
+    record = json.loads(stand.bobrapet("logs", "@latest:fails", "one", "--output=json").out)
+    raw = stand.bobrapet("logs", "@latest:fails", "one", "--raw").out
 
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z", record.pop("time"))
+    assert record == {"step": "one", "attempt": 1, "line": "this is one"}
+    assert raw == "this is one\n"
     assert one == "one[1] this is one\n"
     assert narrowed == "fail-here[1] no such table\n"
     assert (unknown.code, unknown.err.splitlines()[1]) == (1, "hint: did you mean 'fail-here'?")

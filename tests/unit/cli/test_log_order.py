@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from cli.log_order import LinesInOrder
+from cli.log_order import LinesInOrder, LogSource
 
 START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -15,8 +15,11 @@ def at(seconds: float) -> datetime:
 
 def test_lines_of_two_pods_are_merged_and_keep_their_own_order() -> None:
     lines = LinesInOrder()
-    lines.add("a", [(at(1), "a1"), (at(4), "a2"), (None, "a2, continued"), (at(3), "a3, by a clock that went back")])
-    lines.add("b", [(at(2), "b1"), (at(4), "b2")])
+    lines.add(
+        LogSource("a", 1),
+        [(at(1), "a1"), (at(4), "a2"), (None, "a2, continued"), (at(3), "a3, by a clock that went back")],
+    )
+    lines.add(LogSource("b", 1), [(at(2), "b1"), (at(4), "b2")])
 
     assert [line.text for line in lines.rest()] == [
         "a1",
@@ -30,17 +33,17 @@ def test_lines_of_two_pods_are_merged_and_keep_their_own_order() -> None:
 
 def test_only_what_is_older_than_the_next_pod_is_printed_before_it_is_read() -> None:
     lines = LinesInOrder()
-    lines.add("a", [(at(1), "a1"), (at(5), "a2")])
+    lines.add(LogSource("a", 1), [(at(1), "a1"), (at(5), "a2")])
 
     assert [line.text for line in lines.older_than(at(3))] == ["a1"]
-    lines.add("b", [(at(3), "b1")])
+    lines.add(LogSource("b", 1), [(at(3), "b1")])
     assert [line.text for line in lines.older_than(None)] == []
-    assert [(line.label, line.text) for line in lines.rest()] == [("b", "b1"), ("a", "a2")]
+    assert [(line.source.step, line.text) for line in lines.rest()] == [("b", "b1"), ("a", "a2")]
 
 
 def test_lines_before_the_first_time_come_first() -> None:
     lines = LinesInOrder()
-    lines.add("a", [(at(1), "a1")])
-    lines.add("b", [(None, "b0"), (at(2), "b1")])
+    lines.add(LogSource("a", 1), [(at(1), "a1")])
+    lines.add(LogSource("b", 1), [(None, "b0"), (at(2), "b1")])
 
     assert [line.text for line in lines.rest()] == ["b0", "a1", "b1"]

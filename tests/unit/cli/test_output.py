@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ruamel.yaml import YAML
 
 from cli.exit_code import ExitCode, of_phase, worst
 from cli.problem import UsageError
@@ -15,6 +16,7 @@ from cli.render.time import age, short_duration
 from core.api.phases import TERMINAL_PHASES, Phase
 from core.graph.needs import Declared, build_graph
 from views.graph import Drawing, draw, layers
+from views.text import visible
 
 OBJECT = {"kind": "StoryRun", "metadata": {"name": "r"}, "status": {"steps": [{"n": "a"}, {"n": "b"}], "odd.key": 1}}
 DIAMOND = build_graph(
@@ -145,6 +147,17 @@ def test_the_worst_code_wins() -> None:
     assert worst([ExitCode.DONE, ExitCode.RUN_CANCELED, ExitCode.RUN_TIMED_OUT]) is ExitCode.RUN_TIMED_OUT
     assert worst([ExitCode.RUN_TIMED_OUT, ExitCode.RUN_FAILED]) is ExitCode.RUN_FAILED
     assert worst([]) is ExitCode.DONE
+
+
+@pytest.mark.parametrize("hostile", ["a\x1b[2J", "b\x85\x9b1A", "x: \u202eyes # no", "\u2028- \ufeff", "\U000e0001"])
+def test_yaml_has_no_character_that_a_terminal_obeys(hostile: str) -> None:
+    value = {"plain": "é 日本\u3000", "list": [{hostile: hostile}], "lines": f"a\n{hostile}\n"}
+
+    text = yaml_text(value)
+
+    assert YAML(typ="safe", pure=True).load(text) == value
+    assert visible(text) == text
+    assert "plain: é 日本" in text
 
 
 @pytest.mark.parametrize("output", ["json", "jsonl"])

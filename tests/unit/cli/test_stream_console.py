@@ -148,12 +148,13 @@ async def test_a_tap_prints_what_passes_and_lets_the_console_go(
             nursery.start_soon(look, as_json)
             await until(lambda: RUN in rig.hub.runs and len(rig.hub.runs[RUN].steps["sink"].taps) == 2)
             assert len(await rig.requests("sink")) == 2, "each command has its own request"
-            rig.emit("hello", "again", "more")
+            rig.emit("hello", "again\x9b1A\u202e", "more")
         assert codes == [ExitCode.DONE, ExitCode.DONE]
         printed = capsys.readouterr().out.splitlines()
         assert len([line for line in printed if 'sink ← emit {"text": "hello"}' in line]) == 1
         found = [json.loads(line) for line in printed if line.startswith("{")]
-        assert [each["payload"]["text"] for each in found] == ["hello", "again"]
+        assert [each["payload"]["text"] for each in found] == ["hello", "again\x9b1A\u202e"]
+        assert all(line.isprintable() for line in printed), "no packet moves the cursor"
         assert await rig.requests("sink") == {}
         await rig.until_closed()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.log_order import LogSource
 from cli.render.log_lines import LogForm, lines_of
 from views.log_lines import ReadableLine, readable
 
@@ -17,7 +18,7 @@ NAMES = {"storyRun": "run", "step": "load", "stepRun": "run-load", "attempt": 1}
 
 def shown(record: dict[str, Any] | str, *, whole_time: bool = False) -> list[str]:
     text = record if isinstance(record, str) else json.dumps(record)
-    return [line for line, _ in lines_of("load[1]", text, WRITTEN, LogForm.PEOPLE, whole_time=whole_time)]
+    return [line for line, _ in lines_of(LogSource("load", 1), text, WRITTEN, LogForm.PEOPLE, whole_time=whole_time)]
 
 
 def test_a_record_of_the_sdk_is_time_level_message_and_fields() -> None:
@@ -73,8 +74,19 @@ def test_other_records_and_plain_lines_are_readable_too(record: Any, line: str) 
 def test_a_pipe_gets_lines_as_they_were_written() -> None:
     text = '{"msg": "x\\u001b"}'
 
-    assert list(lines_of("load[1]", text, WRITTEN, LogForm.LABELLED)) == [(f"load[1] {text}", "")]
-    assert list(lines_of("load[1]", text, WRITTEN, LogForm.RAW)) == [(text, "")]
+    assert list(lines_of(LogSource("load", 1), text, WRITTEN, LogForm.LABELLED)) == [(f"load[1] {text}", "")]
+    assert list(lines_of(LogSource("load", 1), text, WRITTEN, LogForm.RAW)) == [(text, "")]
+
+
+@pytest.mark.parametrize(("at", "time"), [(WRITTEN, "2026-01-01T12:00:00.005000Z"), (None, None)])
+def test_a_program_gets_each_line_as_one_record(at: datetime | None, time: str | None) -> None:
+    text = 'a "b"\t\x1b[2J\x9b1A\u202e é'
+
+    [(line, colour)] = lines_of(LogSource("fan/left", 2), text, at, LogForm.JSON)
+
+    assert json.loads(line) == {"step": "fan/left", "attempt": 2, "time": time, "line": text}
+    assert line.isprintable()
+    assert colour == ""
 
 
 def test_a_record_has_its_own_time() -> None:
