@@ -24,16 +24,22 @@ _scalars = st.one_of(
     st.sampled_from(["", "5m", "fail", "skip", " Skip", "{{ inputs.x }}", "sleep"]),
     st.text(max_size=6),
 )
-json_values = _scalars | st.recursive(
-    _scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(
-            st.sampled_from(["type", "with", "steps", "name", *PRIMITIVES[:4]]) | st.text(max_size=3), inner, max_size=3
+json_values = st.builds(
+    lambda value: value,
+    st.recursive(
+        _scalars,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(["type", "with", "steps", "name", *PRIMITIVES[:4]]) | st.text(max_size=3),
+                inner,
+                max_size=3,
+            ),
         ),
+        max_leaves=12,
     ),
-    max_leaves=12,
 )
+"""Any JSON. Built, so that it is one alternative beside well-formed parts, and not as many as it has itself."""
 names = st.sampled_from(["a", "b", "c", "d"])
 _story_refs = (
     st.fixed_dictionaries({"name": names}, optional={"namespace": names, "version": names, "uid": names}) | json_values
@@ -62,7 +68,13 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def _common() -> dict[str, st.SearchStrategy[Any]]:
-    return {"name": names, "needs": st.lists(names, max_size=2), "if": st.text(max_size=4), "unknown": json_values}
+    return {
+        "name": names,
+        "needs": st.lists(names, max_size=2),
+        "if": st.text(max_size=4),
+        "postExecution": st.fixed_dictionaries({"condition": st.just("true")}, optional={"unknown": json_values}),
+        "unknown": json_values,
+    }
 
 
 def _alpha_steps(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -101,7 +113,15 @@ def _beta_steps(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _steps(of: Any) -> st.SearchStrategy[Any]:
     leaf = of(json_values)
-    return st.one_of(leaf, of(leaf), of(of(leaf)), json_values)
+    return st.one_of(leaf, of(leaf), of(of(leaf)), _parallel(of, leaf), _parallel(of, _parallel(of, leaf)), json_values)
+
+
+def _parallel(of: Any, branch: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A ``parallel`` step whose branches are objects."""
+    settings = st.fixed_dictionaries({"steps": st.lists(branch, min_size=1, max_size=2)})
+    if of is _alpha_steps:
+        return st.fixed_dictionaries({"name": names, "type": st.just("parallel"), "with": settings})
+    return st.fixed_dictionaries({"name": names, "parallel": settings})
 
 
 _metadata = st.one_of(
@@ -128,5 +148,10 @@ def stories(api_version: str) -> st.SearchStrategy[Object]:
     )
     return st.fixed_dictionaries(
         {"apiVersion": st.just(api_version), "kind": st.just("Story")},
-        optional={"metadata": _metadata, "spec": spec | json_values, "status": json_values, "unknown": json_values},
+        optional={
+            "metadata": _metadata,
+            "spec": st.one_of(spec, spec, json_values),
+            "status": json_values,
+            "unknown": json_values,
+        },
     )

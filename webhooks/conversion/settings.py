@@ -1,4 +1,4 @@
-"""Which values of a ``with`` the typed field of a primitive in v1beta1 can hold, and which it cannot.
+"""Which fields a step has in v1beta1, and which values of a ``with`` the typed field of a primitive there can hold.
 
 The bounds are those of ``core.api.v1beta1.story`` (a test compares them), without the cost of a model.
 """
@@ -76,6 +76,16 @@ SETTINGS: Final[Mapping[str, Fields]] = {
     "gate": _WAITING,
 }
 """Fields by primitive. If a step has several primitives, the first one is used; API servers refuse such steps."""
+
+STEP: Final[Fields] = {
+    **dict.fromkeys(("name", "id", "run", "image", "shell", "secrets", "execution", "runtime"), _is_anything),
+    **dict.fromkeys(("if", "needs", "requires", "allowFailure", "sideEffects"), _is_anything),
+    **dict.fromkeys(("idempotencyKeyTemplate", "transport"), _is_anything),
+    "ref": dict.fromkeys(("name", "namespace", "uid", "version"), _is_anything),
+    "postExecution": dict.fromkeys(("condition", "failureMessage"), _is_anything),
+}
+"""Fields of a step beside ``with`` and the primitives. A branch may have others in v1alpha1, where a ``with`` has no
+schema; in v1beta1, an API server removes them."""
 
 
 def split(settings: ReadOnlyObject, fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,6 +4,7 @@ Each direction returns the step and the data that the other version cannot expre
 was kept on the way here. For every step, there and back gives the same step. Keys of the kept data:
 
 - ``fields``: fields of the step that the other version does not know or does not use;
+- ``unknown``: fields of a branch that no step of v1beta1 has;
 - ``whole``: a ``with`` that is empty or not an object; ``hidden``: parts of it that the typed field cannot hold;
 - ``with``: a ``with`` next to a primitive; ``asIs``: the typed field holds invalid values and shows them unchanged;
 - ``primitive``: the primitive that this data belongs to; ``branches``: the same for the steps inside.
@@ -12,27 +13,31 @@ was kept on the way here. For every step, there and back gives the same step. Ke
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
 from webhooks.conversion import kept as keeping
 from webhooks.conversion.kept import Entries, Entry, fields_of
-from webhooks.conversion.settings import SETTINGS, merged, split
+from webhooks.conversion.settings import SETTINGS, STEP, merged, split
 
 Step = dict[str, Any]
 Converted = tuple[Step, Entry]
 
 _MEANT: Final = frozenset({"type", "with", *SETTINGS})
 """The keys that determine the kind of a step, in either version."""
+_BRANCHES: Final = 1
+"""The level of steps that only v1beta1 has a schema for: above it both versions have one, below it neither has."""
 
 
-def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
+def to_v1beta1(step: ReadOnlyObject, before: Entry, level: int = 0) -> Converted:
     """A v1alpha1 step in v1beta1.
 
     Args:
         before: the data that was kept when the step came from v1beta1.
+        level: how many steps it is inside.
     """
-    common = _common(step)
+    common, unknown = split(_common(step), STEP) if level == _BRANCHES else (_common(step), {})
     primitive = _known(step.get("type"))
     odd = {key: step[key] for key in SETTINGS if key in step}
     if primitive is None:
@@ -41,7 +46,7 @@ def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
         shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
         kept: Entry = {}
     else:
-        field, kept = _typed(primitive, step, before)
+        field, kept = _typed(primitive, step, before, level)
         shown = {**common, primitive: field}
         if before.get("primitive") == primitive and "with" in before:
             shown["with"] = before["with"]
@@ -49,23 +54,26 @@ def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
     combined = {**others, **shown}
     if others and primitive_of(combined) == primitive:
         shown = combined
-    return shown, {**kept, **({"fields": odd} if odd else {})}
+    return shown, {**kept, **({"fields": odd} if odd else {}), **({"unknown": unknown} if unknown else {})}
 
 
-def to_v1alpha1(step: ReadOnlyObject, before: Entry) -> Converted:
+def to_v1alpha1(step: ReadOnlyObject, before: Entry, level: int = 0) -> Converted:
     """A v1beta1 step in v1alpha1.
 
     Args:
         before: the data that was kept when the step came from v1alpha1.
+        level: how many steps it is inside.
     """
     common = _common(step)
+    if level == _BRANCHES:
+        common = merged(common, _common(fields_of(before.get("unknown"))), STEP)
     primitive = primitive_of(step)
     odd = {key: step[key] for key in ("type", *SETTINGS) if key in step and key != primitive}
     if primitive is None:
         shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
         kept: Entry = {}
     else:
-        shown, kept = _untyped(primitive, step[primitive], common, before)
+        shown, kept = _untyped(primitive, step[primitive], common, before, level)
         if "with" in step:
             kept["with"] = step["with"]
             kept["primitive"] = primitive
@@ -92,7 +100,7 @@ def of_list(
     return converted, kept
 
 
-def _typed(primitive: str, step: ReadOnlyObject, before: Entry) -> Converted:
+def _typed(primitive: str, step: ReadOnlyObject, before: Entry, level: int) -> Converted:
     """The typed field for the ``with`` of a v1alpha1 step."""
     given = step.get("with")
     if not isinstance(given, dict) or not given:
@@ -101,19 +109,21 @@ def _typed(primitive: str, step: ReadOnlyObject, before: Entry) -> Converted:
     field, hidden = (dict(given), {}) if as_is else split(given, SETTINGS[primitive])
     kept: Entry = {"primitive": primitive, "hidden": hidden} if hidden else {}
     if primitive == "parallel" and isinstance(field.get("steps"), list):
-        field["steps"], branches = of_list(field["steps"], before.get("branches"), to_v1beta1)
+        field["steps"], branches = of_list(field["steps"], before.get("branches"), partial(to_v1beta1, level=level + 1))
         if branches:
             kept["branches"] = branches
     return field, kept
 
 
-def _untyped(primitive: str, field: ReadOnlyObject, common: Step, before: Entry) -> Converted:
+def _untyped(primitive: str, field: ReadOnlyObject, common: Step, before: Entry, level: int) -> Converted:
     """The step with ``type`` and ``with`` for the typed field of a v1beta1 step."""
     kept: Entry = {}
     _, odd = split(field, SETTINGS[primitive])
     settings = dict(field)
     if primitive == "parallel" and isinstance(settings.get("steps"), list):
-        settings["steps"], branches = of_list(settings["steps"], before.get("branches"), to_v1alpha1)
+        settings["steps"], branches = of_list(
+            settings["steps"], before.get("branches"), partial(to_v1alpha1, level=level + 1)
+        )
         if branches:
             kept["branches"] = branches
     if odd:

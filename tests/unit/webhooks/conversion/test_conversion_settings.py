@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.api.crd import model_schema
 from core.api.schema import WireModel, peeled
 from core.api.v1beta1 import story
-from webhooks.conversion.settings import MAX_BRANCHES, SETTINGS, merged, split
+from webhooks.conversion.settings import MAX_BRANCHES, SETTINGS, STEP, merged, split
 from webhooks.conversion.step import to_v1beta1
 
 SCALARS = st.sampled_from([None, True, False, 0, 1, 7, 1000, 1001, 1.5, "", "a", "fail", "skip", "5m"])
@@ -35,6 +37,14 @@ def test_the_primitives_and_their_settings_are_those_of_the_schema() -> None:
     assert MAX_BRANCHES == story.MAX_BRANCHES
     for primitive, fields in SETTINGS.items():
         assert set(fields) == {field.alias or name for name, field in model_of(primitive).model_fields.items()}
+
+
+def test_the_fields_of_a_step_are_those_that_an_api_server_keeps_of_a_branch() -> None:
+    schema = model_schema(story.Branch)["properties"]
+    own = {name: field for name, field in schema.items() if name not in (*story.PRIMITIVES, "with")}
+    assert {name: set(field.get("properties") or ()) for name, field in own.items()} == {
+        name: set(fields) if isinstance(fields, Mapping) else set() for name, fields in STEP.items()
+    }
 
 
 @pytest.mark.parametrize("primitive", sorted(SETTINGS))

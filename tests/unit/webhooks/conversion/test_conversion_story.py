@@ -90,6 +90,14 @@ def test_what_both_versions_can_say_needs_no_note(alpha: Object, beta: Object) -
         ({"type": "executeStory", "with": {"storyRef": "s"}}, {"executeStory": {}}),
         ({"type": "parallel", "with": {"steps": []}}, {"parallel": {}}),
         ({"type": "parallel", "with": {"steps": [{"name": "b"}] * (MAX_BRANCHES + 1)}}, {"parallel": {}}),
+        (
+            {"type": "parallel", "with": {"steps": [{"name": "b", "type": "gate", "note": 1}]}},
+            {"parallel": {"steps": [{"name": "b", "gate": {}}]}},
+        ),
+        (
+            {"type": "parallel", "with": {"steps": [{"name": "b", "ref": {"name": "e", "note": 1}, "note": None}]}},
+            {"parallel": {"steps": [{"name": "b", "ref": {"name": "e"}}]}},
+        ),
         ({"type": "loop", "with": {"a": 1}}, {"with": {"a": 1}}),
         ({"ref": {"name": "e"}, "type": None}, {"ref": {"name": "e"}}),
     ],
@@ -173,6 +181,20 @@ def test_nothing_is_kept_that_says_where_it_belongs_but_is_no_use_there() -> Non
     )
     there = story(V1BETA1, {"name": "a", "sleep": {}}, annotations={ANNOTATION_STORY_CONVERSION: note})
     assert converted(there, V1ALPHA1)["spec"]["steps"] == [{"name": "a", "type": "sleep"}]
+
+
+def test_an_unknown_field_of_a_branch_never_says_what_the_branch_does() -> None:
+    unknown = {"type": "stop", "with": {"phase": "Failed"}, "gate": {}, "needs": ["x"], "note": 1}
+    branch = {"at": 0, "name": "b", "unknown": unknown}
+    note = json.dumps({"of": "v1alpha1", "steps": [{"at": 0, "name": "a", "branches": [branch]}]})
+    there = story(
+        V1BETA1,
+        {"name": "a", "parallel": {"steps": [{"name": "b", "ref": {"name": "e"}}]}},
+        annotations={ANNOTATION_STORY_CONVERSION: note},
+    )
+    assert converted(there, V1ALPHA1)["spec"]["steps"] == [
+        {"name": "a", "type": "parallel", "with": {"steps": [{"name": "b", "ref": {"name": "e"}, "note": 1}]}}
+    ]
 
 
 def test_steps_that_are_nested_beyond_measure_are_handed_on_whatever_they_say() -> None:
