@@ -154,7 +154,7 @@ async def _start(cluster: CompressedCluster, number: int) -> None:
 def count(cluster: CompressedCluster, database: Path | None, created: int) -> Count:
     gc.collect()
     statistics = cluster.operator.supervisor.statistics()
-    text, _ = metrics.exposition()
+    text = metrics.exposition()[0]()
     return Count(
         created=created,
         resident=resident_bytes(os.getpid()) / MIB,

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
+import trio
+
 Check = Callable[[], str]
 """The reason why the check fails; empty if it does not."""
 
@@ -54,10 +56,14 @@ class MetricsPage:
     """The application of the metrics port; with ``authorize``, only callers that it accepts get an answer.
 
     On a loopback address, the request must name one, too: a web page whose name leads to this machine cannot read it.
+
+    The text is rendered in a thread, one answer at a time: at the bound on label sets it takes a second, and the event
+    loop goes on meanwhile.
     """
 
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
+        self._rendering = trio.CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -77,7 +83,9 @@ class MetricsPage:
                 return
         from core.telemetry.metrics import exposition
 
-        body, content_type = exposition(headers.get(b"accept", ""))
+        async with self._rendering:
+            render, content_type = exposition(headers.get(b"accept", ""))
+            body = await trio.to_thread.run_sync(render)
         await answer(send, 200, body, content_type)
 
 

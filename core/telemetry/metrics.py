@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from core.telemetry.catalogue import CATALOGUE, Series, SeriesKind
@@ -213,16 +214,21 @@ def collected_by(collect: Callable[[], None]) -> Iterator[None]:
         _Process.collectors.remove(collect)
 
 
-def exposition(accept: str = "") -> tuple[bytes, str]:
-    """All series as text and its content type: OpenMetrics if ``accept`` requests it; empty before recording starts."""
+def exposition(accept: str = "") -> tuple[Callable[[], bytes], str]:
+    """Collect now, and return what renders all series as text, and the content type of that text.
+
+    The text is OpenMetrics if ``accept`` requests it; it is empty before recording starts. Rendering takes a second for
+    thousands of label sets. It may run in a thread: prometheus-client locks the values while they are read, and the
+    series may change meanwhile.
+    """
     from prometheus_client.exposition import choose_encoder
 
     if _Process.recorder is None:
-        return b"", "text/plain; charset=utf-8"
+        return bytes, "text/plain; charset=utf-8"
     for collect in _Process.collectors:
         collect()
     encode, content_type = choose_encoder(accept)
-    return encode(_Process.recorder.registry), content_type
+    return partial(encode, _Process.recorder.registry), content_type
 
 
 def _values(series: Series, labels: dict[str, str]) -> tuple[str, ...]:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+import trio
+from prometheus_client import Metric
 
+from core.telemetry import metrics
 from manager.probes import MetricsPage, Probes
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
@@ -85,3 +89,34 @@ async def test_a_web_page_whose_name_leads_to_this_machine_cannot_read_metrics(
     await MetricsPage(None)({**scope, "headers": [(b"host", host.encode())]}, receive, send)
 
     assert sent[0]["status"] == status
+
+
+class SlowSeries:
+    """A collector whose values are read only when the event loop has taken a turn."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+        self.loop_has_turned = threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.is_asked.set()
+        assert self.loop_has_turned.wait(60), "the event loop stands still while the metrics are rendered"
+        yield Metric("slow", "Read late.", "gauge")
+
+
+async def test_the_event_loop_goes_on_while_metrics_are_rendered(ask: Ask) -> None:
+    slow = SlowSeries()
+    answers: list[tuple[int, str]] = []
+
+    async def scrape() -> None:
+        answers.append(await ask(MetricsPage(None), "/metrics"))
+
+    with metrics.recording() as recorder, trio.fail_after(120):
+        recorder.registry.register(slow)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scrape)
+            assert await trio.to_thread.run_sync(slow.is_asked.wait, 60)
+            slow.loop_has_turned.set()
+    ((status, text),) = answers
+    assert status == 200
+    assert "# TYPE slow gauge" in text

@@ -53,7 +53,7 @@ async def test_metrics_are_served_if_asked_for(options: HubOptions) -> None:
     with metrics.recording(HUB_CATALOGUE), trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await nursery.start(run_hub, served)
-            text, _ = metrics.exposition()
+            text = metrics.exposition()[0]()
             assert b'bobravoz_hub_active_streams{namespace="team",step="sink",story="voice"} 0.0' in text
             nursery.cancel_scope.cancel()
 

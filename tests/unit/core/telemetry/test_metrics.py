@@ -99,7 +99,8 @@ def test_a_missing_label_is_refused_by_name() -> None:
 
 def test_every_series_is_exposed_by_its_name() -> None:
     with metrics.recording():
-        text, content_type = metrics.exposition()
+        render, content_type = metrics.exposition()
+        text = render()
 
     exposed = text.decode()
     missing = [series.name for series in catalogue.CATALOGUE if f"# TYPE {series.name} " not in exposed]
