@@ -421,6 +421,12 @@ _DEBUGGING: Final = (
         "Whether the operator logs the names and sizes of the outputs of steps and runs.",
     ),
     KeyRow("debug.enable-metrics", _LIVE, "Whether the series `bobrapet_…` are updated; they are served in any case."),
+    KeyRow(
+        "debug.max-label-sets",
+        _LIVE,
+        "How many label sets (a Story and a phase, for example) one metric may have; see "
+        "[series that leave](monitoring.md#series-that-leave).",
+    ),
 )
 
 SECTIONS: Final = (

@@ -69,6 +69,7 @@ class ConfigSource:
             self._settings = parsed.settings
             logs.set_level("debug" if parsed.settings.verbose_logging else "info")
             metrics.set_enabled(parsed.settings.metrics_enabled)
+            metrics.set_most_label_sets(parsed.settings.most_label_sets)
             self._log.info("operator configuration is in force", keys=len(config_map.get("data") or {}))
             for listener in self.listeners:
                 listener()

@@ -85,14 +85,16 @@ class QueueGauges:
     """``collect`` sets ``bobrapet_storyrun_queue_depth``, the waiting steps of a run; and for each queue the number of
     steps with a slot, and how long the oldest step has waited.
 
-    A run without waiting steps has no series; a queue without running or waiting steps has 0.
+    A run without waiting steps has no series; a queue without running or waiting steps has 0, until there are more
+    queues than a metric may have label sets: those that have rested longest have no series then.
     Source: operator contract 8.1.
     """
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
         self._reported: set[tuple[RunKey, str]] = set()
-        self._queues: set[str] = set()
+        self._queues: dict[str, None] = {}
+        """Those that have a series; the one that has rested longest is the first."""
 
     def collect(self) -> None:
         waiting = self._slots.waiting()
@@ -104,7 +106,15 @@ class QueueGauges:
             )
         self._reported = set(waiting)
         running, oldest = self._slots.running(), self._slots.longest_waits()
-        self._queues |= {*running, *oldest}
+        at_work = {**running, **oldest}
+        for queue in at_work:
+            self._queues.pop(queue, None)
+            self._queues[queue] = None
+        surplus = len(self._queues) - max(metrics.most_label_sets(), len(at_work))
+        for queue in [*self._queues][: max(surplus, 0)]:
+            del self._queues[queue]
+            for series in (catalogue.QUEUE_STEPS_RUNNING, catalogue.QUEUE_OLDEST_WAIT):
+                metrics.drop(series, queue=queue)
         for queue in self._queues:
             metrics.set_gauge(catalogue.QUEUE_STEPS_RUNNING, running.get(queue, 0), queue=queue)
             metrics.set_gauge(catalogue.QUEUE_OLDEST_WAIT, oldest.get(queue, 0.0), queue=queue)

@@ -140,6 +140,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("debug.enable-verbose-logging", "verbose_logging", read.boolean),
         ("debug.enable-step-output-logging", "step_output_logging", read.boolean),
         ("debug.enable-metrics", "metrics_enabled", read.boolean),
+        ("debug.max-label-sets", "most_label_sets", read.integer(100, 20_000)),
         ("telemetry.enabled", "tracing_enabled", read.boolean),
         ("telemetry.trace-propagation", "trace_propagation", read.boolean),
         # Values for containers.

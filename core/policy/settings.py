@@ -13,6 +13,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from core.telemetry.metrics import MOST_LABEL_SETS
+
 FALLBACK_STEP_TIMEOUT: Final = timedelta(minutes=30)
 """The timeout of a step when no layer sets one."""
 DEFAULT_QUEUE: Final = "default"
@@ -338,6 +340,8 @@ class OperatorSettings:
     verbose_logging: bool = False
     step_output_logging: bool = False
     metrics_enabled: bool = True
+    most_label_sets: int = MOST_LABEL_SETS
+    """Of one metric."""
     tracing_enabled: bool = False
     trace_propagation: bool = False
     controllers: ControllerSettings = ControllerSettings(10, timedelta(), timedelta())

@@ -26,6 +26,8 @@ class Series:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    stays: bool = False
+    """A label set is about something that lives, and is dropped with it; the bound on label sets does not apply."""
 
 
 _LONG: Final = (1, 5, 15, 30, 60, 300, 600, 1800, 3600)
@@ -36,8 +38,8 @@ def _counter(name: str, text: str, *labels: str) -> Series:
     return Series(name, SeriesKind.COUNTER, text, labels)
 
 
-def _gauge(name: str, text: str, *labels: str) -> Series:
-    return Series(name, SeriesKind.GAUGE, text, labels)
+def _gauge(name: str, text: str, *labels: str, stays: bool = True) -> Series:
+    return Series(name, SeriesKind.GAUGE, text, labels, stays=stays)
 
 
 def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Series:
@@ -60,7 +62,10 @@ STORY_RUN_STEPS_ACTIVE = _gauge(
 STORY_RUN_STEPS_COMPLETED = _gauge(
     "bobrapet_storyrun_steps_completed", "Completed steps of live runs.", "namespace", "story"
 )
-STORY_RUN_WINDOW = _gauge("bobrapet_storyrun_window_seconds", "Retention times in use.", "namespace", "story", "window")
+STORY_RUN_WINDOW = _gauge(
+    "bobrapet_storyrun_window_seconds", "Retention times in use.", "namespace", "story", "window", stays=False
+)
+"""Set again whenever retention looks at a finished run of the Story."""
 STORY_RUN_QUEUE_AGE = _histogram(
     "bobrapet_storyrun_queue_age_seconds", "How long a step waited for a slot.", _LONG, "namespace", "queue"
 )
@@ -324,6 +329,11 @@ CERTIFICATE_READ_ERRORS = _counter(
     "certwatcher_read_certificate_errors_total", "Mounted certificate files that could not be used."
 )
 
+LABEL_SETS_REMOVED = _counter(
+    "bobrapet_metric_label_sets_removed_total",
+    "Label sets that left a full metric to make room for others, by metric.",
+    "metric",
+)
 TRACE_SPANS = _counter(
     "bobrapet_trace_spans_total",
     "Spans of traces, by what became of them: exported, refused by the collector, dropped.",
@@ -335,5 +345,6 @@ CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().v
 CLIENT_CATALOGUE: Final = (
     *(CLIENT_REQUESTS, CLIENT_REQUEST_DURATION, LEADER_STATUS, WATCH_RESTARTS, INFORMER_RELISTS, INFORMER_OBJECTS),
     *(API_WRITES, OBJECTS_UNREADABLE, OBJECTS_LEFT_OUT, CERTIFICATE_EXPIRY, CERTIFICATE_READS, CERTIFICATE_READ_ERRORS),
+    LABEL_SETS_REMOVED,
 )
 """The series of a client of an API server that follows a few kinds, holds a Lease and serves a certificate."""

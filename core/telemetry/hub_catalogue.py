@@ -1,7 +1,8 @@
 """All metrics of the hub. Data only.
 
 Names are those of the contract where it has one. Labels are Story and step instead of run and step, so that their
-number does not grow with every run. Source: streaming contract 17.
+number does not grow with every run. Those of a step stay until ``hub.metrics`` drops them after its last run.
+Source: streaming contract 17.
 """
 
 from __future__ import annotations
@@ -19,64 +20,83 @@ from core.telemetry.catalogue import (
 
 _LABELS: Final = ("namespace", "story", "step")
 
-ACTIVE_STREAMS: Final = Series("bobravoz_hub_active_streams", SeriesKind.GAUGE, "Clients that serve a step.", _LABELS)
+ACTIVE_STREAMS: Final = Series(
+    "bobravoz_hub_active_streams", SeriesKind.GAUGE, "Clients that serve a step.", _LABELS, stays=True
+)
 BUFFER_SIZE: Final = Series(
-    "bobravoz_hub_buffer_current_size", SeriesKind.GAUGE, "Packets that wait for a step.", _LABELS
+    "bobravoz_hub_buffer_current_size", SeriesKind.GAUGE, "Packets that wait for a step.", _LABELS, stays=True
 )
 BUFFER_BYTES: Final = Series(
     "bobravoz_hub_buffer_current_bytes",
     SeriesKind.GAUGE,
     "Bytes kept for a step: waiting, in flight and recently acknowledged.",
     _LABELS,
+    stays=True,
 )
 BUFFER_SIZE_LIMIT: Final = Series(
     "bobravoz_hub_buffer_max_messages_config",
     SeriesKind.GAUGE,
     "Packets that may wait for a step: the sum of the setting over its runs.",
     _LABELS,
+    stays=True,
 )
 BUFFER_BYTES_LIMIT: Final = Series(
     "bobravoz_hub_buffer_max_bytes_config",
     SeriesKind.GAUGE,
     "Bytes that may wait for a step: the sum of the setting over its runs.",
     _LABELS,
+    stays=True,
 )
 UNACKNOWLEDGED: Final = Series(
-    "bobravoz_hub_replay_unacked_current", SeriesKind.GAUGE, "Packets in flight to a step.", _LABELS
+    "bobravoz_hub_replay_unacked_current", SeriesKind.GAUGE, "Packets in flight to a step.", _LABELS, stays=True
 )
-HELD: Final = Series("bobrapet_hub_held_steps", SeriesKind.GAUGE, "Producers that wait for a full receiver.", _LABELS)
+HELD: Final = Series(
+    "bobrapet_hub_held_steps", SeriesKind.GAUGE, "Producers that wait for a full receiver.", _LABELS, stays=True
+)
 RECEIVED: Final = Series(
-    "bobravoz_grpc_messages_received_total", SeriesKind.COUNTER, "Packets from a step, without heartbeats.", _LABELS
+    "bobravoz_grpc_messages_received_total",
+    SeriesKind.COUNTER,
+    "Packets from a step, without heartbeats.",
+    _LABELS,
+    stays=True,
 )
 SENT: Final = Series(
-    "bobravoz_grpc_messages_sent_total", SeriesKind.COUNTER, "Packets sent to a step, repetitions included.", _LABELS
+    "bobravoz_grpc_messages_sent_total",
+    SeriesKind.COUNTER,
+    "Packets sent to a step, repetitions included.",
+    _LABELS,
+    stays=True,
 )
 DELIVERED: Final = Series(
     "bobrapet_hub_messages_delivered_total",
     SeriesKind.COUNTER,
     "Packets that a step has acknowledged; if packets have no numbers: packets that were written to it.",
     _LABELS,
+    stays=True,
 )
 DROPPED: Final = Series(
     "bobravoz_hub_messages_dropped_total",
     SeriesKind.COUNTER,
     "Packets to a step that were given up, and packets of a step that were dropped, by reason.",
     (*_LABELS, "reason"),
+    stays=True,
 )
 SKIPPED: Final = Series(
     "bobrapet_hub_messages_skipped_total",
     SeriesKind.COUNTER,
     "Packets that were not meant for a step, by reason. They are not lost.",
     (*_LABELS, "reason"),
+    stays=True,
 )
 HEARTBEATS: Final = Series(
-    "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS
+    "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS, stays=True
 )
 HEARTBEAT_FAILURES: Final = Series(
     "bobravoz_hub_heartbeat_failures_total",
     SeriesKind.COUNTER,
     "Sessions of a step that were ended because the client gave no sign of life.",
     _LABELS,
+    stays=True,
 )
 HEARTBEAT_INTERVAL: Final = Series(
     "bobravoz_hub_heartbeat_interval_seconds",

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from core.telemetry.catalogue import CATALOGUE, Series, SeriesKind
+from core.telemetry.catalogue import CATALOGUE, LABEL_SETS_REMOVED, Series, SeriesKind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 UNKNOWN: Final = "unknown"
 UNKNOWN_NAME: Final = "(unknown)"
-OTHER: Final = "(other)"
-"""The value of every label of a series for all that came after ``MOST_LABEL_SETS``."""
 MOST_LABEL_SETS: Final = 1000
-"""Combinations of labels of one metric. A histogram of twelve lines with so many is 1.5 MB of text for each scrape."""
+"""Combinations of labels of one metric. A histogram of twelve lines with so many is 1.5 MB of text for each scrape.
+The default of the setting ``debug.max-label-sets``."""
 
 _OURS: Final = "bobrapet_"
 """The prefix of the operator's own series; the other series have common names of other operators."""
@@ -37,15 +37,21 @@ class Recorder:
     something changes.
     """
 
-    def __init__(self, *, enabled: bool = True, catalogue: Sequence[Series] = CATALOGUE) -> None:
+    def __init__(
+        self, *, enabled: bool = True, catalogue: Sequence[Series] = CATALOGUE, most_label_sets: int = MOST_LABEL_SETS
+    ) -> None:
         import prometheus_client
 
         self.registry: CollectorRegistry = prometheus_client.CollectorRegistry()
         self.enabled = enabled
+        self.most_label_sets = most_label_sets
+        self._catalogue = catalogue = tuple(
+            {series.name: series for series in (*catalogue, LABEL_SETS_REMOVED)}.values()
+        )
         self._series: dict[str, Any] = {}
         self._kept: dict[tuple[Series, tuple[str, ...]], float] = {}
         self._children: dict[str, dict[tuple[str, ...], Any]] = {series.name: {} for series in catalogue}
-        """For each metric, what is behind each combination of labels; None if it has not changed yet."""
+        """For each metric, what is behind each combination of labels; the one that changed last is the last."""
         for series in catalogue:
             match series.kind:
                 case SeriesKind.COUNTER:
@@ -71,24 +77,28 @@ class Recorder:
             for (series, values), value in kept.items():
                 self._child(series, values).set(value)
 
+    def set_most_label_sets(self, most: int) -> None:
+        """Change the bound; the label sets beyond it leave at once."""
+        self.most_label_sets = most
+        for series in self._catalogue:
+            self._make_room(series, most)
+
     def at(self, series: Series, labels: dict[str, str]) -> Any | None:
         """The prometheus child to change, or None while the series is frozen."""
-        values = self._bounded(series, _values(series, labels))
+        values = _values(series, labels)
         return None if self._is_frozen(series) else self._child(series, values)
 
     def set(self, series: Series, value: float, labels: dict[str, str]) -> None:
-        """Set a gauge, now or when it is no longer frozen; one beyond the bound is left out: a sum is not known."""
-        values = self._bounded(series, _values(series, labels))
-        if values and all(value == OTHER for value in values):
-            return
-        if self._is_frozen(series):
-            self._kept[series, values] = value
-        else:
+        """Set a gauge, now or when it is no longer frozen; one that does not stay is not kept: it is set again soon."""
+        values = _values(series, labels)
+        if not self._is_frozen(series):
             self._child(series, values).set(value)
+        elif series.stays:
+            self._kept[series, values] = value
 
     def add(self, series: Series, amount: float, labels: dict[str, str]) -> None:
         """Change a gauge by ``amount``, now or when it is no longer frozen."""
-        values = self._bounded(series, _values(series, labels))
+        values = _values(series, labels)
         if self._is_frozen(series):
             shown = self.registry.get_sample_value(series.name, dict(zip(series.labels, values, strict=True))) or 0.0
             self._kept[series, values] = self._kept.get((series, values), shown) + amount
@@ -98,48 +108,52 @@ class Recorder:
     def drop(self, series: Series, labels: dict[str, str]) -> None:
         values = _values(series, labels)
         self._kept.pop((series, values), None)
-        self._children[series.name].pop(values, None)
-        try:
+        if self._children[series.name].pop(values, None) is not None:
             self._series[series.name].remove(*values)
-        except KeyError:  # it has never changed
-            return
 
     def _is_frozen(self, series: Series) -> bool:
         return not self.enabled and series.name.startswith(_OURS)
 
-    def _bounded(self, series: Series, values: tuple[str, ...]) -> tuple[str, ...]:
-        """``values``, or ``(other)`` for each if the metric has too many combinations: users choose many names."""
-        if not values:
-            return values
-        known = self._children[series.name]
-        if values not in known:
-            if len(known) >= MOST_LABEL_SETS:
-                return (OTHER,) * len(values)
-            known[values] = None
-        return values
-
     def _child(self, series: Series, values: tuple[str, ...]) -> Any:
+        """What is behind ``values``, now the one that changed last. A new one of a full metric replaces the oldest:
+        users choose many names.
+        """
+        made = self._series[series.name]
+        if not values:
+            return made
         known = self._children[series.name]
-        child = known.get(values)
+        child = known.pop(values, None)
         if child is None:
-            made = self._series[series.name]
-            child = made.labels(*values) if values else made
-            if values in known:
-                known[values] = child
+            self._make_room(series, self.most_label_sets - 1)
+            child = made.labels(*values)
+        known[values] = child
         return child
+
+    def _make_room(self, series: Series, most: int) -> None:
+        known = self._children[series.name]
+        surplus = 0 if series.stays else len(known) - most
+        for values in list(islice(known, max(surplus, 0))):
+            del known[values]
+            self._series[series.name].remove(*values)
+        if surplus > 0 and (removed := self.at(LABEL_SETS_REMOVED, {"metric": series.name})) is not None:
+            removed.inc(surplus)
 
 
 class _Process:
     recorder: Recorder | None = None
     enabled: bool = True
     """The state of the current or future recorder: the setting may be known before recording starts."""
+    most_label_sets: int = MOST_LABEL_SETS
+    """The same."""
     collectors: Final[list[Callable[[], None]]] = []
 
 
 def start_recording(catalogue: Sequence[Series] = CATALOGUE) -> Recorder:
     """Create the process's series, or return the existing ones. ``catalogue``: all series that the process changes."""
     if _Process.recorder is None:
-        _Process.recorder = Recorder(enabled=_Process.enabled, catalogue=catalogue)
+        _Process.recorder = Recorder(
+            enabled=_Process.enabled, catalogue=catalogue, most_label_sets=_Process.most_label_sets
+        )
     return _Process.recorder
 
 
@@ -154,15 +168,31 @@ def set_enabled(enabled: bool) -> None:
         _Process.recorder.set_enabled(enabled)
 
 
+def set_most_label_sets(most: int) -> None:
+    """Set how many label sets a metric may have (configuration key ``debug.max-label-sets``). When a metric is
+    full, the label set that has not changed for longest leaves for a new one; series that stay are not bounded.
+
+    It may be called before recording starts.
+    """
+    _Process.most_label_sets = most
+    if _Process.recorder is not None:
+        _Process.recorder.set_most_label_sets(most)
+
+
+def most_label_sets() -> int:
+    """How many label sets a metric may have."""
+    return _Process.most_label_sets
+
+
 @contextmanager
 def recording(catalogue: Sequence[Series] = CATALOGUE) -> Iterator[Recorder]:
     """A new, enabled recorder while the block runs; afterwards the previous one is used again."""
-    before, _Process.recorder = (_Process.recorder, _Process.enabled), Recorder(catalogue=catalogue)
-    _Process.enabled = True
+    before = _Process.recorder, _Process.enabled, _Process.most_label_sets
+    _Process.recorder, _Process.enabled, _Process.most_label_sets = Recorder(catalogue=catalogue), True, MOST_LABEL_SETS
     try:
         yield _Process.recorder
     finally:
-        _Process.recorder, _Process.enabled = before
+        _Process.recorder, _Process.enabled, _Process.most_label_sets = before
 
 
 def count(series: Series, amount: float = 1, **labels: str) -> None:

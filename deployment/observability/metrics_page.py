@@ -23,7 +23,8 @@ calls [always 0](contract/operator.md#85-registered-and-always-0) exist for comp
 
 The number of series depends on what is configured, not on how many runs there were: labels name namespaces,
 Stories, Engrams, queues, kinds and reasons. The series of single runs (`bobrapet_storyrun_queue_depth`) go
-with the run.
+with the run. A metric that is full gives up
+[label sets that have rested](monitoring.md#series-that-leave).
 """
 
 

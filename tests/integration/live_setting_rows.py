@@ -339,6 +339,7 @@ ELSEWHERE: Final = (
     ),
     Elsewhere("debug.enable-verbose-logging", _SOURCE, "test_verbose_logging_begins_and_ends_at_once"),
     Elsewhere("debug.enable-metrics", _SOURCE, "test_series_of_ours_stand_still_while_the_configuration_says_so"),
+    Elsewhere("debug.max-label-sets", _SOURCE, "test_another_bound_on_label_sets_counts_from_the_next_one"),
     Elsewhere(
         "telemetry.enabled",
         "tests/integration/test_operator_traces.py",

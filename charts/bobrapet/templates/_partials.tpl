@@ -187,6 +187,7 @@ issuerRef:
 {{- $_ := set $keys "controllerTransportHeartbeatInterval" "controller.transport.heartbeat-interval" }}
 {{- $_ := set $keys "controllerTransportHeartbeatTimeout" "controller.transport.heartbeat-timeout" }}
 {{- $_ := set $keys "controllerTransportHubEndpoint" "controller.transport.hub-endpoint" }}
+{{- $_ := set $keys "debugMaxLabelSets" "debug.max-label-sets" }}
 {{- $_ := set $keys "engramDefaultChannelBufferSize" "engram.default-channel-buffer-size" }}
 {{- $_ := set $keys "engramDefaultDialTimeoutSeconds" "engram.default-dial-timeout-seconds" }}
 {{- $_ := set $keys "engramDefaultGracefulShutdownTimeoutSeconds" "engram.default-graceful-shutdown-timeout-seconds" }}

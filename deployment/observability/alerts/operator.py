@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.telemetry.catalogue import CATALOGUE
 from deployment.observability.rule import BOTH_JOBS, JOB, Alert, RecordingRule, RuleGroup, Urgency, growth
 
 MEMORY_LIMIT_BYTES: Final = 1 << 30
@@ -11,6 +12,9 @@ MEMORY_LIMIT_BYTES: Final = 1 << 30
 
 _BOTH: Final = f'job=~"{BOTH_JOBS}"'
 _RECONCILES: Final = "bobrapet_controller_reconcile_total"
+_OF_RUNS: Final = "|".join(series.name for series in CATALOGUE if "storyrun" in series.labels and not series.stays)
+"""Every run is a label set of these, so that they are full after as many runs; those of ended runs leave."""
+LABEL_SETS_REMOVED: Final = f'bobrapet_metric_label_sets_removed_total{{metric!~"{_OF_RUNS}"}}'
 
 GROUP: Final = RuleGroup(
     "bobrapet-operator",
@@ -27,6 +31,10 @@ GROUP: Final = RuleGroup(
         ),
         RecordingRule(
             "bobrapet:objects_left_out:increase15m", growth("bobrapet_objects_left_out_total", "15m", "resource")
+        ),
+        RecordingRule(
+            "bobrapet:metric_label_sets_removed:increase1h",
+            growth(LABEL_SETS_REMOVED, "1h", "job", "metric"),
         ),
     ),
     (
@@ -128,6 +136,15 @@ GROUP: Final = RuleGroup(
             "Objects of kind {{ $labels.resource }} cannot be read.",
             "{{ $value | humanize }} versions of objects within 15 minutes were too deep, too large or damaged. "
             "Their runs fail with reason Unreadable, or the objects are ignored.",
+        ),
+        Alert(
+            "BobrapetMetricFull",
+            Urgency.WARNING,
+            "bobrapet:metric_label_sets_removed:increase1h > 0",
+            "0m",
+            "{{ $labels.metric }} of {{ $labels.job }} has more label sets than it may have.",
+            "{{ $value | humanize }} label sets left within an hour to make room for others. Rules about single "
+            "Stories or Engrams may miss events that they should see.",
         ),
     ),
 )

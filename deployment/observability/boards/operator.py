@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deployment.observability.alerts.operator import MEMORY_LIMIT_BYTES
+from deployment.observability.alerts.operator import LABEL_SETS_REMOVED, MEMORY_LIMIT_BYTES
 from deployment.observability.board import OF_JOB, RATE, Dashboard, Query, Row, Unit, graph, stat
 from deployment.observability.query import highest, rates
 from deployment.observability.rule import growth
@@ -82,12 +82,13 @@ BOARD: Final = Dashboard(
                 graph(
                     "Errors of controllers a minute",
                     Unit.PER_MINUTE,
-                    "Of which controller. Its log has the object and the error.",
+                    "Of which controller: its log has the object. Full metrics: runbook BobrapetMetricFull.",
                     rates('bobrapet_controller_reconcile_total{result="error"}', "controller", times=60),
                     Query(
                         f"sum by (error_type) (rate(bobrapet_controller_reconcile_errors_total[{RATE}])) * 60",
                         "crash: {{error_type}}",
                     ),
+                    Query(f"sum by (metric) (rate({LABEL_SETS_REMOVED}[{RATE}])) * 60", "metric is full: {{metric}}"),
                 ),
                 graph(
                     "Runs checked by the resync, a minute",

@@ -19,6 +19,7 @@ RECONCILES: Final = 'bobrapet_controller_reconcile_total{job="bobrapet", instanc
 RESYNC: Final = 'bobrapet_resync_runs_total{job="bobrapet", instance="a", found="%s"}'
 UNREADABLE: Final = 'bobrapet_unreadable_objects_total{job="bobrapet", instance="a", resource="stories"}'
 LEFT_OUT: Final = 'bobrapet_objects_left_out_total{job="bobrapet", instance="a", resource="stories"}'
+REMOVED: Final = 'bobrapet_metric_label_sets_removed_total{job="bobrapet", instance="a", metric="%s"}'
 REQUESTS: Final = 'rest_client_requests_total{job="bobrapet", instance="a", host="h", method="GET", code="%s"}'
 BUCKET: Final = 'rest_client_request_duration_seconds_bucket{job="bobrapet", instance="a", verb="%s", le="%s"}'
 WRITES: Final = 'bobrapet_api_writes_total{job="bobrapet", instance="a", verb="%s", resource="%s"}'
@@ -141,6 +142,25 @@ CASES: Final = (
     ),
     AlertCase(
         "BobrapetObjectsUnreadable", "none", {UP: "1x40", STARTED: "0x40", UNREADABLE: "0x40", LEFT_OUT: "0x40"}, "25m"
+    ),
+    AlertCase(
+        "BobrapetMetricFull",
+        "the first label set leaves",
+        {UP: "1x90", STARTED: "0x90", REMOVED % "bobrapet_storyruns_total": "_x70 1x20"},
+        "75m",
+        [Firing({"job": "bobrapet", "metric": "bobrapet_storyruns_total"}, "1")],
+    ),
+    AlertCase(
+        "BobrapetMetricFull",
+        "label sets of single runs may leave",
+        {UP: "1x90", STARTED: "0x90", REMOVED % "bobrapet_child_stepruns_created_total": "0+5x90"},
+        "75m",
+    ),
+    AlertCase(
+        "BobrapetMetricFull",
+        "the setting was raised long ago",
+        {UP: "1x90", STARTED: "0x90", REMOVED % "bobrapet_storyruns_total": "_x5 7x90"},
+        "89m",
     ),
     AlertCase(
         "BobrapetApiErrors",

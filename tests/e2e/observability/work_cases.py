@@ -68,6 +68,19 @@ CASES: Final = (
         "80m",
     ),
     AlertCase(
+        "BobrapetRunsFailing",
+        "label sets that left a full metric come back",
+        {UP: "1x90", STARTED: "0x90", RUNS % "Failed": "500x50 stale _x5 1x30", RUNS % "Succeeded": "0+9x90"},
+        "70m",
+    ),
+    AlertCase(
+        "BobrapetRunsFailing",
+        "runs fail whose label set left a full metric and came back",
+        {UP: "1x90", STARTED: "0x90", RUNS % "Failed": "500x50 stale _x5 1+1x30"},
+        "70m",
+        [Firing(STORY, "100%")],
+    ),
+    AlertCase(
         "BobrapetStepsRetrying",
         "three retries for each step",
         {STEPS: "0+1x90", RETRIES % "rateLimited": "0+3x90"},

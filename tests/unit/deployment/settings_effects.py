@@ -468,6 +468,7 @@ _OTHERS: Final = (
     ),
     Proof("debug.enable-verbose-logging", _SOURCE, "test_verbose_logging_begins_and_ends_at_once"),
     Proof("debug.enable-metrics", _SOURCE, "test_series_of_ours_stand_still_while_the_configuration_says_so"),
+    Proof("debug.max-label-sets", _SOURCE, "test_another_bound_on_label_sets_counts_from_the_next_one"),
     Proof(
         "debug.enable-step-output-logging",
         "tests/unit/reconcilers/test_output_log.py",

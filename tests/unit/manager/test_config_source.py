@@ -15,7 +15,7 @@ from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.store import Change, ChangeKind
 from core.policy.settings import OperatorSettings
-from core.telemetry import metrics
+from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
@@ -83,6 +83,16 @@ async def test_series_of_ours_stand_still_while_the_configuration_says_so(stand:
         await stand.until(lambda: not recorder.enabled)
         await stand.write(**{"debug.enable-metrics": "true"})
         await stand.until(lambda: recorder.enabled)
+
+
+async def test_another_bound_on_label_sets_counts_from_the_next_one(stand: Stand) -> None:
+    with metrics.recording() as recorder:
+        await stand.write(**{"debug.max-label-sets": "100"})
+        await stand.until(lambda: recorder.most_label_sets == 100)
+        for number in range(101):
+            metrics.count(catalogue.SUBSTORY_REFRESH, controller=str(number))
+        assert metrics.sample("bobrapet_substory_refresh_total", controller="0") is None
+        assert metrics.sample("bobrapet_substory_refresh_total", controller="100") == 1
 
 
 async def test_verbose_logging_begins_and_ends_at_once(stand: Stand) -> None:

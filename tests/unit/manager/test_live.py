@@ -124,6 +124,26 @@ async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, n
         assert running() == 0
 
 
+async def test_of_more_queues_than_label_sets_those_at_work_are_shown_first(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    def running(queue: str) -> float | None:
+        return metrics.sample("bobrapet_queue_steps_running", queue=queue)
+
+    slots = Slots(lambda: limits(), clock())
+    slots.load([])
+    with metrics.recording(), metrics.collected_by(QueueGauges(slots).collect):
+        metrics.set_most_label_sets(2)
+        for run in ("one", "two", "three"):
+            nursery.start_soon(slots.acquire, demand(f"{run}/a", queue=run), list[str]().append, WakeUp(), never)
+        await wait_all_tasks_blocked()
+        metrics.exposition()
+        assert [running(queue) for queue in ("one", "two", "three")] == [1, 1, 1]
+        slots.forget("uid-two")
+        metrics.exposition()
+        assert [running(queue) for queue in ("one", "two", "three")] == [1, None, 1]
+
+
 async def test_a_queue_tells_how_long_its_oldest_step_has_waited(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -139,22 +139,78 @@ def test_ten_thousand_namespaces_make_a_bounded_number_of_series() -> None:
     with metrics.recording() as recorder:
         for number in range(10_000):
             metrics.count(catalogue.STORY_RUNS, namespace=f"team-{number}", story="daily", phase="Succeeded")
-            metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 1, namespace=f"team-{number}", story="daily")
         families = {family.name: family.samples for family in recorder.registry.collect()}
 
     totals = [sample for sample in families["bobrapet_storyruns"] if sample.name.endswith("_total")]
-    assert len(totals) == metrics.MOST_LABEL_SETS + 1
-    assert sum(sample.value for sample in totals) == 10_000
-    other = dict.fromkeys(("namespace", "story", "phase"), metrics.OTHER)
-    assert [sample.value for sample in totals if sample.labels == other] == [10_000 - metrics.MOST_LABEL_SETS]
-    assert len(families["bobrapet_storyrun_steps_active"]) == metrics.MOST_LABEL_SETS
+    assert len(totals) == metrics.MOST_LABEL_SETS
+    assert {sample.labels["namespace"] for sample in totals} == {f"team-{number}" for number in range(9_000, 10_000)}
 
 
-def test_a_dropped_series_makes_room_for_another() -> None:
-    series = catalogue.STORY_RUN_STEPS_ACTIVE
+def runs_of(story: str) -> float | None:
+    return metrics.sample("bobrapet_storyruns_total", namespace="team", story=story, phase="Failed")
+
+
+def end_runs_of(*stories: str) -> None:
+    for story in stories:
+        metrics.count(catalogue.STORY_RUNS, namespace="team", story=story, phase="Failed")
+
+
+def test_the_label_set_that_has_rested_longest_leaves_a_full_metric() -> None:
     with metrics.recording():
+        metrics.set_most_label_sets(3)
+        end_runs_of("a", "b", "c", "a", "new")
+        assert [runs_of(story) for story in ("a", "b", "c", "new")] == [2, None, 1, 1]
+        end_runs_of("b")
+        assert [runs_of(story) for story in ("a", "b", "c", "new")] == [2, 1, None, 1]
+
+
+def test_each_metric_is_full_by_itself_and_its_removed_label_sets_are_counted() -> None:
+    def removed(metric: str) -> float | None:
+        return metrics.sample("bobrapet_metric_label_sets_removed_total", metric=metric)
+
+    with metrics.recording():
+        metrics.set_most_label_sets(2)
+        end_runs_of("a", "b", "c", "d")
+        for engram in ("a", "b"):
+            metrics.observe(catalogue.STEP_RUN_DURATION, 1, namespace="team", engram=engram, phase="Failed")
+        assert removed("bobrapet_storyruns_total") == 2
+        assert removed("bobrapet_steprun_duration_seconds") is None
+
+
+def test_a_smaller_bound_applies_at_once_and_a_larger_one_to_the_next_label_sets() -> None:
+    with metrics.recording():
+        end_runs_of("a", "b", "c")
+        metrics.set_most_label_sets(1)
+        assert [runs_of(story) for story in ("a", "b", "c")] == [None, None, 1]
+        metrics.set_most_label_sets(2)
+        end_runs_of("a")
+        assert [runs_of(story) for story in ("a", "c")] == [1, 1]
+
+
+def test_gauges_of_what_lives_stay_however_many_there_are() -> None:
+    series = catalogue.STORY_RUN_STEPS_ACTIVE
+    with metrics.recording() as recorder:
         for number in range(metrics.MOST_LABEL_SETS + 1):
             metrics.set_gauge(series, 1, namespace="team", story=str(number))
-        metrics.drop(series, namespace="team", story="0")
-        metrics.set_gauge(series, 1, namespace="team", story="late")
-        assert metrics.sample(series.name, namespace="team", story="late") == 1
+        families = {family.name: family.samples for family in recorder.registry.collect()}
+
+    assert len(families[series.name]) == metrics.MOST_LABEL_SETS + 1
+
+
+def test_retention_times_of_stories_are_bounded_like_counters() -> None:
+    series = catalogue.STORY_RUN_WINDOW
+    with metrics.recording():
+        metrics.set_most_label_sets(1)
+        for story in ("a", "b"):
+            metrics.set_gauge(series, 60, namespace="team", story=story, window="retention")
+        shown = [metrics.sample(series.name, namespace="team", story=story, window="retention") for story in "ab"]
+        assert shown == [None, 60]
+
+
+def test_a_full_metric_that_is_frozen_does_not_change() -> None:
+    with metrics.recording():
+        metrics.set_most_label_sets(2)
+        end_runs_of("a", "b")
+        metrics.set_enabled(False)
+        end_runs_of("c")
+        assert [runs_of(story) for story in ("a", "b", "c")] == [1, 1, None]
