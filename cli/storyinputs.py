@@ -1,4 +1,6 @@
-"""Checks a run's inputs with the schema of its Story: asks for missing inputs, refuses invalid ones."""
+"""Checks a run's inputs with the schema of its Story: asks for missing inputs, refuses invalid ones, warns of unknown
+ones.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ async def fitting_inputs(console: Console, story: Object, given: GivenInputs, ea
     if not isinstance(schema, dict):
         return inputs
     from core.evaluation.schema import apply_schema_defaults
+    from webhooks.validate.described import unknown_names
 
     complete = apply_schema_defaults(schema, inputs)
     missing = [key for key in schema.get("required") or () if key not in complete]
@@ -39,6 +42,9 @@ async def fitting_inputs(console: Console, story: Object, given: GivenInputs, ea
             "\n".join([f"the inputs do not fit Story {name!r}:", *(f"  inputs: {problem}" for problem in problems)]),
             remedy="give them with -i key=value (key:=value is always a string) or --inputs FILE",
         )
+    for unknown in unknown_names(schema, inputs, "inputs"):
+        place = unknown.place.removeprefix("inputs.")
+        console.note(f"warning: input {place} is not in the inputsSchema of Story {name!r}: {unknown.remedy}")
     return inputs
 
 

@@ -36,6 +36,7 @@ REGEX_BYTES: Final = 1 << 20
 LENGTH: Final = struct.Struct(">I")
 
 _WORD_CHARACTERS: Final = 64
+_GUESSED: Final = 3  # of the unexpected keys of one object; a guess takes up to a few milliseconds
 _MASK: Final = "\ufdd0"  # stands for a value in the library's messages; no string contains this non-character
 _NICENESS: Final = 10  # the event loop has precedence
 
@@ -44,7 +45,8 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
     """A function that takes a document and a number, and returns at most that many problems.
 
     Patterns run on an engine of linear time; references are never loaded. Problems name the type of a value and never
-    the value, which may be a secret and would appear in statuses.
+    the value, which may be a secret and would appear in statuses. A forbidden key comes with the known key that was
+    probably meant.
 
     Raises:
         ValueError: the schema is not valid.
@@ -59,7 +61,10 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
 
     def problems(document: Any, most: int) -> list[list[Any]]:
         errors = islice(validator.iter_errors(document), most)
-        return [[list(error.instance_path), _message_of(error), str(error.kind.name)] for error in errors]
+        return [
+            [list(error.instance_path), _message_of(error) + _guesses(error, schema), str(error.kind.name)]
+            for error in errors
+        ]
 
     return problems
 
@@ -67,6 +72,20 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
 def _message_of(error: Any) -> str:
     message: str = error.message
     return message.replace(_MASK, _type_of(error.instance))
+
+
+def _guesses(error: Any, schema: Any) -> str:
+    """The known keys that are similar to the first keys that ``additionalProperties`` forbids."""
+    if error.kind.name != "additionalProperties":
+        return ""
+    from core.api.suggestion import closest  # not needed for the other kinds
+
+    for segment in error.schema_path[:-1]:
+        schema = schema[segment]
+    known = schema.get("properties", {})
+    found = (closest(key, known) for key in error.kind.unexpected[:_GUESSED])
+    guesses = ", ".join(repr(guess) for guess in dict.fromkeys(found) if guess is not None)
+    return f"; did you mean {guesses}?" if guesses else ""
 
 
 def _type_of(value: Any) -> str:

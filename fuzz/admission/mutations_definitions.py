@@ -82,6 +82,7 @@ def _large(chance: Chance, draft: Draft) -> str:
 @breaks("definition/with", *_DEFINITIONS)
 def _configured_wrongly(chance: Chance, draft: Draft) -> str:
     schema = section(_template(draft), "spec", "configSchema")
+    schema["additionalProperties"] = True
     given = section(draft.spec, "with")
     if chance.yes():
         schema.setdefault("required", []).append("wanted")
@@ -89,6 +90,15 @@ def _configured_wrongly(chance: Chance, draft: Draft) -> str:
     section(schema, "properties")["wanted"] = {"type": "integer"}
     given["wanted"] = "three"
     return "spec.with.wanted"
+
+
+@breaks("definition/with-unknown", *_DEFINITIONS)
+def _configured_by_another_name(chance: Chance, draft: Draft) -> str:
+    spec = _template(draft)["spec"]
+    spec.pop("inputSchema", None)
+    spec["configSchema"] = {"properties": {"wanted": {}}}
+    draft.spec["with"] = {"watned": 1}
+    return "spec.with.watned"
 
 
 @breaks("definition/with-absent", *_DEFINITIONS)

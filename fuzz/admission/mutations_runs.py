@@ -13,6 +13,7 @@ from core.api.keys import (
 from core.api.objects import Object
 from core.api.resource import ENGRAM
 from core.workloads.submission import claim_name, input_hash
+from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
     ALWAYS_ON,
@@ -108,6 +109,7 @@ def _reference_out_of_reach(chance: Chance, draft: Draft) -> str:
 @breaks("submission/inputs-schema", *_ASKING)
 def _inputs_that_it_does_not_take(chance: Chance, draft: Draft) -> str:
     schema = section(_story(draft), "spec", "inputsSchema")
+    schema["additionalProperties"] = True
     inputs = section(draft.spec, "inputs")
     inputs.pop("ref", None)
     if "$bubuStorageRef" in str(inputs):
@@ -145,6 +147,14 @@ def _another_name_of_a_run(chance: Chance, draft: Draft) -> str:
 # --- StoryRuns -------------------------------------------------------------------------------------------------------
 
 
+@breaks("submission/input-unknown", *_ASKING)
+def _inputs_that_it_does_not_know(chance: Chance, draft: Draft) -> str:
+    _story(draft)["spec"]["inputsSchema"] = {"properties": {"wanted": {}}}
+    draft.spec["inputs"] = {"watned": 1}
+    _identified(draft)
+    return "spec.inputs.watned"
+
+
 @breaks("run/inputs-size", "StoryRun")
 def _large_inputs(chance: Chance, draft: Draft) -> str:
     enlarge(_inputs(draft), 1024)
@@ -155,7 +165,7 @@ def _large_inputs(chance: Chance, draft: Draft) -> str:
 @breaks("run/inputs-offloaded", "StoryRun")
 def _inputs_in_storage(chance: Chance, draft: Draft) -> str:
     _story(draft)["spec"]["inputsSchema"] = {"type": "object"}
-    somewhere(chance, section(draft.spec, "inputs"), "", {"$bubuStorageRef": "k"})
+    somewhere(chance, section(draft.spec, "inputs"), "", {"$bubuStorageRef": values.STORED})
     _identified(draft)
     return "spec.inputs"
 
@@ -179,7 +189,7 @@ def _another_hash(chance: Chance, draft: Draft) -> str:
 
 @breaks("run/hash-unchecked", "StoryRun")
 def _hash_of_what_is_stored(chance: Chance, draft: Draft) -> str:
-    somewhere(chance, _inputs(draft), "", {"$bubuStorageRef": "k"})
+    somewhere(chance, _inputs(draft), "", {"$bubuStorageRef": values.STORED})
     identify_run(draft.new, "Daily Digest", draft.namespace)
     draft.new["metadata"]["annotations"][ANNOTATION_TRIGGER_INPUT_HASH] = "0" * 64
     return _HASH

@@ -138,7 +138,7 @@ def _costly_schema(chance: Chance, draft: Draft) -> str:
 @breaks("any/schema-too-costly", "Engram", "Impulse")
 def _costly_template(chance: Chance, draft: Draft) -> str:
     template = draft.find(f"{draft.new['kind']}Template", draft.spec["templateRef"]["name"])
-    template["spec"]["configSchema"] = costly_schema()
+    template["spec"]["configSchema"] = {**costly_schema(), "additionalProperties": True}
     return "spec.with"
 
 

@@ -94,10 +94,21 @@ def _engram_that_ends(chance: Chance, draft: Draft) -> str:
 def _input_of_another_type(chance: Chance, draft: Draft) -> str:
     found, _engram, template = _worker(chance, draft)
     properties = section(template["spec"], "inputSchema", "properties")
+    template["spec"]["inputSchema"]["additionalProperties"] = True
     key = chance.pick(tuple(properties) or ("n",))
     properties.setdefault(key, {"type": "integer"})
     section(found.step, "with")[key] = values.unfitting(key)
     return f"{found.path}.with.{key}"
+
+
+@breaks("story/step-input-unknown", "Story")
+def _input_by_another_name(chance: Chance, draft: Draft) -> str:
+    found, engram, template = _worker(chance, draft, quiet=True)
+    engram["spec"].pop("with", None)
+    template["spec"].pop("configSchema", None)
+    template["spec"]["inputSchema"] = {"properties": {"wanted": {}}}
+    found.step["with"] = {"watned": 1}
+    return f"{found.path}.with.watned"
 
 
 @breaks("story/step-input", "Story")
@@ -233,6 +244,14 @@ def _call_another_version(chance: Chance, draft: Draft) -> str:
     settings, path = a_call(chance, draft)
     settings["storyRef"]["version"] = "another"
     return f"{path}.storyRef.version"
+
+
+@breaks("story/call-input-unknown", "Story")
+def _call_with_another_name(chance: Chance, draft: Draft) -> str:
+    settings, path = a_call(chance, draft)
+    draft.referred("Story", settings["storyRef"])["spec"]["inputsSchema"] = {"properties": {"wanted": {}}}
+    settings["with"] = {"watned": 1}
+    return f"{path}.with.watned"
 
 
 @breaks("story/call-realtime", "Story", realtime=False)

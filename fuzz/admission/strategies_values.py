@@ -16,6 +16,8 @@ NAMES: Final = (
 )
 """DNS labels; some are keywords of an expression language."""
 NAMESPACES: Final = ("team", "shared", "other", "0")
+STORED: Final = "{{ inputs.x }}"
+"""The key of a stored object; it is not known to be of another namespace."""
 VERSIONS: Final = ("v1", "v2", "1.0.0", "2026-01")
 WORDS: Final = ("x", "some text", "ünï", "a.b/c", "0", "true", "500m", "128Mi", "/var/run", "no: yes", "#", "- a")
 SAFE_DURATIONS: Final = (
@@ -63,7 +65,7 @@ def reference_map(chance: Chance, namespace: str = "") -> Object:
     """A reference to storage, or to a Secret or ConfigMap of ``namespace``."""
     if chance.yes(3):
         more = chance.some(("$bubuStoragePath", "$bubuStorageContentType", "$bubuStorageSchema"), 2)
-        return {"$bubuStorageRef": "runs/1/out", **dict.fromkeys(more, "x")}
+        return {"$bubuStorageRef": STORED, **dict.fromkeys(more, "x")}
     kind = chance.pick(("$bubuSecretRef", "$bubuConfigMapRef"))
     place = namespace if namespace and chance.yes(3) else ""
     if chance.yes():
@@ -113,7 +115,7 @@ _TYPES: Final[dict[str, tuple[Object, tuple[Any, ...], Any]]] = {
     "tags": ({"type": "array", "items": {"type": "string"}, "maxItems": 3}, ([], ["a"], ["a", "b"]), {}),
     "code": ({"type": "string", "pattern": "^[a-z]+$"}, ("a", "abc"), "ABC"),
     "inner": (
-        {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"]},
+        {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"], "additionalProperties": True},
         ({"k": 1}, {"k": 2, "more": None}),
         7,
     ),
@@ -125,7 +127,7 @@ def schema(chance: Chance) -> Object:
     """A JSON Schema of objects; ``document`` makes an object that fits it."""
     names = chance.some(tuple(_TYPES), 4)
     properties = {name: dict(_TYPES[name][0]) for name in names}
-    found: Object = {"type": "object", "properties": properties}
+    found: Object = {"type": "object", "properties": properties, "additionalProperties": True}
     required = chance.some(names, 2)
     if required:
         found["required"] = required
@@ -167,7 +169,7 @@ def _fitting(chance: Chance, key: str, expressions: Sequence[str], *, stored: bo
         case 4 if expressions and whole(expressions):
             return chance.pick(whole(expressions))
         case 5 if stored:
-            return {"$bubuStorageRef": "k"}
+            return {"$bubuStorageRef": STORED}
         case _:
             return chance.pick(_TYPES[key][1])
 

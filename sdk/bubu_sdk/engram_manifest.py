@@ -67,27 +67,11 @@ def _described(engram: EngramFunction[Any]) -> Object:
 
 def _schemas(engram: EngramFunction[Any]) -> Object:
     signature = engram.signature()
-    parts = [typeschema.schema_of(kind) for kind in (signature.inputs_type, signature.config_type)]
-    inputs = _together([part for part in parts if part.get("properties")])
+    inputs = typeschema.inputs_schema(signature.read_types())
     returned = output_type(engram)
     output = typeschema.schema_of(returned) if typeschema.fields_of(returned) is not None else {}
     optional = typeschema.bare(returned) is not returned and type(None) in typing.get_args(returned)
     return {
         **({"inputSchema": inputs} if inputs else {}),
         **({"outputSchema": output} if output and not optional else {}),
-    }
-
-
-def _together(schemas: list[Object]) -> Object:
-    """Inputs and configuration are both read from the step's ``with``."""
-    if len(schemas) < 2:
-        return schemas[0] if schemas else {}
-    required = sorted({name for schema in schemas for name in schema.get("required", ())})
-    properties = {name: child for schema in schemas for name, child in schema["properties"].items()}
-    definitions = {name: child for schema in schemas for name, child in schema.get("$defs", {}).items()}
-    return {
-        "type": "object",
-        **({"required": required} if required else {}),
-        "properties": properties,
-        **({"$defs": definitions} if definitions else {}),
     }

@@ -36,6 +36,11 @@ class Signature:
     inputs_type: Any
     """``Any`` stands for plain dicts."""
 
+    def read_types(self) -> list[Any]:
+        """The types that one object with all inputs is read as; a configuration without a type repeats the inputs."""
+        inputs = [self.inputs_type] if self.inputs is not None else []
+        return [*inputs, *([self.config_type] if self.config_type is not Any else [])]
+
 
 @dataclass(frozen=True)
 class Family:

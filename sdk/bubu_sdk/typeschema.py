@@ -1,7 +1,7 @@
 """The JSON Schema of a type, for the EngramTemplates and Stories that Python files describe.
 
 A schema says what ``decode`` reads without a conversion: ``int`` is an integer, although the text ``"5"`` is read, too.
-It forbids no further keys, because an engram in a container ignores them.
+It names a key as its field does, although ``decode`` reads other spellings, too.
 """
 
 from __future__ import annotations
@@ -52,6 +52,35 @@ class ModelField:
 def schema_of(hint: Any) -> Object:
     """The JSON Schema of a type; empty for what it cannot describe."""
     return _schema(hint, ())
+
+
+def inputs_schema(hints: Collection[Any]) -> Object:
+    """The JSON Schema of one object from which all ``hints`` are read; empty if none of them is a model.
+
+    It forbids keys that no model reads, so a misspelt input is refused before anything runs. Objects inside it stay
+    open: they may be the outputs of other steps, or events, of which a model describes the part that it needs. With a
+    plain dict, or a model that takes further keys, the object is open, too.
+    """
+    schemas = [schema_of(hint) for hint in hints]
+    models = [schema for schema in schemas if "properties" in schema]
+    if not models:
+        return schemas[0] if len(schemas) == 1 and fields_of(*hints) is not None else {}
+    whole = models[0] if len(models) == 1 else _together(models)
+    if len(models) < len(hints) or any(schema.get("additionalProperties", False) is not False for schema in models):
+        return {"additionalProperties": True, **whole}
+    return {**whole, "additionalProperties": False}
+
+
+def _together(schemas: Collection[Object]) -> Object:
+    required = sorted({name for schema in schemas for name in schema.get("required", ())})
+    properties = {name: child for schema in schemas for name, child in schema["properties"].items()}
+    definitions = {name: child for schema in schemas for name, child in schema.get("$defs", {}).items()}
+    return {
+        "type": "object",
+        **({"required": required} if required else {}),
+        "properties": properties,
+        **({"$defs": definitions} if definitions else {}),
+    }
 
 
 def fields_of(hint: Any) -> Mapping[str, ModelField] | None:

@@ -11,7 +11,7 @@ from core.api.text import text
 from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import reference, steps
+from webhooks.validate import reference, schema, steps
 from webhooks.validate.change import name_of, namespace_of
 from webhooks.validate.reference import Link
 from webhooks.validate.steps import PlacedStep
@@ -21,6 +21,7 @@ SELF: Final = Rule("story/call-self", "4.8", CauseType.FORBIDDEN)
 CIRCLE: Final = Rule("story/call-circle", "4.8", CauseType.FORBIDDEN)
 MISSING: Final = Rule("story/call-missing", "4.8", CauseType.NOT_FOUND, Severity.WARNING)
 VERSION: Final = Rule("story/call-version", "3.8", severity=Severity.WARNING)
+INPUT_UNKNOWN: Final = Rule("story/call-input-unknown", "4.8", severity=Severity.WARNING)
 REALTIME: Final = Rule("story/call-realtime", "16", severity=Severity.WARNING)
 ALWAYS_ON: Final = Rule("story/call-always-on", "4.10", severity=Severity.WARNING)
 
@@ -50,6 +51,10 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
     yield from reference.version_mismatch(VERSION, target, wanted, found, f"{path}.version")
     if isinstance(found, Unseen):
         return
+    inputs, described = placed.step["with"].get("with"), (found.get("spec") or {}).get("inputsSchema")
+    yield from schema.check_names(
+        INPUT_UNKNOWN, described, inputs, f"{placed.path}.with.with", f"the inputsSchema of {wanted}"
+    )
     if story["spec"].get("pattern") != "realtime" and (found.get("spec") or {}).get("pattern") == "realtime":
         yield REALTIME.at(path, "a batch Story cannot execute a realtime one", "call a batch Story")
     elif is_always_on(found.get("spec") or {}):

@@ -6,11 +6,13 @@ patterns. Beyond that, nothing is known. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.api.objects import ReadOnlyObject
+from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
+from core.api.suggestion import closest
 from core.expressions.reads import Segments
 
 _NOT_SIMPLE: Final = frozenset(
@@ -19,6 +21,7 @@ _NOT_SIMPLE: Final = frozenset(
         *("dependentSchemas", "unevaluatedProperties", "propertyNames", "prefixItems", "dependencies"),
     )
 )
+_REFERENCES: Final = frozenset((STORAGE_REFERENCE, CONFIG_MAP_REFERENCE, SECRET_REFERENCE))
 _TYPES: Final = frozenset(("string", "integer", "number", "boolean", "array", "object", "null"))
 
 
@@ -71,6 +74,45 @@ class Described:
             inside = properties.get(segment) if isinstance(properties, Mapping) else None
             node = node.get("items") if isinstance(segment, int) else inside
         return _types_of(node) if _is_simple(node) else frozenset()
+
+
+class UnknownName(NamedTuple):
+    """A key of a document that its schema does not mention; ``path`` is that of the object with the key."""
+
+    path: str
+    key: str
+    known: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}.{self.key}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, for messages."""
+        guess = closest(self.key, self.known)
+        return f"did you mean {guess!r}?" if guess else "correct the name, or add it to the schema"
+
+
+def unknown_names(schema: Any, document: Any, path: str) -> Iterator[UnknownName]:
+    """The keys of ``document``, the field at ``path``, that a schema with ``properties`` neither has nor speaks about.
+
+    A schema that allows or forbids further keys by ``additionalProperties`` speaks about them: the first is intended,
+    and the second is an error of validation.
+    """
+    if isinstance(document, list) and _is_simple(schema):
+        for index, item in enumerate(document):
+            yield from unknown_names(schema.get("items"), item, f"{path}[{index}]")
+    if not isinstance(document, Mapping) or not _is_simple(schema) or not _REFERENCES.isdisjoint(document):
+        return
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or not properties:
+        return
+    for key, item in document.items():
+        if key in properties:
+            yield from unknown_names(properties[key], item, f"{path}.{key}")
+        elif "additionalProperties" not in schema:
+            yield UnknownName(path, key, tuple(properties))
 
 
 def of_keys(keys: Iterable[str], root: Segments, source: str) -> Described:

@@ -20,6 +20,7 @@ from core.evaluation import worker
 from core.evaluation.schema import Cost, SchemaError
 from core.expressions.patterns import states_of
 from webhooks.finding import Finding, Rule, Severity
+from webhooks.validate.described import unknown_names
 
 TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNING)
 
@@ -85,6 +86,16 @@ def _meant(schema: Any, document: Any, segments: Iterable[str | int]) -> str:
     absent = [str(each) for each in known if each not in document]
     found = [f"{guess} instead of {key}" for key in unknown if (guess := closest(key, absent))]
     return f"did you mean {', '.join(found)}?" if found else f"remove it; known are {', '.join(map(str, known))}"
+
+
+def check_names(rule: Rule, schema: Any, document: Any, path: str, source: str, *also: Any) -> Iterator[Finding]:
+    """A finding for each key of ``document`` that neither ``schema``, which messages call ``source``, nor one of the
+    schemas ``also`` mentions.
+    """
+    others = [{name.place for name in unknown_names(other, document, path)} for other in also if other]
+    for found in islice(unknown_names(schema, document, path), _MAX_PROBLEMS):
+        if all(found.place in unknown for unknown in others):
+            yield rule.at(found.place, f"is not in {source}", found.remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from core.api.resource import STORY, Resource
 from core.workloads import submission
 from core.workloads.live_run import is_always_on, is_live_run_of
 from webhooks.cluster_view import ClusterView, Unseen
-from webhooks.finding import CauseType, Finding, Rule
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import payload, reference, schema
 from webhooks.validate.change import namespace_of
 from webhooks.validate.reference import Link
@@ -27,6 +27,7 @@ STORY_ALWAYS_ON: Final = Rule("submission/story-always-on", "8.1", CauseType.FOR
 INPUTS_REFERENCE: Final = Rule("submission/inputs-reference", "3.3")
 INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", CauseType.FORBIDDEN)
 INPUTS_SCHEMA: Final = Rule("submission/inputs-schema", "8.1")
+INPUT_UNKNOWN: Final = Rule("submission/input-unknown", "8.1", severity=Severity.WARNING)
 NAME: Final = Rule("submission/name", "3.10")
 
 
@@ -59,6 +60,8 @@ def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Itera
     inputs_schema = schema_of(wanted, world)
     if inputs_schema is not None:
         yield from schema.check_document(INPUTS_SCHEMA, inputs_schema, inputs, "spec.inputs")
+        source = f"the inputsSchema of {wanted}"
+        yield from schema.check_names(INPUT_UNKNOWN, inputs_schema, inputs, "spec.inputs", source)
 
 
 def schema_of(wanted: Link, world: ClusterView) -> Any:

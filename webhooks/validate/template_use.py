@@ -24,6 +24,7 @@ MODE: Final = Rule("definition/mode", "5")
 MODE_ASSUMED: Final = Rule("definition/mode-assumed", "5", severity=Severity.WARNING)
 WITH_SIZE: Final = Rule("definition/with-size", "2")
 WITH: Final = Rule("definition/with", "5")
+WITH_UNKNOWN: Final = Rule("definition/with-unknown", "5", severity=Severity.WARNING)
 WITH_ABSENT: Final = Rule("definition/with-absent", "5", severity=Severity.WARNING)
 REFERENCE_FORM: Final = Rule("definition/reference-form", "3.3", severity=Severity.WARNING)
 REFERENCE_NAMESPACE: Final = Rule("definition/reference-namespace", "3.3", CauseType.FORBIDDEN)
@@ -57,6 +58,8 @@ def check(
     configured = new["spec"].get("with")
     rule = WITH_ABSENT if configured is None else WITH
     yield from schema.check_document(rule, described.get("configSchema"), configured, "spec.with")
+    names = described.get("configSchema"), configured, "spec.with", f"the configSchema of {wanted}"
+    yield from schema.check_names(WITH_UNKNOWN, *names, described.get("inputSchema"))
     yield from _secrets(new, wanted, described.get("secretSchema") or {}, world)
 
 

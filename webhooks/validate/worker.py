@@ -20,6 +20,7 @@ VERSION: Final = Rule("story/engram-version", "3.8", severity=Severity.WARNING)
 TEMPLATE_MISSING: Final = Rule("story/engram-template-missing", "3.9", CauseType.NOT_FOUND)
 NOT_STREAMING: Final = Rule("story/engram-not-streaming", "16", severity=Severity.WARNING)
 INPUT: Final = Rule("story/step-input", "4.4")
+INPUT_UNKNOWN: Final = Rule("story/step-input-unknown", "4.4", severity=Severity.WARNING)
 INLINE: Final = Rule("story/with-inline", "2", severity=Severity.WARNING)
 SECRET_UNKNOWN: Final = Rule("story/secret-unknown", "4.4", severity=Severity.WARNING)
 RUNTIME: Final = Rule("story/runtime-in-batch", "4.4", CauseType.FORBIDDEN)
@@ -91,6 +92,9 @@ def _fit(placed: PlacedStep, engram: ReadOnlyObject, world: ClusterView) -> Iter
     described = template.get("spec") or {}
     document = {**merged, **(step.get("runtime") or {})}
     yield from schema.check_document(INPUT, described.get("inputSchema"), document, f"{placed.path}.with")
+    for field in ("with", "runtime"):
+        names = described.get("inputSchema"), step.get(field), f"{placed.path}.{field}", f"the inputSchema of {wanted}"
+        yield from schema.check_names(INPUT_UNKNOWN, *names, described.get("configSchema"))
     known = described.get("secretSchema") or {}
     for key in step.get("secrets") or ():
         if key not in known:

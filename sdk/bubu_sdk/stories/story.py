@@ -167,8 +167,8 @@ class Story(Generic[ResultT]):
         return plain
 
     def _schema(self, field: str, hint: Any) -> Object:
-        schema = typeschema.schema_of(hint) if typeschema.fields_of(hint) is not None else {}
-        return {field: schema} if schema else {}
+        described = typeschema.inputs_schema([hint]) if field == "inputsSchema" else typeschema.schema_of(hint)
+        return {field: described} if typeschema.fields_of(hint) is not None else {}
 
 
 @overload

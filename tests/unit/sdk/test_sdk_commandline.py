@@ -87,6 +87,7 @@ def test_the_manifest_has_the_schemas_of_the_types(ask: Asked) -> None:
                 "top": {"type": "integer", "default": 3},
                 "unit": {"type": "string", "default": "word"},
             },
+            "additionalProperties": False,
         },
         "outputSchema": {"type": "object", "required": ["words"], "properties": {"words": {"type": "integer"}}},
     }

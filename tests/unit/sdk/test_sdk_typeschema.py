@@ -112,6 +112,61 @@ def test_without_a_model_every_key_is_known() -> None:
     assert dict(typeschema.unknown_keys({"a": 1}, dict[str, Any], "inputs")) == {}
 
 
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    size: int = 3
+
+
+class Recursive(pydantic.BaseModel):
+    inner: Recursive | None = None
+
+
+@dataclass
+class Whole:
+    part: Part
+
+
+@pytest.mark.parametrize("kind", [Everything, Model, Part, Whole])
+def test_the_schema_of_inputs_refuses_a_misspelt_one(kind: Any) -> None:
+    assert typeschema.inputs_schema([kind])["additionalProperties"] is False
+
+
+def test_the_objects_in_inputs_may_have_further_keys() -> None:
+    schema = typeschema.inputs_schema([Whole])
+
+    # They may be the output of another step, of which the model describes a part.
+    assert not list(jsonschema_rs.Draft7Validator(schema).iter_errors({"part": {"name": "a", "more": 1}}))
+
+
+@pytest.mark.parametrize("kinds", [[Open], [Part, Open], [Part, Any], [Part, dict[str, int]]])
+def test_inputs_that_something_reads_whole_stay_open(kinds: list[Any]) -> None:
+    assert typeschema.inputs_schema(kinds)["additionalProperties"] is True
+
+
+def test_inputs_and_configuration_are_one_object() -> None:
+    assert typeschema.inputs_schema([Part, Model]) == {
+        "type": "object",
+        "required": ["name", "shownAs"],
+        "properties": {
+            "name": {"type": "string"},
+            "note": {"type": "string"},
+            "size": {"default": 3, "title": "Size", "type": "integer"},
+            "shownAs": {"title": "Shownas", "type": "string"},
+        },
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize("kinds", [[], [Any], [dict[str, int]], [dict]])
+def test_plain_dicts_are_not_described(kinds: list[Any]) -> None:
+    assert typeschema.inputs_schema(kinds) == {}
+
+
+def test_a_model_that_contains_itself_is_described_as_it_describes_itself() -> None:
+    assert typeschema.inputs_schema([Recursive])["$ref"] == "#/$defs/Recursive"
+    assert "anyOf" in typeschema.inputs_schema([Part | None])
+
+
 def _resolved(kind: type) -> type:
     """A class in a function: its annotations are texts with the names of this module."""
     kind.__annotations__ = {"parts": list[Part], "by_name": dict[str, Model]}

@@ -53,6 +53,18 @@ async def test_a_template_stands_for_any_type() -> None:
     assert await _problems({"properties": {"n": {"type": "integer"}}}, {"n": "x {{ inputs.n }}"}) != []
 
 
+async def test_a_forbidden_key_comes_with_the_key_that_was_meant() -> None:
+    closed = {"type": "object", "properties": {"count": {}, "city": {}}, "additionalProperties": False}
+    schema = {"properties": {"a/b~c": {"items": {"$ref": "#/$defs/o~1x"}}}, "$defs": {"o/x": closed}}
+    document = {"a/b~c": [{"cuont": 1, "ctiy": 2, "zz": 3}, {"zz": 1}]}
+
+    assert await _problems(schema, document) == [
+        "a/b~c[0]: Additional properties are not allowed ('cuont', 'ctiy', 'zz' were unexpected); "
+        "did you mean 'count', 'city'?",
+        "a/b~c[1]: Additional properties are not allowed ('zz' was unexpected)",
+    ]
+
+
 async def test_problems_name_path_and_rule() -> None:
     found = await SchemaValidator().problems({"properties": {"a": {"items": {"type": "integer"}}}}, {"a": [1, "x"]})
     assert found == [SchemaProblem("a[1]", 'a string is not of type "integer"', "type")]

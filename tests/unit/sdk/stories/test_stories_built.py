@@ -108,6 +108,7 @@ def test_calls_are_steps_and_outputs_are_edges() -> None:
                 "text": {"type": "string", "description": "What to count."},
                 "limit": {"type": "number", "default": 3},
             },
+            "additionalProperties": False,
         },
         "steps": [
             {"name": "count-words", "ref": {"name": "count-words"}, "with": {"text": "{{ inputs.text }}"}},
