@@ -2,19 +2,21 @@
 
 Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector``,
 secrets and extended resources are merged key by key, resources and probes field by field, volumes by name; image pull
-secrets are added up; everything else is replaced as a whole. Every value records the layer that it comes from. All
-problems of all layers are reported together. Pure. Source: StepRun contract 10, operator contract 4; general settings
-never win over more specific ones (in the reference, a storage policy of the Story wins over the step's own).
+secrets are added up; everything else is replaced as a whole. A request above its limit, which Kubernetes refuses, gets
+the limit's value if the limit is of a later layer, and the limit that of the request if it is the other way round.
+Every value records the layer that it comes from. All problems of all layers are reported together. Pure. Source:
+StepRun contract 10, operator contract 4; general settings never win over more specific ones (in the reference, a
+storage policy of the Story wins over the step's own).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
-from core.api.quantity import parse_quantity
+from core.api.quantity import Quantity, parse_quantity
 from core.policy.bounds import PolicyBounds
 from core.policy.classes import CLASSES, is_class_name
 from core.policy.credentials import OPERATORS_BLOCKS
@@ -121,7 +123,9 @@ def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> E
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     problems: list[str] = []
+    ranks: dict[str, int] = {}
     for layer in layers:
+        ranks[layer.label] = len(ranks)
         for key, asked in layer.values.items():
             value = None if asked is None else bounds.allowed(layer, key, asked)
             if value is None:
@@ -132,6 +136,7 @@ def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> E
             keyed = _keyed(key, value)
             folded[key] = _folded(key, folded.get(key), keyed)
             provenance |= dict.fromkeys(_settings_named(key, keyed), layer.label)
+    problems += _reconciled(folded.get("resources") or {}, provenance, ranks)
     if not folded.get("image"):
         problems.append(no_image)
     problems += bounds.problems(folded.get("secrets") or {})
@@ -175,6 +180,32 @@ def _folded(key: str, below: Any, value: Any) -> Any:
     return value
 
 
+def requests_above_limits(amounts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The request and the limit, as fields of ``resources``, of each amount of which more is requested than allowed."""
+    for request in amounts:
+        limit = request.removesuffix("Request") + "Limit"
+        wanted, allowed = _amount(amounts[request]), _amount(amounts.get(limit))
+        if request.endswith("Request") and wanted is not None and allowed is not None and wanted > allowed:
+            yield request, limit
+
+
+def _reconciled(amounts: Any, provenance: dict[str, str], ranks: Mapping[str, int]) -> list[str]:
+    """Make requests fit their limits in ``amounts``; the later layer decides. Returns contradictions in one layer."""
+    problems = []
+    for request, limit in list(requests_above_limits(amounts)):
+        of_request, of_limit = (provenance[f"resources.{name}"] for name in (request, limit))
+        if of_request == of_limit:
+            problems.append(
+                f"{of_limit}: resources.{request}: {amounts[request]} is more than {limit}, {amounts[limit]}; "
+                "request less, or raise the limit"
+            )
+            continue
+        kept, adapted = (limit, request) if ranks[of_limit] > ranks[of_request] else (request, limit)
+        amounts[adapted] = amounts[kept]
+        provenance[f"resources.{adapted}"] = provenance[f"resources.{kept}"]
+    return problems
+
+
 def _problems(key: str, value: Any) -> list[str]:
     match key:
         case "run_as_user" if not isinstance(value, int) or value <= 0:
@@ -189,7 +220,7 @@ def _problems(key: str, value: Any) -> list[str]:
             return _storage_problems(value)
         case "resources":
             return [
-                f"resources.{name}: {text!r} is not a quantity" for name, text in value.items() if not _quantity(text)
+                f"resources.{name}: {text!r} is not a quantity" for name, text in value.items() if _amount(text) is None
             ]
         case "extended_resources":
             return [str(problem) for problem in extended_problems(value, "resources.extended")]
@@ -222,12 +253,12 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
 
 
-def _quantity(text: Any) -> bool:
+def _amount(text: Any) -> Quantity | None:
+    """None if it is not a quantity."""
     try:
-        parse_quantity(str(text))
+        return parse_quantity(str(text))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _storage_problems(storage: ReadOnlyObject) -> list[str]:

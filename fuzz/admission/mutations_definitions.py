@@ -272,6 +272,14 @@ def _no_quantity(chance: Chance, draft: Draft) -> str:
     return f"{path}.resources.{field}"
 
 
+@breaks("definition/request-above-limit", "Engram", "Impulse", "Story")
+def _more_than_is_allowed(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    amount = chance.pick(("cpu", "memory", "ephemeralStorage"))
+    section(block, "resources").update({f"{amount}Request": "2", f"{amount}Limit": chance.pick(("1", "1999m", "1e0"))})
+    return f"{path}.resources.{amount}Request"
+
+
 @breaks("definition/class", "Engram", "Impulse", "Story")
 def _class_of_others(chance: Chance, draft: Draft) -> str:
     block, path = _workload_block(chance, draft)

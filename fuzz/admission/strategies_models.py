@@ -15,6 +15,10 @@ from core.api.schema import QUANTITY_PATTERN, Keywords, Rendered, WireModel, pee
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 
+_KINDS: Final = (
+    *("cpu", "memory", "ephemeralStorage"),
+    *("recommendedCpu", "recommendedMemory", "recommendedEphemeralStorage"),
+)
 _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "timeout": values.duration,
     "delay": values.duration_or_none,
@@ -25,14 +29,8 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "cleanup": values.duration,
     "story": values.duration,
     "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
-    **dict.fromkeys(
-        (f"{kind}{end}" for kind in ("cpu", "memory", "ephemeralStorage") for end in ("Request", "Limit")),
-        lambda chance: chance.pick(("500m", "1", "2Gi", "")),
-    ),
-    **dict.fromkeys(
-        (f"recommended{kind}{end}" for kind in ("Cpu", "Memory", "EphemeralStorage") for end in ("Request", "Limit")),
-        lambda chance: chance.pick(("500m", "1", "2Gi", "")),
-    ),
+    **dict.fromkeys((f"{kind}Request" for kind in _KINDS), lambda chance: chance.pick(("500m", "1", ""))),
+    **dict.fromkeys((f"{kind}Limit" for kind in _KINDS), lambda chance: chance.pick(("1", "2Gi", ""))),
     "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),
     "runAsNonRoot": lambda chance: chance.yes() or True,
     "readOnlyRootFilesystem": lambda chance: chance.yes() or True,

@@ -14,6 +14,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy import classes
 from core.policy.extended import extended_problems
+from core.policy.layers import requests_above_limits
 from core.policy.volumes import MountedPath, overlaps, size_problem, volume_problems
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -22,6 +23,7 @@ from webhooks.validate.change import fields_of
 EXTENDED: Final = Rule("definition/extended-resource", "4.4")
 VOLUME: Final = Rule("definition/volume", "4.4")
 QUANTITY: Final = Rule("definition/quantity", "4.4", severity=Severity.WARNING)
+REQUEST: Final = Rule("definition/request-above-limit", "4.4", severity=Severity.WARNING)
 CLASS: Final = Rule("definition/class", "4.4", CauseType.FORBIDDEN, Severity.WARNING)
 
 _NOT_AMOUNTS: Final = ("extended", "minCpuRequest", "minMemoryRequest")
@@ -44,6 +46,7 @@ def check(
     for name, value in resources.items():
         if name not in _NOT_AMOUNTS and value:
             yield from _quantity(value, f"{path}.resources.{name}")
+    yield from _requests(resources, f"{path}.resources")
     yield from _extended(resources.get("extended"), f"{path}.resources.extended")
     problems = [*_volumes(fields, path)]
     yield from problems or _mounts_of_layers(fields, path, below)
@@ -61,6 +64,13 @@ def check_step_run(overrides: object, path: str) -> Iterator[Finding]:
     fields = fields_of(overrides)
     yield from _extended(fields.get("extendedResources"), f"{path}.extendedResources")
     yield from _volumes(fields, path)
+
+
+def _requests(resources: ReadOnlyObject, path: str) -> Iterator[Finding]:
+    """Requests above the limits that the same block sets: what a later layer sets alone fits what it finds."""
+    for request, limit in requests_above_limits({name: value for name, value in resources.items() if value}):
+        message = f"{resources[request]} is more than {limit}, {resources[limit]}, so no container can start"
+        yield REQUEST.at(f"{path}.{request}", message, "request less, or raise the limit")
 
 
 def _extended(extended: Any, path: str) -> Iterator[Finding]:

@@ -175,6 +175,43 @@ def test_resources_come_field_by_field() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "resources", "decided"),
+    [
+        pytest.param(
+            {"memoryLimit": "64Mi"}, {"memoryRequest": "64Mi", "memoryLimit": "64Mi"}, "memoryRequest", id="limit"
+        ),
+        pytest.param(
+            {"memoryRequest": "1Gi"}, {"memoryRequest": "1Gi", "memoryLimit": "1Gi"}, "memoryLimit", id="request"
+        ),
+        pytest.param({"cpuLimit": "0.05"}, {"cpuRequest": "0.05", "cpuLimit": "0.05"}, "cpuRequest", id="cpu"),
+    ],
+)
+def test_a_step_that_sets_a_request_or_a_limit_alone_can_start(asked: Object, resources: Object, decided: str) -> None:
+    policy = resolve_policy(sources(step={"execution": {"resources": asked}}))
+
+    assert resources.items() <= policy.resources.items()
+    assert policy.provenance[f"resources.{decided}"] == "Story step"
+
+
+def test_a_request_above_the_limit_of_the_same_layer_is_a_problem() -> None:
+    contradiction = {"cpuRequest": "2", "cpuLimit": "1500m", "memoryRequest": "1Gi", "memoryLimit": "1024Mi"}
+
+    with pytest.raises(PolicyError) as caught:
+        resolve_policy(sources(step={"execution": {"resources": contradiction}}))
+
+    assert caught.value.problems == (
+        "Story step: resources.cpuRequest: 2 is more than cpuLimit, 1500m; request less, or raise the limit",
+    )
+
+
+def test_a_contradiction_that_a_later_layer_corrects_is_none() -> None:
+    engram = {"overrides": {"resources": {"memoryRequest": "2Gi", "memoryLimit": "1Gi"}}}
+    policy = resolve_policy(sources(engram=engram, step={"execution": {"resources": {"memoryLimit": "3Gi"}}}))
+
+    assert (policy.resources["memoryRequest"], policy.resources["memoryLimit"]) == ("2Gi", "3Gi")
+
+
 def test_node_selectors_merge_key_by_key() -> None:
     policy = resolve_policy(
         sources(
