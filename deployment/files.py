@@ -20,6 +20,7 @@ from deployment import (
     network,
     reads,
     registration,
+    revision,
     rights,
     statussize,
     statuswriter,
@@ -46,7 +47,7 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     """All policies, which apply without the admission server."""
-    tables = (identity, rights, reads, crossing, cap, statuswriter, statussize)
+    tables = (identity, rights, reads, crossing, cap, statuswriter, statussize, revision)
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 

@@ -23,6 +23,16 @@ from core.api.schema import DescribedElsewhere, Keywords, ListedAsRequired, Rend
 
 Schema = dict[str, Any]
 
+DEFINITIONS_REVISION: Final = 1
+"""Raise it by one, once between two releases, when a definition gets a field that the previous release does not have.
+
+Then policy ``definitions`` (``deployment.revision``) refuses to replace definitions of this release by older ones.
+"""
+REVISION_TITLE: Final = "revision "
+"""Title of each schema, with the number behind it; titles have no other use, and an annotation could stay behind when
+somebody else writes an older schema.
+"""
+
 _SCALARS: Final[Mapping[Any, str]] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _LENGTHS: Final = {
     "string": ("minLength", "maxLength"),
@@ -98,7 +108,8 @@ def _conversion(service: ConversionService | None) -> dict[str, Any]:
 
 
 def _version(version: KindVersion, subresources: tuple[str, ...]) -> dict[str, Any]:
-    schema = {"description": _first_line(version.model), **model_schema(version.model)}
+    title = f"{REVISION_TITLE}{DEFINITIONS_REVISION}"
+    schema = {"title": title, "description": _first_line(version.model), **model_schema(version.model)}
     document: dict[str, Any] = {
         "name": version.name,
         "served": version.served,

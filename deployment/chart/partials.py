@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, REFERENCE_GRANT
 from deployment import certmanager, workload
 from deployment.chart.release import CHART, HUB, LONGEST_NAME, RELEASE, WORDS
 from deployment.chart.values import EXTRA, SETTINGS, setting_keys
 from deployment.chart.values_table import PASSED_ARGUMENTS
 from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION, WEBHOOK_SERVICE
 
+_SMALL: Final = f"{REFERENCE_GRANT.plural}.{REFERENCE_GRANT.group}"
+"""A definition that is quickly read, on behalf of all."""
 _NAMES: Final = "names.tpl"
 _MORE_NAMES: Final = '{{ without (list $far $url) "" | join "," }}'
 
@@ -98,6 +101,7 @@ def _arguments() -> str:
         '{{- $given = append $given (regexReplaceAll "^-+|=.*$" . "") }}',
         "{{- end }}",
         *_unelected(),
+        *_deleting(),
         "{{- range $args }}",
         "- {{ . | quote }}",
         "{{- end }}",
@@ -123,6 +127,23 @@ def _unelected() -> Iterator[str]:
         '{{- fail "controllerManager.leaderElection: must be true with more than one replica: all of them would work '
         'at once (set it to true, or controllerManager.replicas to 1)" }}'
     )
+    yield "{{- end }}"
+
+
+def _deleting() -> Iterator[str]:
+    """Refuses an upgrade in which Helm would delete definitions: it reads their annotation in the cluster."""
+    yield "{{- if and .Release.IsUpgrade (not .Values.crds.install) }}"
+    kind = CUSTOM_RESOURCE_DEFINITION
+    yield f'{{{{- with lookup "{kind.api_version}" "{kind.kind}" "" "{_SMALL}" }}}}'
+    yield "{{- $annotations := .metadata.annotations | default dict }}"
+    yield '{{- $ours := eq (get $annotations "meta.helm.sh/release-name") $.Release.Name }}'
+    yield '{{- if and $ours (ne (get $annotations "helm.sh/resource-policy") "keep") }}'
+    yield (
+        '{{- fail "crds.install: must be true after crds.keep was false: Helm would delete the definitions, with all '
+        'Stories and runs (upgrade with crds.keep=true first)" }}'
+    )
+    yield "{{- end }}"
+    yield "{{- end }}"
     yield "{{- end }}"
 
 

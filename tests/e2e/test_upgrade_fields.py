@@ -1,9 +1,10 @@
-"""docs/upgrading.md lists every field that definitions of the previous release would drop, and no other."""
+"""What definitions of the previous release would drop: docs/upgrading.md lists it, and a policy refuses to lose it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from core.api.crd import DEFINITIONS_REVISION, REVISION_TITLE
 from deployment.crds import packaged_crds
 from tests.e2e.definition_fields import new_fields
 from tests.e2e.previous_release import unpacked_release
@@ -25,3 +26,13 @@ def test_the_page_lists_the_fields_that_older_definitions_would_drop(tmp_path: P
             assert name in listed[owner], f"{kind} {path} is missing: {remedy}"
             found[owner].add(name)
     assert found == listed
+
+
+def test_definitions_with_new_fields_have_a_higher_revision_than_those_of_the_previous_release(tmp_path: Path) -> None:
+    release = unpacked_release(tmp_path)
+    for newer in packaged_crds():
+        older = manifest(release / f"manifests/crds/{newer['spec']['group']}_{newer['spec']['names']['plural']}.yaml")
+        (title,) = {each["schema"]["openAPIV3Schema"].get("title", "") for each in older["spec"]["versions"]}
+        before = int(title.removeprefix(REVISION_TITLE) or 0)
+        needed = before + 1 if new_fields(older, newer) else before
+        assert needed <= DEFINITIONS_REVISION, f"raise DEFINITIONS_REVISION in core/api/crd.py to {needed}"

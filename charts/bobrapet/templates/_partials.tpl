@@ -85,6 +85,15 @@ issuerRef:
 {{- if and (gt (int .Values.controllerManager.replicas) 1) (not $elected) }}
 {{- fail "controllerManager.leaderElection: must be true with more than one replica: all of them would work at once (set it to true, or controllerManager.replicas to 1)" }}
 {{- end }}
+{{- if and .Release.IsUpgrade (not .Values.crds.install) }}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "referencegrants.policy.bubustack.io" }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- $ours := eq (get $annotations "meta.helm.sh/release-name") $.Release.Name }}
+{{- if and $ours (ne (get $annotations "helm.sh/resource-policy") "keep") }}
+{{- fail "crds.install: must be true after crds.keep was false: Helm would delete the definitions, with all Stories and runs (upgrade with crds.keep=true first)" }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $args }}
 - {{ . | quote }}
 {{- end }}

@@ -159,6 +159,34 @@ def test_policies_name_rules_that_exist() -> None:
     assert {rule for policy in policies() for rule in rule_ids(policy.name)} <= known
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ("revision 1", "revision 1", False),
+        ("revision 9", "revision 10", False),
+        ("revision 10", "revision 9", True),
+        ("revision 1", "", True),
+        ("revision 1", "of another form", True),
+        ("", "", False),
+        ("", "revision 1", False),
+    ],
+)
+def test_a_definition_is_not_replaced_by_an_older_one(before: str, now: str, refused: bool) -> None:
+    def definition(title: str, name: str = "stories.bubustack.io") -> Object:
+        schema = {"type": "object", **({"title": title} if title else {})}
+        stored = {"name": "v1alpha1", "storage": True, "schema": {"openAPIV3Schema": schema}}
+        other = {"name": "v1beta1", "storage": False, "schema": {"openAPIV3Schema": {"title": "revision 5"}}}
+        head = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}}
+        return {**head, "spec": {"versions": [other, stored]}}
+
+    found = refusals(Request(definition(now), definition(before), ANN, (ADMINISTRATORS,)), {})
+
+    assert ("definitions" in found) == refused
+    assert all("crds.install=false" in message for message in found.get("definitions", ()))
+    of_others = Request(definition(now, "stories.example.org"), definition(before, "stories.example.org"))
+    assert refusals(of_others, {}) == {}
+
+
 def run(**spec: Any) -> Object:
     return thing("runs.bubustack.io", "StoryRun", {"storyRef": {"name": "s"}, **spec})
 

@@ -1,6 +1,6 @@
 """An inventory of a CustomResourceDefinition: every schema path with what the API server enforces there.
 
-Descriptions are left out. Spellings with the same meaning are equal (an ``allOf`` of equal enums is that enum).
+Descriptions and titles are left out. Spellings with the same meaning are equal (an ``allOf`` of equal enums is that enum).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEYWORDS = (
 )
 """What is compared at a path, besides the paths below it."""
 
-_STRUCTURE = {"properties", "items", "additionalProperties", "description", "allOf"}
+_STRUCTURE = {"properties", "items", "additionalProperties", "description", "title", "allOf"}
 
 
 def inventory(spec: dict[str, Any]) -> dict[str, Any]:
