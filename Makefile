@@ -109,7 +109,7 @@ only_api_servers = $(if $(API_SERVERS),-e '/^  - ports:$$/{N;s|^  - ports:\(\n *
 
 deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
 	@command -v $(firstword $(KUBECTL)) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
-	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -f manifests/conversion
+	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -k manifests/conversion
 	$(KUBECTL) kustomize $(DEPLOY) | sed -e 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' $(only_api_servers) | $(KUBECTL) apply --server-side -f -
 	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
 	! $(KUBECTL) -n bobrapet-system get deployment/bobrapet-hub >/dev/null 2>&1 || $(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-hub --timeout=180s

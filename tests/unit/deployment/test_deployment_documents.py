@@ -227,6 +227,20 @@ def _documents() -> Iterator[tuple[PurePosixPath, Object]]:
                 yield path, document
 
 
+def test_no_command_applies_the_folder_of_the_conversion_without_its_kustomization() -> None:
+    """With ``-f`` kubectl applies the file of Stories only, one definition of twelve."""
+    root = Path(__file__).parents[3]
+    places = [*root.glob("docs/**/*.md"), root / "README.md", root / "Makefile"]
+    found = [
+        f"{place.name}: {line}"
+        for place in places
+        for line in place.read_text().splitlines()
+        if re.search(r"-f \S*manifests/conversion/?(\s|$)", line)
+    ]
+
+    assert found == []
+
+
 def test_every_manifest_is_named_by_the_kustomization_beside_it() -> None:
     named = {
         path.parent / entry
