@@ -72,7 +72,7 @@ class ConfigRow:
     error: str = ""
     """Why its value is refused."""
     warning: str = ""
-    """Why the key has no effect."""
+    """Why the key or its value has no effect."""
 
     @property
     def is_changed(self) -> bool:
@@ -111,6 +111,7 @@ def configuration_of(data: Mapping[str, str], process: OperatorProcess | None = 
     rows = [_refused(row, errors[row.key], data) if row.key in errors else row for row in rows]
     shown = {row.key for row in rows}
     warnings = {each.key: each.message for each in parsed.warnings}
+    rows = [replace(row, warning=warnings.get(row.key, "")) for row in rows]
     rows += [_other_row(key, data[key], errors, warnings) for key in sorted(data) if key not in shown]
     rows += [_other_row(key, None, errors, warnings) for key in sorted(errors) if key not in {*shown, *data}]
     return Configuration(tuple(rows), is_refused=parsed.settings is None)

@@ -10,11 +10,11 @@ from typing import Any, Final
 from core.api.duration import short_duration
 from core.policy.config_keys import KEYS
 from core.policy.retry import DEFAULT_MAX_DELAY
-from core.policy.settings import FALLBACK_STEP_TIMEOUT, OperatorSettings, QueueSettings
+from core.policy.settings import FALLBACK_RETENTION_SECONDS, FALLBACK_STEP_TIMEOUT, OperatorSettings, QueueSettings
 
 USED_WHEN_UNSET: Final = {
     "timeout.default-step": short_duration(FALLBACK_STEP_TIMEOUT),
-    "storyrun.retention-seconds": "86400",
+    "storyrun.retention-seconds": str(FALLBACK_RETENTION_SECONDS),
     "retry.exponential-backoff-max": short_duration(DEFAULT_MAX_DELAY),
 }
 """Settings without a built-in value that still have an effect."""

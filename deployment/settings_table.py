@@ -46,7 +46,8 @@ _RUNS: Final = (
     KeyRow(
         "storyrun.retention-seconds",
         _LIVE,
-        "How long a finished run is kept; 0: for ever; -1: it is deleted at once. "
+        "How long a finished run is kept, but not shorter than its StepRuns (`job.ttl-seconds-after-finished`); "
+        "0: for ever; -1: it is deleted at once. "
         "A Story's `policy.execution.job.storyRunRetentionSeconds` has priority.",
     ),
     KeyRow(

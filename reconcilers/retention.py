@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from core.api.objects import Object, instant_or_creation
 from core.engine.realtime import is_realtime
-from core.policy.settings import OperatorSettings
+from core.policy.settings import FALLBACK_RETENTION_SECONDS, OperatorSettings
 from core.workloads.live_run import is_always_on
-
-DEFAULT_RETENTION: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def retention(story: Object | None, settings: OperatorSettings) -> timedelta | N
     if seconds is None:
         seconds = settings.runs.retention_seconds
     if seconds is None:
-        return DEFAULT_RETENTION
+        seconds = FALLBACK_RETENTION_SECONDS
     return None if seconds == 0 else timedelta(seconds=max(seconds, 0))
 
 

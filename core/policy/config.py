@@ -20,6 +20,7 @@ from core.api.suggestion import closest
 from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, KEYS
 from core.policy.config_values import integer
 from core.policy.settings import (
+    FALLBACK_RETENTION_SECONDS,
     ControllerSettings,
     OperatorSettings,
     QueueSettings,
@@ -34,6 +35,7 @@ QUEUE_FIELDS: Final = {
     "max-priority": "max_priority",
 }
 _NAMESPACE_PREFIX: Final = "storyrun.namespace."
+_RETENTION: Final = "storyrun.retention-seconds"
 _MAX_PRIORITY: Final = "max-priority"
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -79,6 +81,7 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
         except ValueError as error:
             errors.append(ConfigProblem(key, str(error)))
     errors += _contradictions(settings)
+    warnings += _outlasted(settings)
     if errors:
         return ParsedConfig(None, tuple(errors), tuple(warnings))
     return ParsedConfig(_with_fallbacks(settings), (), tuple(warnings))
@@ -127,6 +130,23 @@ def _contradictions(settings: OperatorSettings) -> Iterator[ConfigProblem]:
     yield from _delay_problem("controller.requeue-base-delay", settings.controllers)
     for prefix, field in CONTROLLER_FIELDS.items():
         yield from _delay_problem(f"{prefix}.rate-limiter.base-delay", getattr(settings, field))
+
+
+def _outlasted(settings: OperatorSettings) -> Iterator[ConfigProblem]:
+    """A time for runs that is shorter than that for their StepRuns, which a run outlives (``retention.act_after``)."""
+    own = settings.runs.retention_seconds
+    kept = FALLBACK_RETENTION_SECONDS if own is None else own
+    times = {
+        "job.ttl-seconds-after-finished": ("batch", settings.job.ttl_seconds_after_finished),
+        "realtime.ttl-seconds-after-finished": ("realtime", settings.runs.realtime_ttl_seconds),
+    }
+    found = [
+        f"{pattern} runs are kept for {seconds} s, as their StepRuns are (lower {key})"
+        for key, (pattern, seconds) in times.items()
+        if seconds is not None and 0 < kept < seconds
+    ]
+    if found:
+        yield ConfigProblem(_RETENTION, f"is {kept}, but {'; '.join(found)}")
 
 
 def _delay_problem(key: str, controller: ControllerSettings) -> Iterator[ConfigProblem]:

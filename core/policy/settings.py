@@ -15,6 +15,8 @@ from typing import Final
 
 from core.telemetry.metrics import MOST_LABEL_SETS
 
+FALLBACK_RETENTION_SECONDS: Final = 86_400
+"""How long a finished run is kept where no setting says it."""
 FALLBACK_STEP_TIMEOUT: Final = timedelta(minutes=30)
 """The timeout of a step when no layer sets one."""
 DEFAULT_QUEUE: Final = "default"

@@ -69,6 +69,14 @@ def test_a_key_without_effect_is_shown_with_the_reason(key: str) -> None:
     assert plain(ACCEPTED_WITHOUT_EFFECT[key]) in found.warning
 
 
+def test_a_value_without_effect_is_shown_with_the_reason() -> None:
+    rows = configuration_of({"storyrun.retention-seconds": "600"}).rows
+    (row,) = (row for row in rows if row.warning)
+
+    assert (row.key, row.value, row.is_changed) == ("storyrun.retention-seconds", "600", True)
+    assert "batch runs are kept for 3600 s" in row.warning
+
+
 def test_an_unknown_key_is_shown_with_the_nearest_one() -> None:
     assert "did you mean retry.max-retries?" in row("retry.max-retry", {"retry.max-retry": "1"}).warning
 

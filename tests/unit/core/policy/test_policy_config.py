@@ -345,6 +345,32 @@ def test_an_unknown_key_warns_with_what_was_probably_meant() -> None:
     ]
 
 
+JOB_TTL, REALTIME_TTL = "job.ttl-seconds-after-finished", "realtime.ttl-seconds-after-finished"
+
+
+@pytest.mark.parametrize(
+    ("data", "outlasting"),
+    [
+        ({"storyrun.retention-seconds": "600"}, [JOB_TTL]),
+        ({"storyrun.retention-seconds": "600", JOB_TTL: "600"}, []),
+        ({"storyrun.retention-seconds": "600", JOB_TTL: "60", REALTIME_TTL: "601"}, [REALTIME_TTL]),
+        ({"storyrun.retention-seconds": "600", REALTIME_TTL: "601"}, [JOB_TTL, REALTIME_TTL]),
+        ({JOB_TTL: "86401"}, [JOB_TTL]),
+        ({"storyrun.retention-seconds": "0"}, []),  # for ever
+        ({"storyrun.retention-seconds": "-1"}, []),  # at once, with the StepRuns
+    ],
+)
+def test_a_time_for_runs_that_their_step_runs_outlast_warns_with_the_key_to_lower(
+    data: dict[str, str], outlasting: list[str]
+) -> None:
+    result = parse_config(data)
+
+    assert result.settings is not None
+    assert [warning.key for warning in result.warnings] == (["storyrun.retention-seconds"] if outlasting else [])
+    for key in (JOB_TTL, REALTIME_TTL):
+        assert (f"(lower {key})" in "".join(warning.message for warning in result.warnings)) == (key in outlasting)
+
+
 @pytest.mark.parametrize("key", sorted(ACCEPTED_WITHOUT_EFFECT))
 def test_keys_of_the_reference_without_effect_are_accepted_with_a_warning(key: str) -> None:
     result = parse_config({key: "anything"})
