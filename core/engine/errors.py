@@ -23,10 +23,10 @@ cross a port beside them.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import ClassVar, NamedTuple
 
 from core.api.phases import Reason, StepReason
+from core.policy.timing import TimeoutChoice
 
 
 class Obstacle(NamedTuple):
@@ -110,16 +110,16 @@ class AwaitedError(PortError):
 
     Args:
         reason: for the state of the step, which waits.
-        timeout: the step's timeout as far as the present definitions tell it: the step waits that long.
+        limit: the step's timeout as far as the present definitions tell it: the step waits that long.
         definitions: a change of one of these may end the wait.
     """
 
     def __init__(
-        self, message: str, *, reason: StepReason, timeout: timedelta, definitions: frozenset[Definition]
+        self, message: str, *, reason: StepReason, limit: TimeoutChoice, definitions: frozenset[Definition]
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.timeout = timeout
+        self.limit = limit
         self.definitions = definitions
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from core.api.objects import Object
 from core.api.phases import ExitClass, Phase, Reason
 from core.policy.retry import RetryPolicy
+from core.policy.timing import TimeoutChoice
 
 JOB: Final = "job"
 """The executor that creates a Kubernetes Job for each attempt. A StepRun that names no executor belongs to this one."""
@@ -144,12 +145,19 @@ class Binding:
     """Whether the step reads from the object store of the operator, which may then put large inputs there."""
     cache: Mapping[str, Any] | None = None
     """The resolved ``cache`` policy."""
+    timeout_layer: str = ""
+    """The layer that sets ``timeout``, for messages."""
     image: str = ""
     """The image that does the work, for the key of the cache."""
     container: Mapping[str, Any] | None = None
     """``spec.container`` of the template: the image has no SDK. None: it has one."""
     definition: str = ""
     """``core.workloads.execution.definition_digest``; empty: it has none, and no execution is equal to another."""
+
+    @property
+    def limit(self) -> TimeoutChoice | None:
+        """``timeout`` with its layer."""
+        return None if self.timeout is None else TimeoutChoice(self.timeout, self.timeout_layer)
 
     def deadline_from(self, start: datetime) -> datetime | None:
         """When an attempt that starts then must have ended; None: it has no deadline."""

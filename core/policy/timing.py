@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from core.api.duration import parse_positive_duration
+from core.api.duration import format_duration, parse_positive_duration
 from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
 from core.policy.retry import (
@@ -38,6 +38,11 @@ class TimeoutChoice(NamedTuple):
 
     timeout: timedelta
     layer: str
+
+    def __str__(self) -> str:
+        """``10s (timeout from: Story step)``, for messages."""
+        layer = f" (timeout from: {self.layer})" if self.layer else ""
+        return f"{format_duration(self.timeout)}{layer}"
 
 
 def step_timeout(sources: Sources) -> timedelta:

@@ -29,6 +29,7 @@ from core.engine.ports import JOB, STREAM, Binding, RunKey
 from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.policy.retry import TRANSIENT, RetryPolicy
+from core.policy.timing import TimeoutChoice
 from fuzz.engine.cluster import Cluster, place_of
 from fuzz.engine.process import Process
 from fuzz.engine.routing import story_of
@@ -300,7 +301,7 @@ class ModelBindings:
 def _awaited(step: Mapping[str, Any], reason: StepReason, message: str, *definitions: Definition) -> AwaitedError:
     own = (step.get("execution") or {}).get("timeout")
     timeout = parse_positive_duration(own) if own else timedelta(seconds=UNBOUND_SECONDS)
-    return AwaitedError(message, reason=reason, timeout=timeout, definitions=frozenset(definitions))
+    return AwaitedError(message, reason=reason, limit=TimeoutChoice(timeout, ""), definitions=frozenset(definitions))
 
 
 async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from core.api.canonical import NotSerializableError
@@ -28,7 +27,7 @@ from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import OPERATOR, Sources
-from core.policy.timing import BUILT_IN, retry_policy, retry_spec, step_timeout, timeout_choice
+from core.policy.timing import BUILT_IN, TimeoutChoice, retry_policy, retry_spec, timeout_choice
 from core.telemetry.tracing.run_trace import OFF, TraceRules, untraced
 from core.workloads.container_problems import container_problems
 from core.workloads.execution import definition_digest
@@ -240,11 +239,11 @@ class _Wait:
         known, it may set that timeout.
         """
         try:
-            timeout = step_timeout(Sources(self.settings, {}, engram or {}, self.story, self.step))
+            limit = timeout_choice(Sources(self.settings, {}, engram or {}, self.story, self.step))
         except PolicyError as error:
             return RejectedError(f"step {self.step['name']!r}: {error}")
         definitions = frozenset({self.engram} | ({missing} if missing is not None else set()))
-        return AwaitedError(text, reason=reason, timeout=timeout, definitions=definitions)
+        return AwaitedError(text, reason=reason, limit=limit, definitions=definitions)
 
 
 def _text(value: object) -> str:
@@ -290,6 +289,9 @@ def bound(
     settings = sources.settings
     resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream, rules)
     spec = retry_spec(sources)
+    limit: TimeoutChoice | None = timeout_choice(sources)
+    if stream is not None and limit and limit.layer in (OPERATOR, BUILT_IN):
+        limit = None
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
     return Binding(
@@ -301,7 +303,8 @@ def bound(
         default_with=engram["spec"].get("with"),
         retry_spec=spec,
         retry=retry_policy(spec, settings),
-        timeout=step_timeout(sources) if stream is None else _declared_timeout(sources),
+        timeout=None if limit is None else limit.timeout,
+        timeout_layer="" if limit is None else limit.layer,
         max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
         input_schema=template["spec"].get("inputSchema"),
         output_schema=template["spec"].get("outputSchema"),
@@ -319,11 +322,6 @@ def bound(
 def _executor(resolved: ResolvedStep, namespace: str) -> str:
     warm, where = resolved.policy.warm, namespace or resolved.engram["metadata"]["namespace"]
     return JOB if warm is None or why_not_warm(resolved.policy, resolved.engram, resolved.template, where) else WORKER
-
-
-def _declared_timeout(sources: Sources) -> timedelta | None:
-    chosen = timeout_choice(sources)
-    return None if chosen.layer in (OPERATOR, BUILT_IN) else chosen.timeout
 
 
 def _definition(engram: Object, template: Object) -> str:

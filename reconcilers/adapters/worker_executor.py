@@ -169,7 +169,7 @@ class WorkerExecutor:
         why = self._registry.why_no_place(pool)
         if self._registry.has_waited_too_long(pool, _key(order), trio.current_time()):
             raise RejectedError(
-                f"{why}, and none was within {_timeout_seconds(order):g} s; look at the Pods of Deployment {pool}",
+                f"{why}, and none was within {order.binding.limit}; look at the Pods of Deployment {pool}",
                 reason=Reason.EXECUTION_FAILED,
             )
         raise NoRoomError(why)

@@ -172,7 +172,7 @@ class WorkerRegistry:
             status = pod.get("status") or {}
             state = next((each.get("state") or {} for each in status.get("containerStatuses") or ()), {})
             if words := why_not_running(status, state):
-                return f"no worker of pool {pool.name} is ready: {words['reason']}"
+                return f"no worker of pool {pool.name} is ready: {': '.join(filter(None, words.values()))}"
         return f"no worker of pool {pool.name} is ready"
 
     def has_waited_too_long(self, pool: PoolKey, step_run: StoreKey, now: float) -> bool:

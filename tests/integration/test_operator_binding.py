@@ -12,6 +12,7 @@ from core.api.phases import Reason, StepReason
 from core.api.resource import ENGRAM, REFERENCE_GRANT
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
+from core.policy.timing import TimeoutChoice
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 
@@ -29,6 +30,7 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
     assert (binding.engram_namespace, binding.engram_name, binding.engram_version) == ("team", "third", "3")
     assert (binding.template_name, binding.template_generation) == ("http", 1)
     assert (binding.timeout, binding.max_inline_size_bytes) == (timedelta(minutes=7), 9)
+    assert binding.limit == TimeoutChoice(timedelta(minutes=7), "EngramTemplate")
     assert (binding.retry_spec, binding.retry.max_retries) == ({"maxRetries": 2}, 2)
     assert (binding.input_schema, binding.output_schema) == ({"type": "object"}, None)
     assert binding.declared_output_keys == frozenset({"a", "b"})
@@ -110,7 +112,7 @@ async def test_what_may_still_be_applied_is_awaited(
         await there.binder.bind(run, story, {"name": "fetch", "ref": reference})
     assert str(caught.value).startswith(text)
     assert (caught.value.reason, set(caught.value.definitions)) == (reason, definitions)
-    assert caught.value.timeout == timedelta(minutes=30)
+    assert caught.value.limit == TimeoutChoice(timedelta(minutes=30), "built-in")
 
 
 async def test_the_known_definitions_say_how_long_the_others_are_awaited(there: AdapterWorld) -> None:
@@ -118,10 +120,12 @@ async def test_the_known_definitions_say_how_long_the_others_are_awaited(there: 
     lost = {"templateRef": {"name": "nothing"}, "overrides": {"timeout": "7m"}}
     await there.create(ENGRAM, "lost", lost)
     step: Object = {"name": "fetch", "ref": {"name": "lost"}}
-    for execution, timeout in (({}, timedelta(minutes=7)), ({"timeout": "90s"}, timedelta(seconds=90))):
+    by_engram = TimeoutChoice(timedelta(minutes=7), "Engram overrides")
+    by_step = TimeoutChoice(timedelta(seconds=90), "Story step")
+    for execution, limit in (({}, by_engram), ({"timeout": "90s"}, by_step)):
         with pytest.raises(AwaitedError) as caught:
             await there.binder.bind(run, story, {**step, "execution": execution})
-        assert caught.value.timeout == timeout
+        assert caught.value.limit == limit
     with pytest.raises(RejectedError, match=r"step execution\.timeout"):
         await there.binder.bind(run, story, {**step, "execution": {"timeout": "soon"}})
 

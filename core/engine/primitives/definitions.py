@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 import trio
 
-from core.api.duration import format_duration
 from core.api.objects import Object
 from core.api.phases import AWAITED_DEFINITIONS, Phase
 from core.engine.calls import patiently
@@ -52,8 +51,8 @@ class WaitingStep(Protocol):
             StaleError, GoneError, UnavailableError.
         """
 
-    async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
-        """Record that the time of the step is over; None: look again."""
+    async def run_out_of_time(self, step_run: Object | None, missing: AwaitedError) -> Verdict | None:
+        """Record that the time of the step is over, for which ``missing`` was; None: look again."""
 
 
 _REPEATS_ALL: Final = RetryPolicy(max_retries=1 << 30)
@@ -128,8 +127,7 @@ class StepDefinitions:
         try:
             verdict = await self._judged(observation, missing, is_over=is_over) if started else None
             if verdict is None and is_over:
-                text = f"gave up after {format_duration(missing.timeout)}: {missing}"
-                verdict = await self._step.run_out_of_time(step_run, text)
+                verdict = await self._step.run_out_of_time(step_run, missing)
         except (StaleError, GoneError, UnavailableError) as error:
             await trio.sleep(self._pace.next_seconds(error))
             return None
@@ -159,7 +157,7 @@ class StepDefinitions:
         if since is None:
             since = context.now().replace(microsecond=0)  # as stored
             context.emit(EventType.WARNING, missing.reason, f"step {context.step.name!r} waits: {missing}")
-        deadline_at = ends_at or since + missing.timeout
+        deadline_at = ends_at or since + missing.limit.timeout
         context.set_message(
             f"Waiting{until_words(deadline_at)}: {missing}",
             phase,

@@ -16,12 +16,13 @@ import trio
 
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, is_left_by_a_namesake, step_path
-from core.api.phases import ExitClass, Phase, Reason
+from core.api.phases import Reason
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_slots import has_slot, wait_for_slot
 from core.engine.context.step_context import StepContext
 from core.engine.errors import (
+    AwaitedError,
     GoneError,
     NameConflictError,
     NoRoomError,
@@ -59,6 +60,7 @@ from core.engine.step.manifest import (
     why_not_the_work,
 )
 from core.engine.step.past import why_missing_in_backup
+from core.engine.step.pending_reason import HoldUp
 from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
@@ -112,9 +114,9 @@ class EngramStep:
         while True:
             context.wakeup.clear()  # our own writes wake this task, too
             observation = await patiently(self.observe, pace=context.pace())
-            show(context, observation)
+            hold_up = show(context, observation)
             try:
-                verdict = await self._round(observation, binding, problem)
+                verdict = await self._round(observation, binding, problem, hold_up)
             except NameConflictError as error:
                 conflict_until = conflict_until or trio.current_time() + NAME_CONFLICT_GRACE_SECONDS
                 if trio.current_time() >= conflict_until:
@@ -144,7 +146,7 @@ class EngramStep:
                     await wait_for_wakeup(context.wakeup, context.engine.clock, verdict.until)
 
     async def _round(
-        self, observation: Observation, binding: Binding | None, problem: StepError | None
+        self, observation: Observation, binding: Binding | None, problem: StepError | None, hold_up: HoldUp | None
     ) -> Verdict | outcome.Wait | None:
         step_run = observation.step_run
         if step_run is not None and self.is_foreign(step_run):
@@ -159,7 +161,8 @@ class EngramStep:
         if step_run is not None and (why := why_not_continued(step_run, streams=self._context.step.serves_stream)):
             return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
         assert binding is not None, "a step is either bound or has a problem"
-        return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
+        decision = outcome.decide(observation, binding.retry, self._context.now(), binding.limit, hold_up)
+        return await self._act(decision, observation, binding)
 
     async def observe(self) -> Observation:
         """One look at the step; also updates the variables of templates."""
@@ -196,13 +199,12 @@ class EngramStep:
         alive = isinstance(recorded, outcome.Recorded) and recorded.still_alive
         return step_run is None or not alive or await self._has_left(step_run)
 
-    async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
+    async def run_out_of_time(self, step_run: Object | None, missing: AwaitedError) -> Verdict | None:
         """Record that the time of the step is over, for which its Engram was missing."""
+        end = outcome.timed_out(missing.limit, HoldUp(missing.reason, str(missing)))
         if step_run is None or is_being_deleted(step_run):
-            return Verdict(Phase.TIMEOUT, message, Reason.TIMED_OUT)
-        text = f"{Reason.TIMED_OUT}: {message}"
-        code, class_ = outcome.TIMEOUT_EXIT_CODE, ExitClass.RETRY
-        return await self._fail(outcome.Fail(Phase.TIMEOUT, Reason.TIMED_OUT, text, code, class_, True), step_run)
+            return Verdict(end.phase, end.message)
+        return await self._fail(end, step_run)
 
     def executor_of(self, step_run: Object) -> AttemptExecutor:
         """The executor of the step's attempts, whatever its Engram is bound to now."""
@@ -468,15 +470,9 @@ class EngramStep:
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
         self.cache.end()
-        patch = record.failure_patch(
-            step_run,
-            fail.phase,
-            fail.reason,
-            fail.message,
-            self._context.now(),
-            exit_code=fail.exit_code,
-            exit_class=fail.exit_class,
-        )
+        now, how, details = self._context.now(), (fail.phase, fail.reason, fail.message), fail.details
+        code, class_ = fail.exit_code, fail.exit_class
+        patch = record.failure_patch(step_run, *how, now, exit_code=code, exit_class=class_, details=details)
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         self._context.variables.remember(stored)
         if fail.still_alive:

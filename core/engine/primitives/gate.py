@@ -42,7 +42,7 @@ async def run(context: StepContext) -> Verdict:
         if verdict is not None:
             return verdict
         if deadline_at is not None and context.now() >= deadline_at:
-            verdict = settings.over("no decision was made in time", StepReason.NOT_DECIDED)
+            verdict = settings.over("nobody has approved or rejected it", StepReason.NOT_DECIDED)
             if verdict.phase is Phase.SKIPPED:
                 context.variables.give(context.step.name, {})
             return verdict

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from core.api.conditions import truncated
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
 from core.engine.context.step_context import StepContext
@@ -20,6 +21,7 @@ from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import StepError
 from core.engine.primitives.settle import settle_whole
 from core.engine.status.state import RunState
+from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
@@ -170,7 +172,11 @@ def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:
     if bad:
         many = "branch" if len(bad) == 1 else "branches"
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
-        return Verdict(Phase.FAILED, f"{many} {', '.join(bad[:10])}{more} failed")
+        first = next(branch for branch in failing if not branch.allow_failure)
+        state = context.state.step(first.name)
+        why = truncated(state.message, MAX_CAUSE_LENGTH) if state is not None else ""
+        which = f"; {bad[0]}: " if len(bad) > 1 else ": "
+        return Verdict(Phase.FAILED, f"{many} {', '.join(bad[:10])}{more} failed" + (f"{which}{why}" if why else ""))
     if failing:
         allowed = [branch.parts[-1] for branch in failing]
         more = f" and {len(allowed) - 10} more" if len(allowed) > 10 else ""

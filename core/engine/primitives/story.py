@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from core.api.conditions import truncated
 from core.api.loops import MAX_ITERATIONS
 from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, story_depth
 from core.api.phases import Phase, Reason, member_or_none
@@ -27,11 +28,14 @@ from core.engine.ports import EventType, RunKey, StepError
 from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
+from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input
 from core.engine.step.past import why_missing_in_backup
+from core.engine.step.state import held_up_by, steps_from
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.expressions import roots
+from core.policy.timing import TimeoutChoice
 
 
 async def run(context: StepContext) -> Verdict:
@@ -281,10 +285,16 @@ class _Children:
                 if not asked:
                     await cancel_child(context, current)
                     asked = True
-                text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
-                return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
+                return Verdict(Phase.TIMEOUT, self._out_of_time(current), child_run=key.name)
             with context.run_context.progress.held_up(context.step.name):
                 await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
+
+    def _out_of_time(self, child: Object) -> str:
+        timeout, status = self._context.step.timeout, child.get("status") or {}
+        limit = f" after {TimeoutChoice(timeout, 'Story step')}" if timeout is not None else ""
+        held_up = held_up_by(steps_from(status.get("stepStates"))) or str(status.get("message") or "")
+        text = f"timed out{limit}: StoryRun {child['metadata']['name']} had not ended and was canceled"
+        return text + (f"; it was at {truncated(held_up, MAX_CAUSE_LENGTH)}" if held_up else "")
 
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:
         return {roots.ITERATION: number, roots.PREVIOUS: dict(previous)} if self._call.until else {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from core.api.conditions import truncated
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
@@ -25,6 +26,8 @@ CLOCK_POLL: Final = timedelta(seconds=5)
 """For a condition whose result depends on the time or on chance."""
 
 
+_SHOWN_CONDITION: Final = 256
+"""Characters of a condition in a message."""
 FIRST_LOOK: Final = timedelta(seconds=1)
 """How long fetching data from storage may take before the deadline of the step is recorded."""
 
@@ -59,7 +62,8 @@ async def run(context: StepContext) -> Verdict:
                 )
                 announced = True
             if deadline_at is not None and context.now() >= deadline_at:
-                return settings.over("its condition did not become true in time")
+                condition = truncated(" ".join(until.split()), _SHOWN_CONDITION)
+                return settings.over(f"its condition did not become true: {condition}")
             if not unread:
                 await wait_for_wakeup(
                     context.wakeup, context.engine.clock, _next_look(context.now(), deadline_at, poll)

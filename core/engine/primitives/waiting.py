@@ -12,6 +12,8 @@ from core.engine.context.step_context import StepContext
 from core.engine.ports import StepError
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Verdict
+from core.policy.sources import OPERATOR
+from core.policy.timing import TimeoutChoice
 
 _ON_TIMEOUT = {"": Phase.TIMEOUT, "fail": Phase.TIMEOUT, "skip": Phase.SKIPPED}
 
@@ -20,7 +22,8 @@ _ON_TIMEOUT = {"": Phase.TIMEOUT, "fail": Phase.TIMEOUT, "skip": Phase.SKIPPED}
 class Waiting:
     """The settings of a step that waits."""
 
-    timeout: timedelta | None
+    limit: TimeoutChoice | None
+    """None: it waits without limit."""
     poll: timedelta | None
     """How often to look again without a wake-up; None: only after a wake-up."""
     becomes: Phase
@@ -38,13 +41,25 @@ class Waiting:
         becomes = _ON_TIMEOUT.get(word.strip().lower()) if isinstance(word, str) else None
         if becomes is None:
             return StepError(Reason.INVALID_CONFIGURATION, "with.onTimeout must be fail or skip")
-        return cls(timeout or default, poll, becomes)
+        limit = None
+        if timeout is not None:
+            limit = TimeoutChoice(timeout, "with.timeout")
+        elif default is not None:
+            limit = TimeoutChoice(default, OPERATOR)
+        return cls(limit, poll, becomes)
+
+    @property
+    def timeout(self) -> timedelta | None:
+        return None if self.limit is None else self.limit.timeout
 
     def over(self, what: str, skipped: StepReason | None = None) -> Verdict:
-        """The verdict of a step whose time is over; ``skipped``: the reason of its state if it is skipped."""
+        """The verdict of a step whose time is over. ``what`` it has waited for, and that it did not come; ``skipped``:
+        the reason of its state if it is skipped.
+        """
+        text = f"timed out after {self.limit}: {what}" if self.limit is not None else f"timed out: {what}"
         if self.becomes is Phase.SKIPPED:
-            return Verdict(Phase.SKIPPED, f"Skipped: {what}", recorded_reason=skipped)
-        return Verdict(self.becomes, what, Reason.TIMED_OUT)
+            return Verdict(Phase.SKIPPED, f"Skipped: {text}", recorded_reason=skipped)
+        return Verdict(self.becomes, text)
 
 
 async def keep_deadline(context: StepContext, kind: TimerKind, timeout: timedelta | None) -> datetime | None:

@@ -38,6 +38,7 @@ from core.engine.status.stored_run import terminated_at
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending
+from core.engine.step.state import held_up_by
 from core.engine.step.verdict import Conclusion
 from core.engine.wakeup import WakeUp
 
@@ -200,7 +201,7 @@ class RunExecution:
         elif plan.story_timeout is not None and deadline_at is not None:
             over = now >= deadline_at and not _all_ended(plan.main.order, state.phases)
             if over or state.announced is Reason.TIMED_OUT:
-                self.end(endings.timed_out(plan.story_timeout, deadline_at))
+                self.end(endings.timed_out(plan.story_timeout, deadline_at, held_up_by(self._status.state.steps or {})))
         if self._cancel_requested:
             self._accept_cancel()
 
@@ -212,7 +213,7 @@ class RunExecution:
         deadline_at = _deadline_at(plan, recorded or self._status.state.started_at)
         assert deadline_at is not None
         await self._engine.clock.sleep_until(deadline_at)
-        self.end(endings.timed_out(plan.story_timeout, deadline_at))
+        self.end(endings.timed_out(plan.story_timeout, deadline_at, held_up_by(self._status.state.steps or {})))
 
     async def _restored(self) -> RunContext | None:
         """The steps of a run that is ended before it could continue, e.g. canceled while no operator ran."""

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from core.api.conditions import truncated
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.errors import NoStoreError, RejectedError
 from core.engine.payload_port import StoredAs
 from core.engine.plan import GroupPlan, StoryPlan
 from core.engine.status.state import RunState
-from core.engine.step.endings import Ending
+from core.engine.step.endings import MAX_CAUSE_LENGTH, Ending
 from core.engine.step.manifest import size_bytes
+from core.engine.step.state import StepState
 from core.engine.step.verdict import Conclusion, Degradation
 from core.engine.values.schema import why_invalid
 from core.evaluation.evaluator import Value
 from core.graph.readiness import failed_steps
 
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 MAX_OUTPUT_BYTES: Final = 1_048_576
 """Size of an output that stays in the status because the operator has no object store."""
 
@@ -35,14 +39,14 @@ async def conclude(run_context: RunContext, ending: Ending | None) -> Conclusion
         return _ended_early(ending.conclusion, unclean)
     failed = _failed(plan.main, state)
     if _failed(plan.finally_, state):
-        return _steps_failed(Reason.CLEANUP_FAILED, "finally ", _failed(plan.finally_, state))
+        return _steps_failed(Reason.CLEANUP_FAILED, "finally ", _failed(plan.finally_, state), state)
     if _failed(plan.compensations, state):
-        return _steps_failed(Reason.COMPENSATION_FAILED, "compensation ", _failed(plan.compensations, state))
+        return _steps_failed(Reason.COMPENSATION_FAILED, "compensation ", _failed(plan.compensations, state), state)
     if failed and plan.compensations.order:
-        text = f"{_steps('', failed)} failed; what was done has been compensated"
+        text = f"{_failure_of('', failed, state)}; what was done has been compensated"
         return Conclusion(Phase.COMPENSATED, Reason.COMPENSATED, text, has_error=True)
     if failed:
-        return _steps_failed(Reason.DEPENDENCY_FAILED, "", failed)
+        return _steps_failed(Reason.DEPENDENCY_FAILED, "", failed, state)
     return await _succeeded(run_context)
 
 
@@ -55,8 +59,22 @@ def _ended_early(conclusion: Conclusion, unclean: tuple[str, ...]) -> Conclusion
     return replace(conclusion, message=message, has_error=True, degraded=Degradation(Reason.CLEANUP_FAILED, text))
 
 
-def _steps_failed(reason: Reason, kind: str, names: tuple[str, ...]) -> Conclusion:
-    return Conclusion(Phase.FAILED, reason, f"{_steps(kind, names)} failed", has_error=True)
+def _steps_failed(reason: Reason, kind: str, names: tuple[str, ...], state: RunState) -> Conclusion:
+    return Conclusion(Phase.FAILED, reason, _failure_of(kind, names, state), has_error=True)
+
+
+def _failure_of(kind: str, names: tuple[str, ...], state: RunState) -> str:
+    """Which steps have failed, and why the first of them has."""
+    first = min(filter(None, map(state.step, names)), key=_ended_at, default=None)
+    text = f"{_steps(kind, names)} failed"
+    if first is None or not first.message:
+        return text
+    which = "" if len(names) == 1 else next(f", first {name}" for name in names if state.step(name) is first)
+    return f"{text}{which}: {truncated(first.message, MAX_CAUSE_LENGTH)}"
+
+
+def _ended_at(step: StepState) -> datetime:
+    return step.finished_at or _LATEST
 
 
 def _steps(kind: str, names: tuple[str, ...]) -> str:

@@ -58,7 +58,7 @@ async def end_group(run_context: RunContext, group: GroupPlan, ending: Ending, d
                 nursery.start_soon(_end_child, run_context, step, ending, drain_at)
     for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before the steps around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
-            record_end(run_context, step, ending.verdict)
+            record_end(run_context, step, _ending_of(run_context, step, ending).verdict)
 
 
 def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
@@ -124,8 +124,13 @@ async def _ask_to_end(run_context: RunContext, step: StepPlan, child: Object) ->
     run_context.wakeups.pop(step.name, None)
 
 
+def _ending_of(run_context: RunContext, step: StepPlan, ending: Ending) -> Ending:
+    state = run_context.status.state.step(step.name)
+    return ending.of_step(state.message if state is not None else "")
+
+
 async def _end_engram(run_context: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
-    context = StepContext.of(run_context, step)
+    context, ending = StepContext.of(run_context, step), _ending_of(run_context, step, ending)
     state = run_context.status.state.step(step.name)
     if state is not None and state.phase is Phase.PENDING and await _has_no_step_run(context):
         verdict = ending.skipped  # it was queued
@@ -142,7 +147,7 @@ async def _has_no_step_run(context: StepContext) -> bool:
 
 async def _end_child(run_context: RunContext, step: StepPlan, ending: Ending, drain_at: datetime) -> None:
     context = StepContext.of(run_context, step)
-    ended = ending.verdict
+    ended = _ending_of(run_context, step, ending).verdict
     child = await _child_of(context)
     if child is not None:
         if not has_ended(child):

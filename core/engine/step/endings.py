@@ -6,12 +6,17 @@ Source: StoryRun contract 11.8, 15.1 and 17, in the improved forms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from core.api.conditions import truncated
 from core.api.duration import format_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.step.verdict import Conclusion, Verdict
+
+MAX_CAUSE_LENGTH: Final = 512
+"""Characters of a step's message in that of its run or of the step around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,18 @@ class Ending:
     """Whether streams may deliver what they have begun to deliver."""
     step_message: str = ""
     """The message of a step that was running, if it differs from the usual one."""
+    until_then: str = ""
+    """The end of the message of a step: what it was waiting for."""
+
+    def of_step(self, was: str) -> Ending:
+        """The ending of a step whose last message was ``was``: a timeout keeps what the step was waiting for."""
+        is_told = bool(was) and self.running_becomes is Phase.TIMEOUT
+        return replace(self, until_then=f"; until then: {was}") if is_told else self
 
     @property
     def text(self) -> str:
         """The message of a step that was running."""
-        return self.step_message or f"Ended: {self.because}"
+        return self.step_message or f"Ended: {self.because}{self.until_then}"
 
     @property
     def step_reason(self) -> Reason:
@@ -50,7 +62,7 @@ class Ending:
     @property
     def skipped(self) -> Verdict:
         """The verdict of a step that had not started."""
-        return Verdict(Phase.SKIPPED, f"Skipped: {self.because}", recorded_reason=StepReason.RUN_ENDED)
+        return Verdict(Phase.SKIPPED, f"Skipped: {self.because}{self.until_then}", recorded_reason=StepReason.RUN_ENDED)
 
 
 def canceled(observed_at: datetime) -> Ending:
@@ -58,9 +70,11 @@ def canceled(observed_at: datetime) -> Ending:
     return Ending(conclusion, Phase.CANCELED, "the run was canceled", observed_at)
 
 
-def timed_out(timeout: timedelta, deadline_at: datetime) -> Ending:
+def timed_out(timeout: timedelta, deadline_at: datetime, held_up_by: str = "") -> Ending:
+    """``held_up_by``: which step had not ended, and what it waited for."""
     text = f"the Story's timeout of {format_duration(timeout)} is over"
-    conclusion = Conclusion(Phase.TIMEOUT, Reason.TIMED_OUT, f"The run was ended: {text}", has_error=True)
+    message = f"The run was ended: {text}" + (f"; {truncated(held_up_by, MAX_CAUSE_LENGTH)}" if held_up_by else "")
+    conclusion = Conclusion(Phase.TIMEOUT, Reason.TIMED_OUT, message, has_error=True)
     return Ending(conclusion, Phase.TIMEOUT, text, deadline_at)
 
 

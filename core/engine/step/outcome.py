@@ -8,19 +8,21 @@ Source: StepRun contract 7, 17, 18.1 and 19.4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from core.api.duration import format_duration
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
-from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
+from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import why_unreadable
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
-from core.engine.step.pending_reason import PATIENCE
+from core.engine.step.pending_reason import PATIENCE, HoldUp
 from core.engine.step.stream_record import live_patch, serves_stream
 from core.policy.retry import AttemptFailure, RetryPolicy
+from core.policy.timing import TimeoutChoice
 
 TIMEOUT_EXIT_CODE: Final = 124
 UNDETERMINED_EXIT_CODE: Final = -1
@@ -58,6 +60,8 @@ class Fail:
     exit_code: int | None
     exit_class: ExitClass | None
     still_alive: bool
+    details: Mapping[str, str] = field(default_factory=dict)
+    """``error.details``: the facts of the message, for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,17 @@ class Wait:
 NextAction: TypeAlias = Create | Recorded | Succeed | Collect | Fail | Retry | EndAttempt | Start | Announce | Wait
 
 
-def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> NextAction:
-    """The next thing to do. After every decision but ``Recorded``, the caller looks again."""
+def decide(
+    observation: Observation,
+    policy: RetryPolicy,
+    now: datetime,
+    limit: TimeoutChoice | None = None,
+    hold_up: HoldUp | None = None,
+) -> NextAction:
+    """The next thing to do. After every decision but ``Recorded``, the caller looks again.
+
+    ``limit``: the timeout of an attempt; ``hold_up``: what keeps this one from its work. Both only describe a timeout.
+    """
     step_run = observation.step_run
     if step_run is None:
         return Create()
@@ -141,11 +154,25 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
         case AttemptState.ABSENT:
             return _start(status, phase, now, announces=not stream)
         case AttemptState.STARTING | AttemptState.RUNNING:
-            return _under_way(observation, status, phase, policy, now)
+            return _under_way(observation, status, phase, policy, now, timed_out(limit, hold_up or _lull(observation)))
         case AttemptState.SUCCEEDED:
             return Collect() if observation.has_result else Succeed()
         case AttemptState.FAILED:
+            if observation.reason == DEADLINE_EXCEEDED:
+                text = f"Kubernetes has ended its Job: {observation.message or observation.reason}"
+                over = timed_out(limit, hold_up or HoldUp(DEADLINE_EXCEEDED, text))
+                return _or_retry(over, status, policy, alive=stream)
             return _container_failure(observation, status, policy, alive=stream)
+
+
+def timed_out(limit: TimeoutChoice | None, hold_up: HoldUp | None) -> Fail:
+    """The end of an attempt whose time is over, and that no other one follows."""
+    text, details = "timed out", {}
+    if limit is not None:
+        text, details = f"{text} after {limit}", {"timeout": format_duration(limit.timeout), "timeoutFrom": limit.layer}
+    if hold_up is not None:
+        text, details = f"{text}: {hold_up.text}", {**details, "obstacle": hold_up.reason}
+    return Fail(Phase.TIMEOUT, Reason.TIMED_OUT, text, TIMEOUT_EXIT_CODE, ExitClass.RETRY, True, details)
 
 
 def lost_result(step_run: Object, why: str, policy: RetryPolicy) -> Retry | Fail:
@@ -194,20 +221,30 @@ def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime, *, ann
 
 
 def _under_way(
-    observation: Observation, status: Mapping[str, Any], phase: Phase | None, policy: RetryPolicy, now: datetime
+    observation: Observation,
+    status: Mapping[str, Any],
+    phase: Phase | None,
+    policy: RetryPolicy,
+    now: datetime,
+    over: Fail,
 ) -> NextAction:
+    """``over``: what it means if its time is over."""
     deadline_at = observation.deadline_at
     if deadline_at is not None and now >= deadline_at:
-        message = "the step did not finish within its timeout"
-        return _failure(
-            Phase.TIMEOUT, Reason.TIMED_OUT, message, TIMEOUT_EXIT_CODE, ExitClass.RETRY, status, policy, alive=True
-        )
+        return _or_retry(over, status, policy, alive=True)
     if observation.live is not None:
         if live_patch(observation, observation.live, now):
             return Announce()
     elif phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
         return Announce()
     return Wait(min((instant for instant in (deadline_at, _patient_until(observation, now)) if instant), default=None))
+
+
+def _lull(observation: Observation) -> HoldUp | None:
+    """What is known of an attempt that has not begun, if nothing unusual holds it up."""
+    if observation.state is not AttemptState.STARTING:
+        return None
+    return HoldUp(StepReason.NOT_STARTED, "its program had not started")
 
 
 def _is_misrecorded(observation: Observation) -> bool:
@@ -256,13 +293,10 @@ def _container_failure(
     observation: Observation, status: Mapping[str, Any], policy: RetryPolicy, *, alive: bool
 ) -> NextAction:
     """The container or its Pod failed, and the SDK did not report why. ``alive``: it would be started again."""
-    if observation.reason == DEADLINE_EXCEEDED:
-        code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
-    else:
-        code = observation.exit_code if observation.exit_code is not None else UNDETERMINED_EXIT_CODE
-        timed_out = code == TIMEOUT_EXIT_CODE
-        phase = Phase.TIMEOUT if timed_out else Phase.FAILED
-        reason = Reason.TIMED_OUT if timed_out else Reason.EXECUTION_FAILED
+    code = observation.exit_code if observation.exit_code is not None else UNDETERMINED_EXIT_CODE
+    is_late = code == TIMEOUT_EXIT_CODE
+    phase = Phase.TIMEOUT if is_late else Phase.FAILED
+    reason = Reason.TIMED_OUT if is_late else Reason.EXECUTION_FAILED
     message = f"the container exited with code {code}"
     if code == UNDETERMINED_EXIT_CODE:
         message = "the container ended without an exit code"
@@ -273,6 +307,13 @@ def _container_failure(
     class_ = observation.exit_class or exit_class(code)
     is_terminal = observation.exit_class is ExitClass.TERMINAL  # its template says so
     return _failure(phase, reason, message, code, class_, status, policy, alive=alive, is_terminal=is_terminal)
+
+
+def _or_retry(fail: Fail, status: Mapping[str, Any], policy: RetryPolicy, *, alive: bool) -> Retry | Fail:
+    """The failure, or a retry if the policy allows one."""
+    class_ = fail.exit_class or ExitClass.TERMINAL
+    found = _failure(fail.phase, fail.reason, fail.message, fail.exit_code, class_, status, policy, alive=alive)
+    return replace(found, details=fail.details) if isinstance(found, Fail) else found
 
 
 def _failure(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from core.api.instant import format_instant
-from core.api.phases import StepReason
+from core.api.phases import Phase, StepReason
 from core.engine.ports import AttemptState, Observation
 
 _REASONS: Final = {
@@ -34,6 +34,15 @@ PATIENCE: Final = timedelta(seconds=10)
 _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 
+class HoldUp(NamedTuple):
+    """What kept an attempt from its work until its time was over."""
+
+    reason: str
+    """A ``StepReason``, a ``Reason`` or a reason of the kubelet."""
+    text: str
+    """For people."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingReason:
     """``reason`` and ``since`` go into the state of the step; the same reason means the same cause."""
@@ -46,8 +55,15 @@ class PendingReason:
     def message(self) -> str:
         if self.reason == StepReason.EARLIER_ATTEMPT_ENDS:
             return _ENDED_BEFORE
-        words = _WORDS.get(self.reason, f"Waiting: {self.reason}")
-        return f"{words} since {format_instant(self.since)}" + (f": {self.why}" if self.why else "")
+        return f"{self._words} since {format_instant(self.since)}" + (f": {self.why}" if self.why else "")
+
+    @property
+    def hold_up(self) -> HoldUp:
+        return HoldUp(self.reason, self._words + (f": {self.why}" if self.why else ""))
+
+    @property
+    def _words(self) -> str:
+        return _WORDS.get(self.reason, f"Waiting: {self.reason}")
 
 
 def pending_reason(observation: Observation, now: datetime) -> PendingReason | None:
@@ -60,3 +76,13 @@ def pending_reason(observation: Observation, now: datetime) -> PendingReason | N
     if not observation.reason or (since is not None and now < since + PATIENCE):
         return None
     return PendingReason(str(_REASONS.get(observation.reason, observation.reason)), since or now, observation.message)
+
+
+def hold_up_of(observation: Observation, now: datetime) -> HoldUp | None:
+    """What keeps the attempt from its work; None: it is at work, or no cause is known."""
+    found, live = pending_reason(observation, now), observation.live
+    if found is not None:
+        return found.hold_up
+    if live is not None and live.phase is not Phase.RUNNING:
+        return HoldUp(str(live.reason), live.message or str(live.reason))
+    return None

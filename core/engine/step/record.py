@@ -331,6 +331,7 @@ def failure_patch(
     *,
     exit_code: int | None = None,
     exit_class: ExitClass | None = None,
+    details: Mapping[str, str] | None = None,
 ) -> Object:
     """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept, but not the exit code of an
     earlier attempt.
@@ -350,7 +351,7 @@ def failure_patch(
         patch["exitClass"] = str(exit_class)
     if not status.get("error") and message:
         error: Object = {"version": "v1", "type": _ERROR_TYPES.get(reason, "execution_error"), "message": message}
-        patch["error"] = error
+        patch["error"] = error | ({"details": dict(details)} if details else {})
     return patch
 
 

@@ -112,6 +112,16 @@ def steps_from(states: object) -> dict[str, StepState]:
     return found
 
 
+def held_up_by(states: Mapping[str, StepState]) -> str:
+    """The first step that has not ended, and what it waits for, for messages; empty: no state says so.
+
+    A step whose container cannot start comes first.
+    """
+    waiting = [(name, state) for name, state in states.items() if state.message and not state.phase.terminal]
+    waiting.sort(key=lambda each: each[1].reason_since is None)
+    return "".join(f"step {name}: {state.message}" for name, state in waiting[:1])
+
+
 def reason_of(entry: Mapping[str, object]) -> str:
     """The reason of one entry of ``stepStates``; empty if the entry is damaged."""
     phase = member_or_none(Phase, entry.get("phase"))

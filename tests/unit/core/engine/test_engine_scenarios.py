@@ -169,7 +169,7 @@ async def test_26_2_8_the_first_failure_skips_what_has_not_started(autojump_cloc
     assert condition(status, "Degraded")[0] == "True"
     assert status["error"] == {
         "type": "DependencyFailed",
-        "message": "step a failed",
+        "message": f"step a failed: {text_of('a', 0)}",
         "failedSteps": [{"name": "a", "phase": "Failed", "message": text_of("a", 0)}],
     }
     assert status["triggerTokens"][-1] == "impulse-failed"
@@ -184,7 +184,7 @@ async def test_26_2_9_with_continue_on_failure_only_dependents_are_skipped_trans
         status = await one.to_the_end()
 
     assert one.phases == {"a": "Failed", "b": "Succeeded", "d": "Skipped", "e": "Skipped"}
-    assert status["message"] == "step a failed"
+    assert status["message"] == f"step a failed: {text_of('a', 0)}"
 
 
 async def test_26_2_10_an_allowed_failure_lets_the_run_succeed_and_is_named(
@@ -463,8 +463,8 @@ async def test_26_3_a_missing_engram_fails_its_step_at_the_end_of_its_time_while
         status = await one.to_the_end()
 
     assert one.phases == {"a": "Timeout", "b": "Succeeded"}
-    text = "gave up after 20s: Engram ghost does not exist"
-    assert status["stepStates"]["a"]["message"] == f"TimedOut: {text}"
+    text = "timed out after 20s: Engram ghost does not exist"
+    assert status["stepStates"]["a"]["message"] == text
     assert ("Warning", "TimedOut", f"step 'a': {text}") in world.events.told
 
 
@@ -595,7 +595,19 @@ async def test_a_step_timeout_ends_the_attempt_at_its_deadline(autojump_clock: M
     assert one.phases == {"a": "Timeout"}
     step_run = world.step_run(one.key, "a") or {}
     assert (step_run["status"]["exitCode"], step_run["status"]["error"]["type"]) == (124, "timeout")
+    assert step_run["status"]["error"]["details"] == {"timeout": "1m30s", "timeoutFrom": ""}
+    assert one.status["message"] == "step a failed: timed out after 1m30s"
     assert ("Job", "default", "run-a") not in world.cluster.objects
+
+
+async def test_the_run_names_the_reason_of_the_step_that_failed_first(autojump_clock: MockClock, scenario: Any) -> None:
+    scripts = {"late": (Script(Act.EXIT, 9.0, exit_code=3),), "early": (Script(Act.EXIT, 4.0, exit_code=2),)}
+    async with open_world(scripts) as world:
+        one = scenario(world, [engram("late"), engram("early")], policy={"retries": {"continueOnStepFailure": True}})
+        status = await one.to_the_end()
+
+    why = status["stepStates"]["early"]["message"]
+    assert status["message"] == f"steps late, early failed, first early: {why}"
 
 
 async def test_a_step_run_deleted_by_hand_is_made_again(autojump_clock: MockClock, scenario: Any) -> None:

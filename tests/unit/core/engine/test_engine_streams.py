@@ -264,7 +264,10 @@ async def test_with_continue_on_failure_the_other_streams_go_on(autojump_clock: 
         status = await one.ended()
 
         assert one.phases == {"a": "Failed", "b": "Succeeded", "c": "Succeeded"}
-        assert (status["phase"], status["message"]) == ("Failed", "step a failed")
+        assert (status["phase"], status["message"]) == (
+            "Failed",
+            "step a failed: the container exited with code 137",
+        )
 
 
 async def test_a_stream_behind_one_that_failed_and_may_fail_is_drained(autojump_clock: MockClock) -> None:

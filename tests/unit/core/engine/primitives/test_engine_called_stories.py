@@ -150,7 +150,7 @@ async def test_the_timeout_of_the_step_and_of_the_story_reach_the_child(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
     async with open_world({"work": (Script(after_seconds=5000.0),)}) as world:
-        world.add_story("child", {"steps": [engram("work")]})
+        world.add_story("child", {"steps": [engram("work"), primitive("ask", "gate")]})
         one = scenario(world, [call("sub") | {"execution": {"timeout": "30s"}}])
         status = await one.to_the_end()
         assert trio.current_time() == pytest.approx(30.0, abs=1.0)
@@ -162,6 +162,8 @@ async def test_the_timeout_of_the_step_and_of_the_story_reach_the_child(
         assert await world.until_ended(other, RunKey(NAMESPACE, "other-sub"))
 
     assert (status["stepStates"]["sub"]["phase"], status["phase"]) == ("Timeout", "Failed")
+    why = "StoryRun run-sub had not ended and was canceled; it was at step ask: Waiting for approval"
+    assert status["stepStates"]["sub"]["message"] == f"timed out after 30s (timeout from: Story step): {why}"
     assert (world.status(other)["phase"], world.phases(other)) == ("Timeout", {"sub": "Timeout"})
 
 

@@ -100,7 +100,7 @@ async def test_when_its_time_is_over_the_step_fails_and_says_what_was_missing(
     state = state_of(one)
     assert (state["reason"], state["message"]) == (
         "TimedOut",
-        "TimedOut: gave up after 20s: Engram late does not exist",
+        "timed out after 20s: Engram late does not exist",
     )
     assert one.status["error"]["failedSteps"][0]["message"] == state["message"]
 
@@ -110,7 +110,7 @@ async def test_the_step_itself_may_say_how_long_it_waits(autojump_clock: MockClo
         one = scenario(world, [engram("a", ref="late", execution={"timeout": "90s"})])
         await one.to_the_end()
 
-    assert state_of(one)["message"] == "TimedOut: gave up after 1m30s: Engram late does not exist"
+    assert state_of(one)["message"] == "timed out after 1m30s: Engram late does not exist"
 
 
 @pytest.mark.parametrize("downtime", [0.0, 9.0, 30.0])
@@ -342,6 +342,10 @@ async def test_a_stop_and_the_time_of_the_story_end_the_wait(autojump_clock: Moc
 
     assert trio.current_time() == pytest.approx(5.0, abs=0.2)
     assert (one.status["phase"], one.phases) == ("Timeout", {"a": "Skipped"})
+    missing = "Waiting until 2026-01-02T03:04:25Z: Engram late does not exist"
+    over = "the Story's timeout of 5s is over"
+    assert state_of(one)["message"] == f"Skipped: {over}; until then: {missing}"
+    assert one.status["message"] == f"The run was ended: {over}; step a: {missing}"
     assert world.phases(other) == {"a": "Skipped", "b": "Succeeded", "halt": "Succeeded"}
 
 

@@ -187,6 +187,14 @@ async def test_26_2_15_what_nobody_decides_in_time_is_skipped_or_fails(
         assert await world.until_ended(one.key)
 
     assert (one.phases["x"], one.status["phase"]) == (ends, run)
+    missing = {
+        "gate": "nobody has approved or rejected it",
+        "wait": "its condition did not become true: {{ inputs.go }}",
+    }
+    text = f"timed out after 1m30s (timeout from: with.timeout): {missing[type_]}"
+    state = one.status["stepStates"]["x"]
+    assert state["message"] == (f"Skipped: {text}" if ends == "Skipped" else text)
+    assert ends == "Skipped" or state["reason"] == "TimedOut"
     assert 90.0 <= trio.current_time() <= 90.25
 
 

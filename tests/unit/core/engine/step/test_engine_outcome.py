@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.api.phases import ExitClass, Phase, Reason
+from core.api.phases import ExitClass, Phase, Reason, StepReason
 from core.api.unreadable import Unreadable, marked
 from core.engine.ports import AttemptRecord, AttemptState, Observation
 from core.engine.step import record
@@ -28,8 +28,9 @@ from core.engine.step.outcome import (
     final_failure,
     lost_result,
 )
-from core.engine.step.pending_reason import PATIENCE
+from core.engine.step.pending_reason import PATIENCE, HoldUp
 from core.policy.retry import RetryPolicy
+from core.policy.timing import TimeoutChoice
 from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -139,6 +140,54 @@ def test_a_passed_deadline_is_a_timeout_that_may_be_retried() -> None:
     assert isinstance(look(RUNNING, AttemptState.RUNNING, TWICE, attempt=0, deadline_at=NOW), Retry)
 
 
+TIMEOUT = TimeoutChoice(timedelta(seconds=10), "Story policy")
+HELD_UP = HoldUp(StepReason.IMAGE_NOT_PULLED, "Image cannot be pulled: no program for image x")
+
+
+@pytest.mark.parametrize(
+    ("state", "limit", "hold_up", "message", "details"),
+    [
+        (
+            AttemptState.STARTING,
+            TIMEOUT,
+            HELD_UP,
+            "timed out after 10s (timeout from: Story policy): Image cannot be pulled: no program for image x",
+            {"timeout": "10s", "timeoutFrom": "Story policy", "obstacle": "ImageNotPulled"},
+        ),
+        (
+            AttemptState.STARTING,
+            TIMEOUT,
+            None,
+            "timed out after 10s (timeout from: Story policy): its program had not started",
+            {"timeout": "10s", "timeoutFrom": "Story policy", "obstacle": "NotStarted"},
+        ),
+        (
+            AttemptState.RUNNING,
+            TIMEOUT,
+            None,
+            "timed out after 10s (timeout from: Story policy)",
+            {"timeout": "10s", "timeoutFrom": "Story policy"},
+        ),
+        (AttemptState.RUNNING, None, None, "timed out", {}),
+    ],
+    ids=["held up", "never started", "at work", "of an unknown length"],
+)
+def test_a_timeout_says_how_long_it_was_who_has_set_it_and_what_was_in_the_way(
+    state: AttemptState,
+    limit: TimeoutChoice | None,
+    hold_up: HoldUp | None,
+    message: str,
+    details: dict[str, str],
+) -> None:
+    seen = Observation(step_run(RUNNING), state, attempt=0, deadline_at=NOW)
+    found, again = (decide(seen, policy, NOW, limit, hold_up) for policy in (NO_RETRY, TWICE))
+
+    assert isinstance(found, Fail)
+    assert (found.message, found.details) == (message, details)
+    assert isinstance(again, Retry)
+    assert again.message == message
+
+
 @pytest.mark.parametrize("state", list(AttemptState))
 def test_sdk_written_success_wins_over_whatever_the_platform_says(state: AttemptState) -> None:
     attempt = None if state in (AttemptState.ABSENT, AttemptState.LINGERING) else 0
@@ -218,6 +267,7 @@ def test_a_job_killed_by_its_deadline_is_a_timeout() -> None:
 
     assert isinstance(found, Fail)
     assert (found.phase, found.exit_code) == (Phase.TIMEOUT, 124)
+    assert found.message == "timed out: Kubernetes has ended its Job: DeadlineExceeded"
 
 
 def test_the_reason_of_the_platform_is_told() -> None:

@@ -37,6 +37,7 @@ def test_a_pending_reason_is_recorded_with_its_beginning(reason: str, recorded: 
 
     assert found == PendingReason(recorded, NOW, "no such image")
     assert found.message == words
+    assert found.hold_up == (recorded, words.replace(" since 2026-01-02T03:04:05Z", ""))
 
 
 def test_the_same_cause_has_one_reason_whatever_the_platform_calls_it() -> None:
