@@ -1,6 +1,7 @@
 """An inventory of a CustomResourceDefinition: every schema path with what the API server enforces there.
 
-Descriptions and titles are left out. Spellings with the same meaning are equal (an ``allOf`` of equal enums is that enum).
+Descriptions and titles are left out. Spellings with the same meaning are equal (an ``allOf`` of equal enums is that
+enum).
 """
 
 from __future__ import annotations

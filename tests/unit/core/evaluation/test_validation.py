@@ -59,8 +59,10 @@ async def test_a_forbidden_key_comes_with_the_key_that_was_meant() -> None:
     document = {"a/b~c": [{"cuont": 1, "ctiy": 2, "zz": 3}, {"zz": 1}]}
 
     assert await _problems(schema, document) == [
-        "a/b~c[0]: Additional properties are not allowed ('cuont', 'ctiy', 'zz' were unexpected); "
-        "did you mean 'count', 'city'?",
+        (
+            "a/b~c[0]: Additional properties are not allowed ('cuont', 'ctiy', 'zz' were unexpected); "
+            "did you mean 'count', 'city'?"
+        ),
         "a/b~c[1]: Additional properties are not allowed ('zz' was unexpected)",
     ]
 
