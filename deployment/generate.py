@@ -20,6 +20,7 @@ from core.api.kind import Kind
 from core.api.kinds import KINDS
 from deployment import crds, files, policy, registered, settings_page
 from deployment.chart import files as chart
+from deployment.chart.documents import DASHBOARDS
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.observability import files as observability
@@ -56,6 +57,7 @@ OWNED_DIRECTORIES: Final = (
     observability.DASHBOARDS,
     PurePosixPath(chart.FOLDER),
     PurePosixPath(chart.FOLDER) / "templates",
+    PurePosixPath(chart.FOLDER) / DASHBOARDS,
 )
 
 CONVERSION_SERVICE: Final = ConversionService(OPERATOR_NAMESPACE, WEBHOOK_SERVICE, CONVERT_PATH)

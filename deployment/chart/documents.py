@@ -11,8 +11,8 @@ from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.objects import Object
-from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
-from deployment import certmanager, files, policy, registration
+from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CONFIG_MAP
+from deployment import certmanager, files, metadata, policy, registration
 from deployment.chart.nodes import (
     ALWAYS,
     Also,
@@ -40,10 +40,12 @@ from deployment.chart.release import (
     labelled,
 )
 from deployment.chart.removal import removal_objects
+from deployment.observability import files as observability
+from deployment.observability.rules import prometheus_rule
 from deployment.permissions import hub as hub_access
 from deployment.permissions import table
 from deployment.permissions.documents import rbac_object
-from deployment.permissions.names import WEBHOOK_SERVICE
+from deployment.permissions.names import DEFAULT_PREFIX, WEBHOOK_SERVICE
 from deployment.permissions.people import people_roles
 from deployment.permissions.roles import (
     METRICS_READER,
@@ -56,6 +58,8 @@ from deployment.permissions.roles import (
 )
 from webhooks.registration import CONVERT_PATH
 
+DASHBOARDS: Final = "dashboards"
+"""The folder of the chart that has them."""
 _CONVERSION: Final = ConversionService(RELEASE.namespace, RELEASE.named(WEBHOOK_SERVICE), CONVERT_PATH)
 _TABLES: Final = (
     *((each, ALWAYS) for each in (table.MANAGER, table.RUNNER, table.LISTENER, table.METRICS_AUTH)),
@@ -81,6 +85,13 @@ def template_files() -> Iterator[tuple[str, list[Placed]]]:
     yield "policies.yaml", [*_policies()]
     yield "certificates.yaml", [*_certificates()]
     yield "monitors.yaml", [*monitors()]
+    yield (
+        "observability.yaml",
+        [
+            (given("prometheusRule.enabled"), _rules()),
+            (given("dashboards.enabled"), _dashboards()),
+        ],
+    )
     yield "removal.yaml", [*removal_objects()]
 
 
@@ -156,14 +167,41 @@ def _metrics_readers() -> Object:
 
 def _webhooks() -> Iterator[Placed]:
     for configuration in (registration.mutating_configuration(RELEASE), registration.validating_configuration(RELEASE)):
-        hooks = [{**hook, "clientConfig": _client(hook["clientConfig"])} for hook in configuration["webhooks"]]
+        hooks = [
+            {**hook, "clientConfig": _client(hook["clientConfig"]), "timeoutSeconds": _timeout(hook["timeoutSeconds"])}
+            for hook in configuration["webhooks"]
+        ]
         yield WEBHOOKS, labelled(_when_annotated({**configuration, "webhooks": hooks}, _injected()))
+
+
+def _timeout(seconds: int) -> Scalar:
+    path = "webhooks.timeoutSeconds"
+    return Scalar(f"default {seconds} $.Values.{path}", lambda values: value_at(values, path) or seconds)
 
 
 def _policies() -> Iterator[Placed]:
     for each in files.policies(RELEASE):
         for obj in policy.documents(each, RELEASE):
             yield POLICIES, labelled(obj)
+
+
+def _rules() -> Object:
+    found = labelled(prometheus_rule(RELEASE))
+    found["metadata"]["labels"][Also(part("prometheusRule.labels"))] = None
+    return found
+
+
+def _dashboards() -> Object:
+    """They are files of the chart, because templates would read their braces."""
+    name = RELEASE.prefix + observability.CONFIG_MAP.removeprefix(DEFAULT_PREFIX)
+    found = labelled(metadata.document(CONFIG_MAP, name, namespace=RELEASE.namespace))
+    found["metadata"]["labels"][Also(part("dashboards.labels"))] = None
+    found["metadata"]["annotations"] = part("dashboards.annotations")
+    return {**found, "data": {name: _file(name, text) for name, text in observability.dashboards()}}
+
+
+def _file(name: str, text: str) -> Scalar:
+    return Scalar(f'$.Files.Get "{DASHBOARDS}/{name}" | toJson', lambda _: text)
 
 
 def _certificates() -> Iterator[Placed]:

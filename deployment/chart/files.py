@@ -7,9 +7,10 @@ from importlib.metadata import version
 from typing import Final
 
 from deployment.chart import partials, values
-from deployment.chart.documents import template_files
+from deployment.chart.documents import DASHBOARDS, template_files
 from deployment.chart.release import CHART, WORDS
 from deployment.chart.templates import template
+from deployment.observability import files as observability
 from deployment.yaml_text import yaml_text
 
 FOLDER: Final = f"charts/{CHART}"
@@ -34,6 +35,9 @@ def chart_files() -> Iterator[tuple[str, str]]:
     yield f"{FOLDER}/values.schema.json", values.schema_file()
     yield f"{FOLDER}/templates/_partials.tpl", _COMMENT + partials.partials_file()
     yield f"{FOLDER}/templates/NOTES.txt", partials.notes_file()
+    yield f"{FOLDER}/templates/extra.yaml", _COMMENT + partials.extra_objects()
+    for name, text in observability.dashboards():
+        yield f"{FOLDER}/{DASHBOARDS}/{name}", text
     for name, objects in template_files():
         text = "".join(template(obj, condition, WORDS) for condition, obj in objects)
         yield f"{FOLDER}/templates/{name}", _COMMENT + text

@@ -42,6 +42,16 @@ helm uninstall keeps the definitions and all Stories and runs. docs/helm.md says
 """
 
 
+def extra_objects() -> str:
+    """The objects that the values have, as they are; each is a template."""
+    return """\
+{{- range $.Values.extraObjects }}
+---
+{{ tpl (kindIs "string" . | ternary . (toYaml .)) $ }}
+{{- end }}
+"""
+
+
 def _settings() -> str:
     """The data of the operator's ConfigMap: the keys that have a value, then those of ``extra``."""
     names = "\n".join(f'{{{{- $_ := set $keys "{name}" "{key}" }}}}' for name, key in setting_keys().items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from deployment.chart.nodes import (
     Also,
     ReleaseCondition,
     Scalar,
+    ValuePart,
     Values,
     When,
     given,
@@ -28,6 +30,21 @@ from deployment.observability import scraping
 
 _MANAGER: Final = "controllerManager"
 
+Flag = tuple[str, tuple[str, ...]]
+"""A flag with an address, and the values with arguments in which it may be."""
+_ARGUMENTS: Final = (f"{_MANAGER}.manager.args", f"{_MANAGER}.manager.extraArgs")
+_PORTS: Final[Mapping[int, Flag]] = {
+    metadata.WEBHOOK_PORT: ("webhook-bind-address", _ARGUMENTS),
+    metadata.METRICS_PORT: ("metrics-bind-address", _ARGUMENTS),
+    metadata.HEALTH_PORT: ("health-probe-bind-address", _ARGUMENTS),
+}
+_PORTS_OF_HUB: Final[Mapping[int, Flag]] = {
+    hub.STREAM_PORT: ("bind-address", ("hub.extraArgs",)),
+    hub.CONSOLE_PORT: ("console-bind-address", ("hub.extraArgs",)),
+    hub.METRICS_PORT: ("metrics-bind-address", ("hub.extraArgs",)),
+    metadata.HEALTH_PORT: ("health-probe-bind-address", ("hub.extraArgs",)),
+}
+
 Placed = tuple[ReleaseCondition, Object]
 """An object with nodes, and the condition under which it exists."""
 
@@ -39,14 +56,14 @@ def manager_objects() -> Iterator[Placed]:
     yield BUDGET, _budget()
     yield WEBHOOKS, _service(network.webhook_service(RELEASE), "webhookService")
     yield ALWAYS, _service(network.metrics_service(RELEASE), "metricsService")
-    yield NETWORK, _network_policy(network.network_policy(RELEASE), admission=WEBHOOKS)
+    yield NETWORK, _network_policy(network.network_policy(RELEASE), _PORTS, admission=WEBHOOKS)
 
 
 def hub_objects() -> Iterator[Placed]:
     """The hub, its Service and network policy."""
     yield HUB, _hub()
-    yield HUB, labelled(hub.service(RELEASE))
-    yield HUB & NETWORK, _network_policy(hub.network_policy(RELEASE), admission=ALWAYS)
+    yield HUB, _service_metadata(labelled(hub.service(RELEASE)), "hub.service")
+    yield HUB & NETWORK, _network_policy(hub.network_policy(RELEASE), _PORTS_OF_HUB, admission=ALWAYS)
 
 
 def monitors() -> Iterator[Placed]:
@@ -72,13 +89,17 @@ def _managers() -> Object:
     deployment = labelled(copy.deepcopy(workload.deployment(RELEASE)))
     spec = deployment["spec"]
     spec["replicas"] = value("controllerManager.replicas", quoted=False)
+    spec["strategy"] = _strategy()
     _with_metadata(spec["template"], _MANAGER)
     pod = spec["template"]["spec"]
     _with_placement(pod, _MANAGER)
     pod["terminationGracePeriodSeconds"] = value(f"{_MANAGER}.terminationGracePeriodSeconds", quoted=False)
+    pod["hostNetwork"] = When(given(f"{_MANAGER}.hostNetwork"), True)
+    pod["dnsPolicy"] = When(~(~given(f"{_MANAGER}.hostNetwork") & ~given(f"{_MANAGER}.dnsPolicy")), _dns_policy())
     pod["topologySpreadConstraints"] = part(f"{_MANAGER}.topologySpreadConstraints")
     (container,) = pod["containers"]
     _with_image(container)
+    _with_probes(container, f"{_MANAGER}.manager")
     container["args"] = [Also(partial("bobrapet.arguments", _arguments))]
     container["env"] = partial("bobrapet.environment", _environment)
     container["envFrom"] = part(f"{_MANAGER}.manager.envFrom")
@@ -86,9 +107,8 @@ def _managers() -> Object:
     (mount,), (volume,) = _certificate(certmanager.mounted(RELEASE))
     container["volumeMounts"] += [mount, Also(part(f"{_MANAGER}.extraVolumeMounts"))]
     pod["volumes"] += [volume, Also(part(f"{_MANAGER}.extraVolumes"))]
-    container["ports"] = [
-        When(WEBHOOKS, port) if port["containerPort"] == metadata.WEBHOOK_PORT else port for port in container["ports"]
-    ]
+    container["ports"] = [_with_port(port, "containerPort", _PORTS) for port in container["ports"]]
+    container["ports"][0] = When(WEBHOOKS, container["ports"][0])
     return deployment
 
 
@@ -129,6 +149,8 @@ def _hub() -> Object:
     _with_placement(template["spec"], "hub")
     (container,) = template["spec"]["containers"]
     _with_image(container)
+    _with_probes(container, "hub")
+    container["ports"] = [_with_port(port, "containerPort", _PORTS_OF_HUB) for port in container["ports"]]
     container["args"] = [*hub.arguments(RELEASE), Also(part("hub.extraArgs"))]
     container["env"] = part("hub.env")
     container["resources"] = part("hub.resources")
@@ -136,8 +158,7 @@ def _hub() -> Object:
 
 
 def _with_metadata(template: Object, values: str) -> None:
-    more = {Also(part(f"{_MANAGER}.podLabels")): None} if values == _MANAGER else {}
-    template["metadata"]["labels"] = {**template["metadata"]["labels"], **more}
+    template["metadata"]["labels"] = {**template["metadata"]["labels"], Also(part(f"{values}.podLabels")): None}
     template["metadata"]["annotations"] = part(f"{values}.podAnnotations")
 
 
@@ -164,29 +185,71 @@ def _service(service: Object, values: str) -> Object:
         **found["spec"],
         "ports": part(f"{values}.ports"),
     }
-    metadata_ = {**found["metadata"], "annotations": part(f"{values}.annotations")}
-    return {**found, "metadata": metadata_, "spec": spec}
+    return {**_service_metadata(found, values), "spec": spec}
+
+
+def _service_metadata(service: Object, values: str) -> Object:
+    head = service["metadata"]
+    labels = {**head["labels"], Also(part(f"{values}.labels")): None}
+    return {**service, "metadata": {**head, "labels": labels, "annotations": part(f"{values}.annotations")}}
 
 
 def _is_not(word: str, path: str) -> ReleaseCondition:
     return ReleaseCondition(f'ne $.Values.{path} "{word}"', lambda values: value_at(values, path) != word)
 
 
-def _network_policy(policy: Object, *, admission: ReleaseCondition) -> Object:
+def _network_policy(policy: Object, flags: Mapping[int, Flag], *, admission: ReleaseCondition) -> Object:
     """The policy, in which values say who reaches the ports of admission, console and metrics."""
-    return {
-        **labelled(policy),
-        "spec": {**policy["spec"], "ingress": [_rule(rule, admission) for rule in policy["spec"]["ingress"]]},
-    }
+    ingress = [_rule(rule, flags, admission) for rule in policy["spec"]["ingress"]]
+    return {**labelled(policy), "spec": {**policy["spec"], "ingress": ingress}}
 
 
-def _rule(rule: Object, admission: ReleaseCondition) -> Any:
-    ports = {each["port"] for each in rule["ports"]}
-    if ports & {metadata.WEBHOOK_PORT, hub.CONSOLE_PORT}:
-        return When(admission, {"ports": rule["ports"], "from": part("networkPolicies.admissionFrom")})
-    if ports & {metadata.METRICS_PORT, hub.METRICS_PORT}:
-        return {"ports": rule["ports"], "from": part("networkPolicies.metricsFrom")}
-    return rule
+def _rule(rule: Object, flags: Mapping[int, Flag], admission: ReleaseCondition) -> Any:
+    numbers = {each["port"] for each in rule["ports"]}
+    ports = {"ports": [{"protocol": each["protocol"], **_with_port(each, "port", flags)} for each in rule["ports"]]}
+    if numbers & {metadata.WEBHOOK_PORT, hub.CONSOLE_PORT}:
+        return When(admission, {**ports, "from": part("networkPolicies.admissionFrom")})
+    if numbers & {metadata.METRICS_PORT, hub.METRICS_PORT}:
+        return {**ports, "from": part("networkPolicies.metricsFrom")}
+    return {**ports, **{key: inner for key, inner in rule.items() if key != "ports"}}
+
+
+def _with_port(port: Object, key: str, flags: Mapping[int, Flag]) -> Object:
+    """The port on which the program listens: that of its flag, if the values have it."""
+    number = port[key]
+    name, lists = flags[number]
+    text = " ".join(f"$.Values.{path}" for path in lists)
+    called = f'include "bobrapet.port" (dict "args" (concat {text}) "flag" "{name}" "default" {number})'
+
+    def of(values: Values) -> int:
+        words = "\n".join(word for path in lists for word in value_at(values, path))
+        found = re.findall(rf"(?m)^-+{name}[=\n].*:([0-9]+)$", words)
+        return int(found[-1]) if found else number
+
+    return {**port, key: Scalar(called, of)}
+
+
+def _with_probes(container: Object, values: str) -> None:
+    for name in ("livenessProbe", "readinessProbe"):
+        container[name] = {"httpGet": container[name]["httpGet"], Also(part(f"{values}.{name}")): None}
+
+
+def _strategy() -> ValuePart:
+    """Without ``rollingUpdate`` for ``Recreate``: Helm merges the value with the default."""
+    path = f"{_MANAGER}.strategy"
+
+    def of(values: Values) -> Object:
+        strategy: Object = value_at(values, path)
+        return {"type": "Recreate"} if strategy["type"] == "Recreate" else strategy
+
+    text = f'ternary (dict "type" "Recreate") $.Values.{path} (eq $.Values.{path}.type "Recreate")'
+    return ValuePart(text, of)
+
+
+def _dns_policy() -> Scalar:
+    path = f"{_MANAGER}.dnsPolicy"
+    text = f'default "ClusterFirstWithHostNet" $.Values.{path} | quote'
+    return Scalar(text, lambda values: value_at(values, path) or "ClusterFirstWithHostNet")
 
 
 def _monitor(monitor: Object, endpoints: str) -> Object:

@@ -6,10 +6,12 @@ weaknesses ask for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from deployment import hub, metadata, network, workload
+from deployment.observability.files import SIDECAR_LABEL
 
 _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "object", "additionalProperties": _STRING}
@@ -32,10 +34,35 @@ _PULL: Final = {"enum": ["Always", "IfNotPresent", "Never"]}
 _SERVICE: Final = {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}
 _NUMBER_OR_PERCENTAGE: Final = {"type": ["integer", "string"]}
 
+_PROBE: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": dict.fromkeys(
+        ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold"), _COUNT
+    ),
+}
+_STRATEGY: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "type": {"enum": ["RollingUpdate", "Recreate"]},
+        "rollingUpdate": {"type": ["object", "null"], "additionalProperties": _NUMBER_OR_PERCENTAGE},
+    },
+}
+_DNS: Final = {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]}
+
 _MANAGER_POD: Final = workload.deployment()["spec"]["template"]["spec"]
 _MANAGER: Final = _MANAGER_POD["containers"][0]
+_STRATEGY_OF_MANAGERS: Final = workload.deployment()["spec"]["strategy"]
 _HUB: Final = hub.deployment()["spec"]["template"]["spec"]["containers"][0]
 _SELECTORS: Final = network.network_policy()["spec"]["ingress"]
+
+
+def timings(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """A probe without what it asks for."""
+    return {key: seconds for key, seconds in probe.items() if key != "httpGet"}
+
+
 PASSED_ARGUMENTS: Final = 4
 """How many of the arguments are values; the chart adds the others where they belong."""
 
@@ -72,6 +99,18 @@ ROWS: Final = (
         _WORDS,
     ),
     ValueRow("controllerManager.manager.extraArgs", [], "More flags, after all others.", _WORDS),
+    ValueRow(
+        "controllerManager.manager.livenessProbe",
+        timings(_MANAGER["livenessProbe"]),
+        "Timings of the probe that restarts the container.",
+        _PROBE,
+    ),
+    ValueRow(
+        "controllerManager.manager.readinessProbe",
+        timings(_MANAGER["readinessProbe"]),
+        "Timings of the probe that takes a replica out of admission.",
+        _PROBE,
+    ),
     ValueRow("controllerManager.manager.env", [], "Environment variables of the container.", _OBJECTS),
     ValueRow("controllerManager.manager.envFrom", [], "ConfigMaps and Secrets with environment variables.", _OBJECTS),
     ValueRow("controllerManager.manager.image.repository", metadata.IMAGE, "Name of the image.", _IMAGE),
@@ -102,6 +141,25 @@ ROWS: Final = (
         "How the replicas are spread.",
         _OBJECTS,
     ),
+    ValueRow(
+        "controllerManager.strategy",
+        _STRATEGY_OF_MANAGERS,
+        "How new Pods replace old ones. With `type: Recreate` nobody answers admission meanwhile.",
+        _STRATEGY,
+    ),
+    ValueRow(
+        "controllerManager.hostNetwork",
+        False,
+        "The Pods use the addresses and ports of their nodes, where API servers reach no Pods: one replica for each "
+        "node, and network policies do not apply.",
+        _BOOLEAN,
+    ),
+    ValueRow(
+        "controllerManager.dnsPolicy",
+        "",
+        "DNS policy of the Pods; empty: `ClusterFirstWithHostNet` with `hostNetwork`, else that of the cluster.",
+        _DNS,
+    ),
     ValueRow("controllerManager.priorityClassName", "", "Priority class of the Pods.", _STRING),
     ValueRow(
         "controllerManager.terminationGracePeriodSeconds",
@@ -124,6 +182,7 @@ ROWS: Final = (
     ValueRow("metricsService.type", "ClusterIP", "Type of the Service of the metrics.", _SERVICE),
     ValueRow("metricsService.ports", network.metrics_service()["spec"]["ports"], "Its ports.", _OBJECTS),
     ValueRow("metricsService.annotations", {}, "Its annotations.", _STRINGS),
+    ValueRow("metricsService.labels", {}, "More labels of it.", _LABELS),
     ValueRow("webhookService.type", "ClusterIP", "Type of the Service of admission.", _SERVICE),
     ValueRow(
         "webhookService.ports",
@@ -132,6 +191,7 @@ ROWS: Final = (
         {**_OBJECTS, "minItems": 1},
     ),
     ValueRow("webhookService.annotations", {}, "Its annotations.", _STRINGS),
+    ValueRow("webhookService.labels", {}, "More labels of it.", _LABELS),
     ValueRow("serviceAccount.create", True, "Create the operator's ServiceAccount.", _BOOLEAN),
     ValueRow(
         "serviceAccount.name", "", "Its name; empty: that of the release. Conditions and policies follow.", _STRING
@@ -167,6 +227,12 @@ ROWS: Final = (
         _URL,
     ),
     ValueRow(
+        "webhooks.timeoutSeconds",
+        0,
+        "How long API servers wait for each answer; 0: 2 to 5 s, as in an installation.",
+        {"type": "integer", "minimum": 0, "maximum": 30},
+    ),
+    ValueRow(
         "admissionPolicies.enabled",
         True,
         "Rules that also apply [when admission is down](../../docs/when-admission-is-down.md).",
@@ -197,12 +263,40 @@ ROWS: Final = (
     ValueRow("serviceMonitor.labels", {}, "Their labels, by which Prometheus selects them.", _LABELS),
     ValueRow("serviceMonitor.interval", "30s", "How often metrics are read.", _STRING),
     ValueRow("serviceMonitor.scrapeTimeout", "10s", "How long that may take.", _STRING),
+    ValueRow(
+        "prometheusRule.enabled",
+        False,
+        "The [alerts](../../docs/monitoring.md), as a PrometheusRule of the Prometheus operator.",
+        _BOOLEAN,
+    ),
+    ValueRow("prometheusRule.labels", {}, "Its labels, by which Prometheus selects it.", _LABELS),
+    ValueRow("dashboards.enabled", False, "The dashboards, in a ConfigMap that Grafana's sidecar imports.", _BOOLEAN),
+    ValueRow("dashboards.labels", SIDECAR_LABEL, "The label that the sidecar looks for.", _LABELS),
+    ValueRow("dashboards.annotations", {}, "Its annotations, such as the folder: `{grafana_folder: …}`.", _STRINGS),
+    ValueRow(
+        "extraObjects",
+        [],
+        "More objects of the release: mappings, or texts. Both are templates: `{{ .Release.Namespace }}`.",
+        {"type": "array", "items": {"type": ["object", "string"]}},
+    ),
     # The hub.
     ValueRow("hub.enabled", True, "The hub of realtime Stories.", _BOOLEAN),
     ValueRow("hub.extraArgs", [], "More flags of `bobrapet hub`.", _WORDS),
     ValueRow("hub.env", [], "Environment variables of the hub.", _OBJECTS),
     ValueRow("hub.resources", _HUB["resources"], "Requests and limits of the hub.", _ANY_OBJECT),
+    ValueRow(
+        "hub.livenessProbe", timings(_HUB["livenessProbe"]), "Timings of the probe that restarts the container.", _PROBE
+    ),
+    ValueRow(
+        "hub.readinessProbe",
+        timings(_HUB["readinessProbe"]),
+        "Timings of the probe that finds the replica that serves.",
+        _PROBE,
+    ),
     ValueRow("hub.podAnnotations", {}, "Annotations of its Pod.", _STRINGS),
+    ValueRow("hub.podLabels", {}, "More labels of its Pod.", _LABELS),
+    ValueRow("hub.service.annotations", {}, "Annotations of its Service.", _STRINGS),
+    ValueRow("hub.service.labels", {}, "More labels of its Service.", _LABELS),
     ValueRow("hub.nodeSelector", {}, "Labels of the nodes to run on.", _LABELS),
     ValueRow("hub.tolerations", [], "Tolerated taints.", _OBJECTS),
     ValueRow("hub.affinity", {}, "Affinity of its Pod.", _ANY_OBJECT),

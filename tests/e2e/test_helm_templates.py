@@ -76,9 +76,37 @@ _PODS: dict[str, Any] = {
             "image": {"repository": "registry.example/bobrapet", "digest": "sha256:" + "0" * 64},
         },
     },
+    "webhookService": {"annotations": {"example.org/a": "b"}, "labels": {"tier": "control"}},
+    "metricsService": {"labels": {"tier": "control"}},
+    "webhooks": {"timeoutSeconds": 10},
+    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Workflows"}},
     "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}, "automount": False},
-    "hub": {"env": [{"name": "A", "value": "1"}], "priorityClassName": "system-cluster-critical"},
+    "hub": {
+        "env": [{"name": "A", "value": "1"}],
+        "extraArgs": ["--metrics-bind-address=:8088", "-console-bind-address=[::]:9101"],
+        "livenessProbe": {"timeoutSeconds": 5},
+        "podLabels": {"tier": "data"},
+        "priorityClassName": "system-cluster-critical",
+        "service": {"annotations": {"example.org/a": "b"}, "labels": {"tier": "data"}},
+    },
 }
+_ON_NODES: dict[str, Any] = {
+    "controllerManager": {
+        "replicas": 1,
+        "leaderElection": False,
+        "strategy": {"type": "Recreate"},
+        "hostNetwork": True,
+        "manager": {
+            "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 5},
+            "extraArgs": ["--webhook-bind-address=:10250", "--health-probe-bind-address=:10251"],
+        },
+    },
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}},
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ include "bobrapet.fullname" . }}-text}',
+    ],
+}
+"""Where API servers reach no Pods, and with objects of the user."""
 VALUE_SETS = {
     "defaults": ValueSet(),
     "another name and a namespace that looks like a number": ValueSet(name="flows", namespace="1234"),
@@ -118,12 +146,14 @@ VALUE_SETS = {
     "monitoring, peers, settings": ValueSet(
         {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
             "rbac": {"metricsReaders": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": "monitoring"}]},
             "networkPolicies": {"admissionFrom": [{"ipBlock": {"cidr": "10.0.0.5/32"}}]},
             "operatorConfig": {"extra": {"storyrun.queue.night.concurrency": "2"}},
             "fullnameOverride": "flows",
         }
     ),
+    "on the network of the nodes": ValueSet({**_ON_NODES, "extraObjects": []}),
     "values of the reference": ValueSet(_REFERENCE, name="flows", namespace="team-a"),
     "admission at a URL": ValueSet(
         {"webhooks": {"url": "https://admission.example:8443"}}, args=("--webhook-names=admission.example",)
@@ -272,6 +302,17 @@ def test_an_argument_whose_name_begins_like_another_does_not_replace_it(helm: He
     assert [line for line in found if line.startswith("hub-endpoint")] == ["hub-endpoint=elsewhere:9000"]
 
 
+def test_objects_of_the_user_are_templates_of_the_release(helm: Helm) -> None:
+    values = merged(_ON_NODES, {"crds": {"install": False}})
+
+    text = helm("template", "flows", str(CHART), "--show-only=templates/extra.yaml", values=values)
+
+    assert [obj["metadata"]["name"] for obj in YAML(typ="safe").load_all(text)] == [
+        "flows-extra",
+        "flows-bobrapet-text",
+    ]
+
+
 _AXES: tuple[tuple[dict[str, Any], ...], ...] = (
     ({}, {"webhooks": {"enabled": False}}, {"webhooks": {"url": "https://admission.example:8443"}}),
     ({}, {"hub": {"enabled": False}}),
@@ -279,7 +320,7 @@ _AXES: tuple[tuple[dict[str, Any], ...], ...] = (
         {},
         {"networkPolicies": {"enabled": False}},
         _PODS,
-        {"controllerManager": {"replicas": 1, "leaderElection": False}},
+        _ON_NODES,
     ),
     ({}, {"admissionPolicies": {"enabled": False}, "serviceAccount": {"create": False}, "fullnameOverride": "flows"}),
 )

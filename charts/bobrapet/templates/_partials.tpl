@@ -55,6 +55,12 @@ issuerRef:
 {{- end }}
 {{- end }}
 
+{{- /* The port of a flag with an address, as "default" if "args" do not have it; the last one counts. */ -}}
+{{- define "bobrapet.port" -}}
+{{- $found := regexFindAll (printf "(?m)^-+%s[=\n].*:[0-9]+$" .flag) (join "\n" .args) -1 -}}
+{{- if $found }}{{ regexFind "[0-9]+$" (last $found) }}{{ else }}{{ .default }}{{ end }}
+{{- end }}
+
 {{- define "bobrapet.arguments" -}}
 {{- $args := list }}
 {{- $url := "" }}

@@ -15,6 +15,8 @@ from deployment.chart import values
 from deployment.chart.release import LONGEST_NAME
 from deployment.chart.values_table import ROWS
 from deployment.configuration import SHIPPED
+from deployment.observability import files as observability
+from deployment.observability.rules import prometheus_rule
 from deployment.permissions.names import Installation
 from tests.unit.deployment.chart_release import by_key, kustomize_objects, merged, release_objects
 
@@ -163,6 +165,59 @@ def test_settings_are_those_of_an_installation_and_extra_keys_win() -> None:
     assert found["data"] == SHIPPED | extra | {"realtime.ttl-seconds-after-finished": "60"}
 
 
+def test_ports_follow_the_flags_wherever_they_are() -> None:
+    """The last one counts, in each form in which the program reads it."""
+    extra = ["--webhook-bind-address=:10250", "-metrics-bind-address", "[::]:7443", "--health-probe-bind-address=:1"]
+    hub_flags = ["--bind-address=$(POD_IP):9100", "--metrics-bind-address=:8088", "--console-bind-address=:9101"]
+    changes = {"controllerManager": {"manager": {"extraArgs": extra}}, "hub": {"extraArgs": hub_flags}}
+    found = by_key(release_objects(changes))
+
+    def ports(name: str) -> dict[str, int]:
+        (container,) = found["Deployment", "bobrapet-system", name]["spec"]["template"]["spec"]["containers"]
+        return {port["name"]: port["containerPort"] for port in container["ports"]}
+
+    def let_in(name: str) -> list[int]:
+        rules = found["NetworkPolicy", "bobrapet-system", name]["spec"]["ingress"]
+        return [port["port"] for rule in rules for port in rule["ports"]]
+
+    assert ports("bobrapet-controller-manager") == {"webhook-server": 10250, "metrics": 7443, "health": 1}
+    assert let_in("bobrapet-controller-manager") == [10250, 7443]
+    assert ports("bobrapet-hub") == {"grpc": 9100, "console": 9101, "metrics": 8088, "health": 8081}
+    assert let_in("bobrapet-hub") == [9100, 9101, 8088]
+    for (kind, _, name), obj in found.items():
+        if kind == "Service":
+            assert all(isinstance(port["targetPort"], str) for port in obj["spec"]["ports"]), name
+
+
+def test_recreate_needs_no_word_about_rolling_updates_and_host_networks_have_their_dns() -> None:
+    changes = {"controllerManager": {"strategy": {"type": "Recreate"}, "hostNetwork": True}}
+    spec = by_key(release_objects(changes))["Deployment", "bobrapet-system", "bobrapet-controller-manager"]["spec"]
+
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["template"]["spec"]["hostNetwork"] is True
+    assert spec["template"]["spec"]["dnsPolicy"] == "ClusterFirstWithHostNet"
+
+
+def test_rules_and_dashboards_are_those_of_the_manifests() -> None:
+    changes = {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
+    found = by_key(release_objects(changes))
+
+    assert found["PrometheusRule", "bobrapet-system", "bobrapet-rules"] == prometheus_rule()
+    boards = found["ConfigMap", "bobrapet-system", "bobrapet-dashboards"]
+    assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert boards["data"] == dict(observability.dashboards())
+
+
+def test_one_time_limit_holds_for_all_webhooks_if_it_is_set() -> None:
+    def seconds(changes: dict[str, Any]) -> set[int]:
+        found = release_objects({"webhooks": changes})
+        hooks = [hook for obj in found if "webhooks" in obj for hook in obj["webhooks"]]
+        return {hook["timeoutSeconds"] for hook in hooks}
+
+    assert seconds({"timeoutSeconds": 10}) == {10}
+    assert seconds({}) == {2, 4, 5}
+
+
 SCHEMA = jsonschema_rs.validator_for(json.loads((CHART / "values.schema.json").read_text()))
 
 
@@ -194,6 +249,11 @@ def test_the_schema_accepts_the_defaults_and_every_key_of_the_contract() -> None
         ({"webhooks": {"url": "http://admission.example"}}, "http://admission.example"),
         ({"commonLabels": {"team": "not a label"}}, "not a label"),
         ({"controllerManager": {"podLabels": {"-wrong": "a"}}}, "-wrong"),
+        ({"webhooks": {"timeoutSeconds": 31}}, "31 is greater than the maximum of 30"),
+        ({"controllerManager": {"strategy": {"type": "Rolling"}}}, "Rolling"),
+        ({"controllerManager": {"manager": {"livenessProbe": {"httpGet": {}}}}}, "httpGet"),
+        ({"hub": {"readinessProbe": {"periodSeconds": "2s"}}}, '"2s" is not of type "integer"'),
+        ({"extraObjects": [1]}, "1 is not of type"),
         ({"webhookService": {"ports": []}}, "[] has less than 1 item"),
     ],
 )
