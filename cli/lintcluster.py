@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cli.linting import Document, sound
+from cli.secretnames import missing_secrets, needed_secrets
 from cli.session import Session
 from core.api.objects import ReadOnlyObject
 from core.api.resource import (
@@ -20,6 +21,7 @@ from core.api.resource import (
     IMPULSE,
     IMPULSE_TEMPLATE,
     REFERENCE_GRANT,
+    SECRET,
     STEP_RUN,
     STORY,
     STORY_RUN,
@@ -28,6 +30,7 @@ from core.api.resource import (
     TRANSPORT_BINDING,
     Resource,
 )
+from core.api.text import text
 from core.kube.errors import ForbiddenError, NotFoundError
 from core.policy.config import parse_config
 from core.policy.settings import OperatorSettings
@@ -56,17 +59,20 @@ class _FilesAndCluster(InMemoryView):
         settings: OperatorSettings | None,
         namespace: str,
         looked_at: frozenset[tuple[Resource, str]],
+        missing_secrets: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         super().__init__(objects, settings=settings, namespace=namespace)
         self._looked_at = looked_at
+        self._missing_secrets = missing_secrets
         self._own = namespace
 
     def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         found = super().find(resource, namespace, name)
         place = (namespace or self._own) if resource.namespaced else ""
-        if isinstance(found, Unseen) and (resource, place) not in self._looked_at:
-            return Unseen.UNKNOWN
-        return found
+        if not isinstance(found, Unseen) or (resource, place) in self._looked_at:
+            return found
+        is_missing = resource == SECRET and (place, name) in self._missing_secrets
+        return Unseen.MISSING if is_missing else Unseen.UNKNOWN
 
 
 async def cluster_world(session: Session, documents: Sequence[Document]) -> ClusterView:
@@ -82,7 +88,19 @@ async def cluster_world(session: Session, documents: Sequence[Document]) -> Clus
                 objects += listed
                 looked_at.add((resource, namespace))
     objects += sound(documents, session.namespace)
-    return _FilesAndCluster(objects, await _settings(session), session.namespace, frozenset(looked_at))
+    facts = objects, await _settings(session), session.namespace, frozenset(looked_at)
+    wanted = set(_named_secrets(documents, session.namespace, _FilesAndCluster(*facts)))
+    return _FilesAndCluster(*facts, await missing_secrets(session, wanted))
+
+
+def _named_secrets(documents: Iterable[Document], namespace: str, world: ClusterView) -> Iterator[tuple[str, str]]:
+    """Namespace and name of the Secrets that the documents name, themselves or by the Engrams of their steps."""
+    for stored in sound(documents, namespace):
+        place, spec = stored["metadata"].get("namespace") or namespace, stored.get("spec") or {}
+        if stored["kind"] == STORY.kind:
+            yield from ((place, each.name) for each in needed_secrets(stored, place, world))
+        elif stored["kind"] in (ENGRAM.kind, IMPULSE.kind):
+            yield from ((place, text(name)) for name in (spec.get("secrets") or {}).values())
 
 
 async def _listed(session: Session, resource: Resource, namespace: str) -> list[ReadOnlyObject] | None:

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cli import yamlsource
+from cli import secretnames, yamlsource
 from cli.builtfiles import BuiltFile
 from cli.yamlsource import Place, Source, SourceError
 from core.api import manifest as border
 from core.api import named_kinds
 from core.api.fieldpath import is_within
 from core.api.objects import Object
-from core.api.resource import OUR_RESOURCES
+from core.api.resource import OUR_RESOURCES, STORY
 from core.api.sound_part import SoundPart, sound_part
 from core.api.suggestion import closest
 from webhooks.cluster_view import ClusterView, InMemoryView
@@ -34,7 +34,18 @@ TWICE: Final = Rule("file/twice", "", CauseType.DUPLICATE)
 FOREIGN: Final = Rule("file/foreign-kind", "", severity=Severity.WARNING)
 YAML_BOOLEAN: Final = Rule("file/yaml-boolean", "", severity=Severity.WARNING)
 
-ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, YAML_BOOLEAN, *RULES)
+ALL_RULES: Final = (
+    UNREADABLE,
+    NO_OBJECT,
+    NO_MANIFEST,
+    STRAY,
+    NAMELESS,
+    TWICE,
+    FOREIGN,
+    YAML_BOOLEAN,
+    secretnames.MISSING,
+    *RULES,
+)
 
 _OUR_GROUPS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
 
@@ -215,7 +226,10 @@ def _validated(document: Document, world: ClusterView, namespace: str) -> Iterat
     if part is not None:
         found = admission.validate_part(replace(part, document=in_namespace(part.document, namespace)), world)
     elif stored is not None and _is_ours(stored):
-        found = admission.validate(in_namespace(stored, namespace), None, world)
+        stored = in_namespace(stored, namespace)
+        found = admission.validate(stored, None, world)
+        if document.kind == STORY.kind:
+            found += secretnames.findings(stored, stored["metadata"].get("namespace") or namespace, world)
     else:
         return
     typed = document.written.get("apiVersion") == V1BETA1

@@ -23,6 +23,7 @@ from cli.pythonfiles import write_image_maps
 from cli.references import refuse_missing
 from cli.render.output import render
 from cli.runs import is_name, run_manifest, start_run
+from cli.secretnames import warn_of_missing
 from cli.selection import refuse_unknown_story
 from cli.session import Session, open_session, why_unreachable
 from cli.storyinputs import fitting_inputs
@@ -78,6 +79,7 @@ def run_files(
             if options.dry_run is not DryRun.NONE:
                 session.console.note(f"{len(manifests)} manifests are valid; Story {story!r} would run")
                 return ExitCode.DONE
+            await warn_of_missing(session, document)
             if always_on:
                 run = await awaited_live_run(session, story, namespace, seconds=timeout)
             else:
@@ -140,6 +142,7 @@ def submit(
             if options.dry_run is DryRun.CLIENT:
                 print_object(options, complete if key is None else with_key(complete, key, namespace))
                 return ExitCode.DONE
+            await warn_of_missing(session, story)
             stays = wait and options.dry_run is not DryRun.SERVER
             run = await _started(session, complete, key, stays=stays)
             return await stay_if(stays, session, run)

@@ -234,6 +234,48 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     assert alone.err.startswith("the inputs were not checked: no embedded cluster serves")
 
 
+def test_a_missing_secret_and_a_misspelt_input_are_said_at_the_start(stand: Stand) -> None:
+    documents = [
+        {
+            "apiVersion": "catalog.bubustack.io/v1alpha1",
+            "kind": "EngramTemplate",
+            "metadata": {"name": "needy"},
+            "spec": {"version": "v1", "supportedModes": ["job"], "image": "i", "secretSchema": {"mail": {}}},
+        },
+        {
+            "apiVersion": "bubustack.io/v1alpha1",
+            "kind": "Engram",
+            "metadata": {"name": "needy"},
+            "spec": {"templateRef": {"name": "needy"}, "secrets": {"mail": "gone"}},
+        },
+        {
+            "apiVersion": "bubustack.io/v1alpha1",
+            "kind": "Story",
+            "metadata": {"name": "needy"},
+            "spec": {
+                "inputsSchema": {"properties": {"count": {"type": "integer"}}},
+                "steps": [{"name": "send", "ref": {"name": "needy"}}],
+            },
+        },
+    ]
+    stand.line.file("needy.yaml", "---\n".join(f"{json.dumps(each)}\n" for each in documents))
+    secret = (
+        f"warning: Secret 'gone', which step 'send' needs, does not exist in namespace {stand.namespace} (create it: "
+        f"kubectl create secret generic gone --namespace {stand.namespace} --from-literal=KEY=…)"
+    )
+
+    ran = stand.bobrapet("run", "needy.yaml", *stand.there)
+    submitted = stand.bobrapet("submit", "needy", "--name=needy-1", "--input=cuont=3")
+
+    assert ran.code != 0
+    assert secret in ran.err.splitlines()
+    assert (submitted.code, submitted.out) == (0, "needy-1\n")
+    assert submitted.err.splitlines() == [
+        "warning: input cuont is not in the inputsSchema of Story 'needy': did you mean 'count'?",
+        secret,
+    ]
+
+
 def test_a_key_starts_one_run_however_often_it_is_submitted(stand: Stand) -> None:
     first = stand.bobrapet("submit", "works", "--key=order 42", "--wait")
     again = stand.bobrapet("submit", "works", "--key=order 42")
