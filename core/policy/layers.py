@@ -190,17 +190,20 @@ def requests_above_limits(amounts: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def _reconciled(amounts: Any, provenance: dict[str, str], ranks: Mapping[str, int]) -> list[str]:
-    """Make requests fit their limits in ``amounts``; the later layer decides. Returns contradictions in one layer."""
+    """Make requests fit their limits in ``amounts``; the later layer decides. Returns contradictions in one layer.
+
+    The operator's settings contradict themselves when one of them is set below the default of another: the limit wins.
+    """
     problems = []
     for request, limit in list(requests_above_limits(amounts)):
         of_request, of_limit = (provenance[f"resources.{name}"] for name in (request, limit))
-        if of_request == of_limit:
+        if of_request == of_limit != OPERATOR:
             problems.append(
                 f"{of_limit}: resources.{request}: {amounts[request]} is more than {limit}, {amounts[limit]}; "
                 "request less, or raise the limit"
             )
             continue
-        kept, adapted = (limit, request) if ranks[of_limit] > ranks[of_request] else (request, limit)
+        kept, adapted = (limit, request) if ranks[of_limit] >= ranks[of_request] else (request, limit)
         amounts[adapted] = amounts[kept]
         provenance[f"resources.{adapted}"] = provenance[f"resources.{kept}"]
     return problems
