@@ -23,6 +23,10 @@ POD_LABELS: Final = {LABEL_APP_NAME: APP, **CONTROL_PLANE}
 WEBHOOK_PORT: Final = 9443
 METRICS_PORT: Final = 8443
 HEALTH_PORT: Final = 8081
+OLDEST_KUBERNETES: Final = (1, 31)
+"""The first in which our definitions can name the fields by which runs are selected, without a feature gate."""
+NEWEST_KUBERNETES: Final = (1, 37)
+"""``make e2e`` runs on both, and on no version between them."""
 
 
 def image() -> str:

@@ -13,10 +13,9 @@ from cli.doctor.patient import Patient
 from core.api.objects import Object
 from core.engine.clock import system_now
 from core.kube.errors import error_from_answer
+from deployment.metadata import OLDEST_KUBERNETES
 from views.doctor.diagnosis import Diagnosis, ok, problem, warning
 
-OLDEST: Final = (1, 30)
-"""Admission policies and match conditions. Source: docs/install.md."""
 SLOW: Final = timedelta(seconds=1)
 _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)")
 _NOTICED: Final = timedelta(seconds=2)
@@ -29,8 +28,8 @@ def of_version(version: Object, took: timedelta) -> Diagnosis:
     said = f"{text} answers within {max(round(took.total_seconds() * 1000), 1)} ms"
     if found is None:
         return warning(f"the API server has no version that can be read: {text!r}")
-    if (int(found[1]), int(found[2])) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
+    if (int(found[1]), int(found[2])) < OLDEST_KUBERNETES:
+        oldest = ".".join(map(str, OLDEST_KUBERNETES))
         return problem(
             f"the API server has version {text}; the operator needs {oldest} or newer", "upgrade the cluster"
         )

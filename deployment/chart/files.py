@@ -10,6 +10,7 @@ from deployment.chart import partials, values
 from deployment.chart.documents import DASHBOARDS, template_files
 from deployment.chart.release import CHART, WORDS
 from deployment.chart.templates import template
+from deployment.metadata import OLDEST_KUBERNETES
 from deployment.observability import files as observability
 from deployment.yaml_text import yaml_text
 
@@ -52,5 +53,5 @@ def _chart() -> dict[str, str]:
         "type": "application",
         "version": here,
         "appVersion": here,
-        "kubeVersion": ">=1.30.0-0",
+        "kubeVersion": f">={'.'.join(map(str, OLDEST_KUBERNETES))}.0-0",
     }

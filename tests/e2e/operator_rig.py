@@ -29,7 +29,7 @@ from core.kube.errors import NotFoundError
 from core.workloads.story_runner import SELECTOR, story_of_runner
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from tests.e2e.control_plane.binaries import ensure_binaries
+from tests.e2e.control_plane.binaries import DEFAULT_VERSION, ensure_binaries
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.running import ControlPlane, open_control_plane
@@ -235,16 +235,19 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 
 @asynccontextmanager
-async def open_operator_rig(directory: Path, *, release: Path = ROOT, **node: Any) -> AsyncIterator[OperatorRig]:
+async def open_operator_rig(
+    directory: Path, *, release: Path = ROOT, version: str = DEFAULT_VERSION, **node: Any
+) -> AsyncIterator[OperatorRig]:
     """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet.
 
     Args:
         release: the checkout that has the manifests of definitions and RBAC.
+        version: of the API server.
         node: settings of the node.
     """
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(
-            open_control_plane(ensure_binaries(), directory / "plane", audit=True, flags=_STRICT)
+            open_control_plane(ensure_binaries(version), directory / "plane", audit=True, flags=_STRICT)
         )
         client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
         rig = OperatorRig(plane, client, directory, stack)

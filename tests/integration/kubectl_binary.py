@@ -10,6 +10,9 @@ import pytest
 
 KUBECTL: Final = os.environ.get("BOBRAPET_KUBECTL") or shutil.which("kubectl")
 
+OLDEST_KUBECTL: Final = "1.32"
+"""What the project's machines have. ``tests/e2e`` uses the one of the newest Kubernetes."""
+
 needs_kubectl = pytest.mark.skipif(
     KUBECTL is None, reason="no kubectl on PATH; install one or name it in BOBRAPET_KUBECTL"
 )

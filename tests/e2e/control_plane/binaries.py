@@ -23,16 +23,21 @@ from tests.e2e.control_plane import building
 from tests.e2e.control_plane.building import BuildError, Module
 
 DEFAULT_VERSION: Final = "1.37.2"
+OLDEST_VERSION: Final = "1.31.14"
+"""The oldest that the pages promise. Only its API server is built; the other programs are those of
+``DEFAULT_VERSION``.
+"""
 ASSETS_VARIABLES: Final = ("BOBRAPET_E2E_ASSETS", "KUBEBUILDER_ASSETS")
 CACHE_VARIABLE: Final = "BOBRAPET_E2E_CACHE"
 GO_VARIABLE: Final = "BOBRAPET_E2E_GO"
 
 _TOOLCHAIN: Final = Path(__file__).parent / "toolchain"
+_API_SERVER: Final = "kube-apiserver"
 _KUBERNETES: Final = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    _API_SERVER: "k8s.io/kubernetes/cmd/kube-apiserver",
 }
 _TOOLS: Final = {
     "otlp-collector": {"otlp-collector": "."},
@@ -58,7 +63,7 @@ class Binaries:
     kube_controller_manager: Path
     kubectl: Path
     version: str
-    """Version of Kubernetes, if they were built here. Empty for programs of the machine."""
+    """Version of the API server, if they were built here. Empty for programs of the machine."""
 
 
 def ensure_binaries(version: str = DEFAULT_VERSION, *, environ: Mapping[str, str] = os.environ) -> Binaries:
@@ -73,14 +78,19 @@ def ensure_binaries(version: str = DEFAULT_VERSION, *, environ: Mapping[str, str
     for variable in ASSETS_VARIABLES:
         if directory := environ.get(variable):
             return _binaries(_found_in(Path(directory), variable), "")
-    module_directory = _TOOLCHAIN / f"kubernetes-{version}"
-    if not module_directory.is_dir():
+    if version not in pinned_versions():
         raise MissingBinariesError(f"Kubernetes {version} is not pinned here; choose one of {pinned_versions()}")
+    paths = _kubernetes(DEFAULT_VERSION, _KUBERNETES, environ)
+    if version != DEFAULT_VERSION:
+        paths |= _kubernetes(version, {_API_SERVER: _KUBERNETES[_API_SERVER]}, environ)
+    return _binaries(paths, version)
+
+
+def _kubernetes(version: str, programs: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Path]:
     major, minor, _ = version.split(".")
     settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in settings.items())
-    module = Module(module_directory, _KUBERNETES, ("-ldflags", flags))
-    return _binaries(_built(module, environ), version)
+    return _built(Module(_TOOLCHAIN / f"kubernetes-{version}", programs, ("-ldflags", flags)), environ)
 
 
 def ensure_tool(name: str, *, environ: Mapping[str, str] = os.environ) -> Path:
@@ -228,12 +238,15 @@ def _remedy(module: Module, environ: Mapping[str, str]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """``build [VERSION]``: put everything into the cache, and print where it is.
 
-    That includes helm, which takes longest of the other programs. Tests skip what they cannot run without it.
+    Without a version that includes the API server of ``OLDEST_VERSION``. It includes helm, which takes longest of the
+    other programs. Tests skip what they cannot run without it.
     """
     try:
         print(ensure_binaries(*arguments).etcd.parent)
         with suppress(MissingBinariesError):
             ensure_tool("helm")
+            if not arguments:
+                ensure_binaries(OLDEST_VERSION)
     except (MissingBinariesError, BuildError) as error:
         print(error, file=sys.stderr)
         return 1
