@@ -29,7 +29,6 @@ from core.engine.step.manifest import is_edited, why_not_the_work
 from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
-from core.kube.errors import BadRequestError
 from core.telemetry.tracing.run_trace import TraceRules, untraced, with_trace
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import slim
@@ -135,10 +134,7 @@ class KubeStepRuns:
 
     async def occupants(self) -> list[Object]:
         with port_errors():
-            try:
-                found = await self._client.list(STEP_RUN, field_selector=_NOT_ENDED, keep=_occupant)
-            except BadRequestError:  # Kubernetes 1.30 cannot select by fields that a definition names
-                found = await self._client.list(STEP_RUN, keep=_occupant)
+            found = await self._client.list(STEP_RUN, field_selector=_NOT_ENDED, keep=_occupant)
         return [step_run for step_run in found.items if step_run]
 
 

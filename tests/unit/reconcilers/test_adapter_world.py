@@ -15,9 +15,7 @@ from core.api.resource import ENGRAM, JOB
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.errors import ForbiddenError, UnreachableError
-from kubewire.wire import status_failure
 from manager.run import _Readiness
-from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.world import (
     ENGRAM_KEYS,
     OWNER_UID,
@@ -176,28 +174,3 @@ async def test_a_kind_that_cannot_be_followed_is_told_after_a_while_also_after_t
         await trio.sleep(20)
         assert readiness.informers() == f"cannot watch jobs for {STUCK_SECONDS + 10:.0f} s (ForbiddenError)"
         nursery.cancel_scope.cancel()
-
-
-class WithoutSelectableFields(httpx.AsyncBaseTransport):
-    """Kubernetes 1.30: a list by a field that the definition names is refused."""
-
-    def __init__(self, *step_runs: dict[str, Any]) -> None:
-        self.step_runs = step_runs
-        self.asked: list[str | None] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request.url.params.get("fieldSelector"))
-        if self.asked[-1]:
-            status = status_failure("BadRequest", "field label not supported: status.phase")
-            return httpx.Response(400, json=status | {"code": 400})
-        return httpx.Response(200, json={"metadata": {"resourceVersion": "9"}, "items": list(self.step_runs)})
-
-
-async def test_occupied_places_are_known_where_fields_cannot_be_selected() -> None:
-    one = run("one")
-    server = WithoutSelectableFields(
-        step_run(one, "a", status={"phase": "Running"}), step_run(one, "b", status={"phase": "Skipped"})
-    )
-    async with open_world(server) as (client, world):
-        assert names(await KubeStepRuns(client, world).occupants()) == ["one-a"]
-    assert [bool(selector) for selector in server.asked] == [True, False]
