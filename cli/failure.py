@@ -12,6 +12,7 @@ from cli.session import Session
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object
+from views.lost_logs import may_have_logged
 from views.run_view import RunView
 from views.sign import word_of
 from views.step_layout import path_of
@@ -37,7 +38,7 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
         lines.append(f"last {f'{len(tail)} log lines' if len(tail) > 1 else 'log line'} of {failing.name}:")
         shown = [text for line in tail for text, _ in lines_of(None, line, None, LogForm.PEOPLE)]
         lines += [f"  | {shown_line(text)}" for text in shown]
-    more = ("logs", view.name, failing.name) if step_runs else ("why", view.name)
+    more = ("logs", view.name, failing.name) if any(map(may_have_logged, step_runs)) else ("why", view.name)
     lines.append(f"more: {session.command(*more)}")
     return "\n".join(lines)
 

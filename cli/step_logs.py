@@ -16,7 +16,7 @@ from cli.problem import CommandError
 from cli.render.log_lines import LogForm, lines_of
 from cli.runs import look_at, pods_of, step_runs_of
 from cli.session import Session
-from cli.stored_logs import StoredLog, read_stored_logs
+from cli.stored_logs import StoredLog, StoredLogs, read_stored_logs
 from cli.worker_following import WorkerFollower
 from cli.worker_logs import WarmLog, read_worker_logs
 from core.api.identity import label_value
@@ -28,6 +28,7 @@ from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.engine.ports import JOB, WORKER
 from core.engine.step.record import executor_of
+from views.lost_logs import LostLog, lost_log, may_have_logged, never_begins, why_never_begun
 from views.step_layout import path_of
 
 _POLL_SECONDS: Final = 0.5
@@ -143,8 +144,8 @@ async def _follow(printer: _Printer, run: Object) -> None:
         of_workers.cancel_scope.cancel()
     if workers.has_workers:
         await workers.read_rest(step_runs)
-    if not printer.seen and wish.is_specific:
-        raise CommandError(f"no logs of {_named(wish.steps)}: no Pod has started")
+    if not printer.seen:  # their Pods have gone, or never started
+        await _print_all(printer, await session.client.get(STORY_RUN, run["metadata"]["name"], session.namespace))
 
 
 async def _print_all(printer: _Printer, run: Object) -> None:
@@ -157,23 +158,24 @@ async def _print_all(printer: _Printer, run: Object) -> None:
     have = {(log.step, log.attempt) for log in logs} | {(log.step, log.attempt) for log in of_workers}
     chosen_steps = {log.step for log in chosen} | {log.step for log in warm}
     missing = _without_pod(step_runs, have, chosen_steps, wish)
-    stored, problem = [StoredLog(log.step, log.attempt, log.lines) for log in warm], ""
-    if missing:
-        found = await read_stored_logs(session, run, [step_run for step_run, _ in missing])
+    stored, found = [StoredLog(log.step, log.attempt, log.lines) for log in warm], StoredLogs((), "")
+    if can_be_stored := [step_run for step_run, _ in missing if executor_of(step_run) in (JOB, WORKER)]:
+        found = await read_stored_logs(session, run, can_be_stored)
         wanted = {(path_of(step_run), number) for step_run, numbers in missing for number in numbers}
         stored += [log for log in found.logs if (log.step, log.attempt) in wanted]
-        problem = found.problem
     await _in_order(printer, chosen, stored)
+    shown = {(log.step, log.attempt) for log in chosen} | {(log.step, log.attempt) for log in stored}
     lacking = [
-        str(LogSource(path_of(step_run), number))
+        (step_run, number)
         for step_run, numbers in missing
         for number in numbers
-        if not any((log.step, log.attempt) == (path_of(step_run), number) for log in stored)
+        if (path_of(step_run), number) not in shown
     ]
-    if lacking and (wish.is_specific or not (chosen or stored)):
-        _refuse(session, lacking, problem, is_error=wish.is_specific and not (chosen or stored))
-    elif not chosen and not stored and wish.is_specific and not lacking:
-        raise _none(wish)
+    if lacking and (wish.is_specific or not shown):
+        _refuse(session, run, lacking, found, is_error=wish.is_specific and not shown)
+    elif not shown and not lacking:
+        await _say_why_none(session, run, step_runs, wish)
+    _say_which_attempts(session, run, step_runs, shown, wish)
 
 
 def _without_pod(
@@ -205,10 +207,9 @@ def _without_pod(
 
 
 def _has_had_an_attempt(step_run: Object) -> bool:
-    """Whether an attempt that stores its log has ended: of a Job or in a worker, and not one from the cache."""
+    """Whether an attempt has ended that had a log."""
     status = step_run.get("status") or {}
-    has_ended = status.get("phase") in TERMINAL_PHASES or bool(status.get("retries"))
-    return executor_of(step_run) in (JOB, WORKER) and has_ended and not status.get("cached")
+    return may_have_logged(step_run) and (status.get("phase") in TERMINAL_PHASES or bool(status.get("retries")))
 
 
 async def _in_order(printer: _Printer, logs: Sequence[PodLog], stored: Sequence[StoredLog]) -> None:
@@ -241,29 +242,70 @@ def _narrowed(
     return lines if tail is None else lines[max(len(lines) - tail, 0) :]
 
 
-def _refuse(session: Session, lacking: Sequence[str], problem: str, *, is_error: bool) -> None:
-    """Say which logs are lost, and why."""
-    why = problem or "nothing is stored of them; the SDK stores the log of an attempt when it ends"
-    text = f"no logs of {_named(lacking)}: the Pod is deleted, and {why}"
-    remedy = "with an object store (controller.storage.provider) the SDK keeps the log of each attempt that it ends"
+def _refuse(
+    session: Session, run: Object, lacking: Sequence[tuple[Object, int]], found: StoredLogs, *, is_error: bool
+) -> None:
+    """Say which logs are lost, why, and what can be done; logs with the same fate together."""
+    follow = session.command("logs", run["metadata"]["name"], "--follow")
+    fates: dict[LostLog, list[str]] = {}
+    for step_run, number in lacking:
+        is_last = number == attempts_started(step_run)
+        fate = lost_log(step_run, is_last=is_last, problem=found.problem, has_store=found.has_store, follow=follow)
+        fates.setdefault(fate, []).append(_label(path_of(step_run), number))
+    texts = [f"no logs of {_named(labels)}: {fate.why}" for fate, labels in fates.items()]
+    remedies = list(dict.fromkeys(fate.remedy for fate in fates))
     if is_error:
-        raise CommandError(text, remedy=remedy)
-    session.console.note(f"{text}\nhint: {remedy}")
+        raise CommandError("\n".join(texts), remedy="\nhint: ".join(remedies))
+    session.console.note("\n".join((*texts, *(f"hint: {remedy}" for remedy in remedies))))
 
 
-def _none(wish: LogWish) -> CommandError:
-    steps = _named(wish.steps)
-    if wish.previous:
-        return CommandError(
+async def _say_why_none(session: Session, run: Object, step_runs: Sequence[Object], wish: LogWish) -> None:
+    """Say why there is nothing to show, and nothing lost.
+
+    Raises:
+        CommandError: the user has asked for a certain log.
+    """
+    steps, by_step = _named(wish.steps), {path_of(each): each for each in step_runs}
+    view = await look_at(session, run)
+    never = [
+        f"no logs of {step.name}: {why_never_begun(step, by_step.get(step.name))}"
+        for step in view.steps
+        if wish.means(step.name) and never_begins(step, by_step.get(step.name))
+    ]
+    if never and (wish.steps or not any(map(may_have_logged, step_runs))):
+        remedy = f"see more with: {session.command('why', view.name)}"
+        text = "\n".join(never[:_NAMES_IN_MESSAGES])
+        if wish.is_specific:
+            raise CommandError(text, remedy=remedy)
+        session.console.note(f"{text}\nhint: {remedy}")
+    elif wish.previous:
+        raise CommandError(
             f"there is no log of a previous attempt of {steps}: it has had only one",
             remedy="leave out --previous to see the last attempt",
         )
-    if wish.attempt is not None:
-        return CommandError(
+    elif wish.attempt is not None:
+        raise CommandError(
             f"there is no log of attempt {wish.attempt} of {steps}: it has had fewer",
             remedy="see how many with: bobrapet get RUN/STEP",
         )
-    return CommandError(f"no logs of {steps}: no Pod has started yet", remedy="wait for one with --follow")
+    elif wish.steps:
+        raise CommandError(f"no logs of {steps}: no Pod has started yet", remedy="wait for one with --follow")
+
+
+def _say_which_attempts(
+    session: Session, run: Object, step_runs: Sequence[Object], shown: Set[tuple[str, int]], wish: LogWish
+) -> None:
+    """Say that steps of which a log is shown have had other attempts, too."""
+    if wish.attempt is not None or wish.previous:
+        return
+    for step_run in step_runs:
+        step, last = path_of(step_run), attempts_started(step_run)
+        numbers = sorted(number for name, number in shown if name == step)
+        if numbers and len(numbers) < last and wish.means(step) and not wish.follow:
+            first = next(number for number in range(1, last + 1) if number not in numbers)
+            other = session.command("logs", f"{run['metadata']['name']}/{step}", f"--attempt={first}")
+            which = "attempt" if len(numbers) == 1 else "attempts"
+            session.console.note(f"{step}: {which} {', '.join(map(str, numbers))} of {last}; the first other: {other}")
 
 
 def _named(names: Sequence[str]) -> str:

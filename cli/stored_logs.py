@@ -17,6 +17,7 @@ from cli.pod_logs import attempts_started
 from cli.problem import CommandError
 from cli.session import Session
 from core.api.objects import Object
+from core.engine.errors import NoStoreError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.store import PAGE_OBJECTS, Store
 from views.log_lines import readable
@@ -43,6 +44,8 @@ class StoredLogs:
     logs: tuple[StoredLog, ...]
     problem: str
     """Why there may be more that cannot be read; empty if everything was read."""
+    has_store: bool = True
+    """Whether the operator has an object store."""
 
 
 async def read_stored_logs(session: Session, run: Object, step_runs: Sequence[Object]) -> StoredLogs:
@@ -50,7 +53,7 @@ async def read_stored_logs(session: Session, run: Object, step_runs: Sequence[Ob
     try:
         store = (await find_stores(session)).of(run["metadata"]["namespace"])
     except CommandError as error:
-        return StoredLogs((), str(error))
+        return StoredLogs((), str(error), has_store=not isinstance(error.__cause__, NoStoreError))
     found: list[StoredLog] = []
     for step_run in step_runs:
         try:

@@ -19,6 +19,7 @@ from core.api.objects import Object
 from core.engine.step.assignment import assignment_of
 from core.engine.step.record import attempt_of
 from core.workloads.step_workload import ENGRAM_CONTAINER
+from views.lost_logs import may_have_logged
 from views.pod_wait import container_state, taken_at
 from views.run_view import StepView
 from views.signals import SignalView, signals_of
@@ -46,6 +47,8 @@ class StepDetail:
     engram: str
     """Empty for a primitive and a script."""
     is_script: bool
+    may_have_logs: bool
+    """Whether a program of it may have run."""
     inputs: Any
     """None: not known, or there are none."""
     output: Any
@@ -91,6 +94,7 @@ def step_detail(
         step=step,
         engram=str((spec.get("engramRef") or {}).get("name") or ""),
         is_script=bool(spec.get("script")),
+        may_have_logs=may_have_logged(step_run),
         inputs=_inputs(job) if job is not None else _assigned_inputs(made) if made else None,
         output=_output(run, step, status),
         attempts=retries + (has_begun and next_at is None),

@@ -101,7 +101,8 @@ def _data(name: str, value: Any) -> Iterator[Styled]:
 def _more(detail: StepDetail) -> Iterator[tuple[str, ...]]:
     run, step = detail.run, detail.step.name
     if detail.engram or detail.is_script:
-        yield "logs", run, step
+        if detail.may_have_logs:
+            yield "logs", run, step
         yield "explain", "step", f"{run}/{step}"
         yield "debug", f"{run}/{step}"
     if not (detail.step.phase is not None and detail.step.phase.terminal):

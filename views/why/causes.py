@@ -13,6 +13,7 @@ from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
 from core.policy.retry import why_not_retried
 from views.flow import flow_of
 from views.gates import GateView, gates_of
+from views.lost_logs import may_have_logged
 from views.run_view import RunView, StepView
 from views.step_layout import declared_steps, parent_of
 from views.text import one_line
@@ -198,7 +199,8 @@ class Search:
         below = [cause for cause in self.into(child) if cause.kind is CauseKind.FAILED] if child is not None else []
         via = f"{self.facts.name}/{step.name}"
         return [
-            replace(cause, via=(via, *cause.via), commands=(*cause.commands[:1], *own.commands[-1:])) for cause in below
+            replace(cause, via=(via, *cause.via), commands=(*cause.commands[:-1], *own.commands[-1:]))
+            for cause in below
         ] or [own]
 
     def _failure(self, step: StepView) -> Cause:
@@ -207,9 +209,9 @@ class Search:
         is_canceled = self.facts.run["spec"].get("cancelRequested")
         again = ("resubmit", name) if is_canceled else ("retry", name, "--from", step.name)
         commands = [self.command(self.facts.namespace, *again)]
-        if step.kind == "engram":
-            commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
         step_run = self.facts.step_runs.get(step.name)
+        if step.kind == "engram" and (may_have_logged(step_run) or "StepRuns" in self.facts.unseen):
+            commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
         why = why_not_retried(step_run) if step_run is not None else ""
         return replace(
             self._cause(CauseKind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),

@@ -508,6 +508,7 @@ def test_a_failed_child_run_tells_its_own_reason_and_which_step_of_ours_to_run_a
     inner = Facts(
         a_run("release-1-deploy", phase="Failed", stepStates={"push": {"phase": "Failed", "message": "denied"}}),
         a_story(engram("push")),
+        step_runs={"push": a_step_run("push", phase="Failed", podName="push-x")},
     )
     facts = Facts(a_run(phase="Failed", stepStates={"deploy": failed}), a_story(calls), children={"deploy": inner})
 
@@ -515,6 +516,18 @@ def test_a_failed_child_run_tells_its_own_reason_and_which_step_of_ours_to_run_a
 
     assert (cause.run, cause.step, cause.text) == ("release-1-deploy", "push", "ended Failed: denied")
     assert cause.commands == ("bobrapet logs release-1-deploy push", "bobrapet retry release-1 --from deploy")
+
+
+@pytest.mark.parametrize("unseen", [(), ("StepRuns",)])
+def test_logs_are_proposed_only_of_steps_that_may_have_some(unseen: tuple[str, ...]) -> None:
+    """A step whose image could not be pulled has none; of a StepRun that is not seen, nothing is known."""
+    late = a_step_run("late", phase="Timeout", error={"details": {"obstacle": "ImageNotPulled"}})
+    run = a_run(phase="Failed", stepStates={"late": {"phase": "Timeout"}})
+    facts = Facts(run, a_story(engram("late")), step_runs={} if unseen else {"late": late}, unseen=unseen)
+
+    proposed = {cause.step: cause.commands[0].split()[1] for cause in about(facts).causes}
+
+    assert proposed == {"late": "logs" if unseen else "retry"}
 
 
 def test_a_failure_is_told_while_other_steps_go_on() -> None:
