@@ -29,6 +29,8 @@ from views.text import one_line
 from views.timers import deadlines_of
 from views.trace_view import TraceView, trace_view
 
+EARLIER: Final = "earlier execution"
+"""In the details of a step that was not executed again."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _BY_STEP_RUN: Final = "steprun/"
 
@@ -92,6 +94,8 @@ class StepView:
     """What its container sent last."""
     branches: BranchTally | None = None
     """The branches of a ``parallel`` step that has begun."""
+    is_earlier: bool = False
+    """It ended in an earlier execution of the run, before ``retry`` ran others again."""
 
     @property
     def depth(self) -> int:
@@ -144,6 +148,8 @@ class RunView:
     """What the user who canceled it said."""
     trace: TraceView | None = None
     """None: the run is not traced."""
+    executions: int = 1
+    """How often the run has been executed: more than once after ``retry``. Its times are those of the last one."""
 
     @property
     def word(self) -> str:
@@ -261,6 +267,7 @@ def view_run(
         cancel_requested=bool(run["spec"].get("cancelRequested")),
         cancel_reason=one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or ""),
         trace=trace_view(run),
+        executions=int(status.get("attempts") or 1),
     )
 
 
@@ -319,14 +326,14 @@ class _Look:
         finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
         waits = self._waits(name, state, step_run) if phase is not None and not phase.terminal else ""
         gate = is_open_gate(placed, self.run)
-        binding = self.bindings.get(name)
+        binding, is_earlier = self.bindings.get(name), self._is_earlier(finished_at)
         return StepView(
             name=name,
             kind=placed.kind,
             phase=phase,
             started_at=parse_instant_or_none(state.get("startedAt") or status.get("startedAt")),
             finished_at=finished_at,
-            detail=_detail(step, state, step_run, waits),
+            detail=", ".join(filter(None, (EARLIER if is_earlier else "", _detail(step, state, step_run, waits)))),
             allow_failure=bool(step.get("allowFailure")),
             retries=status.get("retries") or 0,
             exit_code=status.get("exitCode"),
@@ -340,7 +347,15 @@ class _Look:
             serves_stream=self._serves_stream(placed, step_run),
             flow=flow_of(binding) if binding is not None else None,
             signal=last_signal(status),
+            is_earlier=is_earlier,
         )
+
+    def _is_earlier(self, finished_at: datetime | None) -> bool:
+        status = self.run.get("status") or {}
+        began_at = parse_instant_or_none(status.get("startedAt"))
+        if began_at is None or finished_at is None or int(status.get("attempts") or 1) < 2:
+            return False
+        return finished_at < began_at
 
     def _serves_stream(self, placed: RunStep, step_run: Object) -> bool:
         if step_run.get("spec"):
@@ -418,8 +433,8 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     return ", ".join(parts)
 
 
-_OF_THE_OPERATOR: Final = frozenset({"version", "type", "message"})
-"""The fields of an error that the operator writes. SDKs add at least ``exitClass``."""
+_OF_THE_OPERATOR: Final = frozenset({"version", "type", "message", "details"})
+"""The fields of an error that the operator writes, the last one of a timeout. SDKs add at least ``exitClass``."""
 
 
 _NOT_SHOWN: Final = ("message", "version", "exceptions")
@@ -432,7 +447,7 @@ def _is_of_operator(error: Object) -> bool:
     This decides about the display only, and by the fields of the error, not by its message. If a program writes an
     error with exactly these fields, its exit code is not in this line, only in ``status.exitCode`` of the StepRun.
     """
-    return error.keys() == _OF_THE_OPERATOR
+    return _OF_THE_OPERATOR - {"details"} <= error.keys() <= _OF_THE_OPERATOR
 
 
 def _cached(status: Object) -> str:

@@ -1,13 +1,14 @@
 """Where the time of a run went, step by step. Pure: facts in, spans out.
 
 Sources of the spans: queueing and waits come from the step's state, attempts from the StepRun and its Pod. The Pods of
-earlier attempts are gone, so these attempts are one span together; once all Pods are gone, a step is one span.
+earlier attempts are gone: the StepRun lists when these attempts ended; once all Pods are gone, the last attempt is one
+span. The timeline is of the last execution of a run; steps that it did not execute again have no spans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -28,7 +29,9 @@ class Activity(StrEnum):
     """Its image was pulled and its container created."""
     RUNNING = "running"
     RETRIES = "retries"
-    """Earlier attempts, and the pauses after them."""
+    """An earlier attempt, which failed; of a StepRun that does not list them, all of them and their pauses."""
+    BACKOFF = "backoff"
+    """The pause before the next attempt."""
     GATE = "gate"
     WAIT = "wait"
     SLEEP = "sleep"
@@ -62,6 +65,8 @@ class TimelineRow:
     """In order of time, without overlap; empty for a step that has not begun."""
     iteration: int = 0
     """Above 0: the row is a whole StoryRun, which a loop has started as this iteration; then ``step`` is empty."""
+    is_earlier: bool = False
+    """The step ended in an earlier execution of the run: it has no spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Timeline:
     is_over: bool
     rows: tuple[TimelineRow, ...]
     unseen: tuple[str, ...]
+    execution: int = 1
+    """Which execution of the run this is: after ``retry``, the last one."""
 
 
 _BY_KIND = {
@@ -101,6 +108,7 @@ def timeline_of(facts: Facts, now: datetime) -> Timeline:
         is_over=view.terminal,
         rows=tuple(_rows(facts, view, view.finished_at or now, 0)),
         unseen=facts.unseen,
+        execution=view.executions,
     )
 
 
@@ -110,11 +118,12 @@ def _view(facts: Facts) -> RunView:
 
 def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[TimelineRow]:
     for step in view.steps:
-        spans = tuple(_spans(facts, step, end))
+        spans = () if step.is_earlier else tuple(_spans(facts, step, end))
         attempts = step.retries + 1 if step.kind == "engram" and spans else 0
-        yield TimelineRow(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
+        row = TimelineRow(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
+        yield replace(row, is_earlier=step.is_earlier)
         child = facts.children.get(step.name)
-        if child is None:
+        if child is None or step.is_earlier:
             continue
         below = depth + step.depth + 1
         started = {run.name: run for run in (*facts.earlier_children.get(step.name, ()), child)}
@@ -155,7 +164,7 @@ def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:
     at, found = step.started_at, list[TimelineSpan]()
     for activity, ended_at in _parts(facts, step):
         ends_at = min(max(ended_at or until, at), until)
-        if found and found[-1].activity is activity:
+        if found and found[-1].activity is activity and activity is not Activity.RETRIES:
             found[-1] = TimelineSpan(activity, found[-1].began_at, ends_at)
         elif ends_at > at:
             found.append(TimelineSpan(activity, at, ends_at))
@@ -175,11 +184,18 @@ def _parts(facts: Facts, step: StepView) -> Iterator[tuple[Activity, datetime | 
         return
     if made_at := parse_instant_or_none(step_run["metadata"].get("creationTimestamp")):
         yield Activity.QUEUED, made_at
-    pod = facts.pods.get(step_run["metadata"]["name"])
-    if pod is None:
-        yield (Activity.RETRIES if (step_run.get("status") or {}).get("nextRetryAt") else Activity.RUNNING), None
+    pod, status = facts.pods.get(step_run["metadata"]["name"]), step_run.get("status") or {}
+    failed = status.get("failedAttempts") or ()
+    for each in failed:
+        yield Activity.RETRIES, parse_instant_or_none(each.get("finishedAt"))
+        yield Activity.BACKOFF, parse_instant_or_none(each.get("retryAt"))
+    if failed and status.get("nextRetryAt"):
+        yield Activity.BACKOFF, None
         return
-    if step.retries:
+    if pod is None:
+        yield (Activity.RETRIES if status.get("nextRetryAt") else Activity.RUNNING), None
+        return
+    if step.retries and not failed:
         yield Activity.RETRIES, parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
     scheduled_at = taken_at(pod)
     yield Activity.QUEUED, scheduled_at

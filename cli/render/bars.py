@@ -9,6 +9,7 @@ from typing import Final
 from cli.render.progress import Styled
 from cli.render.time import short_duration
 from core.api.phases import Phase
+from views.run_view import EARLIER
 from views.sign import colour_of
 from views.timeline import Activity, Timeline, TimelineRow, TimelineSpan
 
@@ -17,6 +18,7 @@ _SIGNS: Final = {
     Activity.STARTING: ("░", ":"),
     Activity.RUNNING: ("█", "#"),
     Activity.RETRIES: ("▒", "%"),
+    Activity.BACKOFF: ("▁", ","),
     Activity.GATE: ("═", "="),
     Activity.WAIT: ("─", "-"),
     Activity.SLEEP: ("~", "~"),
@@ -40,11 +42,12 @@ def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[St
     lead_width = label_width + 2 + _DURATION_WIDTH + 1 + attempts_width
     bar_width = max(width - lead_width, _LEAST_BAR)
     so_far = "" if timeline.is_over else " so far"
-    lines: list[Styled] = [(f"{timeline.run}  {timeline.phase}  {short_duration(total)}{so_far}", "bold")]
+    execution = f"  execution {timeline.execution}" if timeline.execution > 1 else ""
+    lines: list[Styled] = [(f"{timeline.run}  {timeline.phase}  {short_duration(total)}{so_far}{execution}", "bold")]
     lines.append((f"{'':<{lead_width}}{_axis(total, bar_width)}", "bright_black"))
     for row, label, tried in zip(timeline.rows, labels, attempts, strict=True):
         taken = short_duration(_taken(row.spans)) if row.spans else ""
-        bar = _bar(row.spans, timeline.began_at, total, bar_width, ascii_only)
+        bar = EARLIER if row.is_earlier else _bar(row.spans, timeline.began_at, total, bar_width, ascii_only)
         text = f"{label:<{label_width}}  {taken:>{_DURATION_WIDTH}} {tried:<{attempts_width}}{bar}".rstrip()
         lines.append((text, colour_of(_phase(row.phase))))
     lines.append(("", ""))

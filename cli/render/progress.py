@@ -59,7 +59,8 @@ def _lines(
     if duration and view.timeout and not view.terminal:
         duration += f" of {short_duration(view.timeout)}"
     progress = view.progress() if view.streams else f"{view.progress()} steps"
-    parts = (view.name, view.word, progress, duration, view.queue)
+    execution = f"execution {view.executions}" if view.executions > 1 else ""
+    parts = (view.name, view.word, progress, duration, execution, view.queue)
     header = "  ".join(part for part in parts if part)
     lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
     labels = _labels(steps)

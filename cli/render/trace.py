@@ -24,6 +24,7 @@ def document_of(timeline: Timeline) -> Object:
         "run": timeline.run,
         "story": timeline.story,
         "phase": timeline.phase,
+        "execution": timeline.execution,
         "startedAt": format_instant(timeline.began_at) if timeline.began_at else None,
         "finishedAt": format_instant(timeline.ended_at) if timeline.is_over else None,
         "steps": [_step(row) for row in timeline.rows],
@@ -51,6 +52,7 @@ def _step(row: TimelineRow) -> Object:
         "iteration": row.iteration or None,
         "phase": row.phase,
         "attempts": row.attempts,
+        "isEarlier": row.is_earlier,
         "spans": [
             {
                 "activity": str(span.activity),

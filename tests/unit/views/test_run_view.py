@@ -65,6 +65,20 @@ def test_an_exit_code_is_shown_once() -> None:
 
     assert detail(container) == "the container exited with code 3: Error"
     assert detail(of_sdk) == "exit 3, no such table"
+    assert detail({**container, "message": "timed out after 9s", "details": {}}) == "timed out after 9s"
+
+
+def test_a_step_that_was_not_executed_again_is_of_an_earlier_execution() -> None:
+    states = {
+        "fetch": {"phase": "Succeeded", "finishedAt": "2026-01-01T11:59:00Z"},
+        "send": {"phase": "Running", "startedAt": "2026-01-01T12:00:00Z"},
+    }
+    run = a_run(phase="Running", startedAt="2026-01-01T12:00:00Z", attempts=2, stepStates=states)
+    view = view_run(run, a_story(FETCH, SEND))
+
+    assert [(step.is_earlier, step.detail) for step in view.steps] == [(True, "earlier execution"), (False, "")]
+    assert tree(view, NOW, width=80)[0][0] == "report-1  Running  1/2 steps  10s  execution 2"
+    assert not view_run(a_run(phase="Running", startedAt=NOW.isoformat(), stepStates=states), None).steps[0].is_earlier
 
 
 def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() -> None:

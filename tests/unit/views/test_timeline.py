@@ -95,6 +95,51 @@ def test_earlier_attempts_are_one_span_before_the_last_one() -> None:
     ]
 
 
+def test_listed_attempts_are_separate_spans_with_the_pauses_between_them() -> None:
+    failed = [{"number": 0, "finishedAt": at(20), "retryAt": at(25)}, {"number": 1, "finishedAt": at(50)}]
+    runs = {"running": {"startedAt": at(63)}}
+
+    found = of_engram(
+        state("Running", 0),
+        made=0,
+        pod=a_pod(60, 61, runs),
+        retries=2,
+        failedAttempts=[failed[0], {**failed[1], "retryAt": at(58)}],
+    )
+
+    assert found == [
+        (Activity.RETRIES, 0, 20),
+        (Activity.BACKOFF, 20, 25),
+        (Activity.RETRIES, 25, 50),
+        (Activity.BACKOFF, 50, 58),
+        (Activity.QUEUED, 58, 61),
+        (Activity.STARTING, 61, 63),
+        (Activity.RUNNING, 63, 100),
+    ]
+
+
+def test_a_pause_before_the_next_attempt_lasts_until_now() -> None:
+    failed = {"number": 0, "finishedAt": at(20), "retryAt": at(250)}
+
+    found = of_engram(state("Running", 0), made=0, retries=1, failedAttempts=[failed], nextRetryAt=at(250))
+
+    assert found == [(Activity.RETRIES, 0, 20), (Activity.BACKOFF, 20, 100)]
+
+
+def test_after_a_retry_of_the_run_only_its_last_execution_has_bars() -> None:
+    states = {"fetch": state("Succeeded", -90, -50), "approve": state("Paused", 10)}
+    story = a_story(ENGRAM, {"name": "approve", "type": "gate"})
+    timeline = timeline_of(Facts(a_run(states, attempts=2), story), NOW)
+
+    assert spans(timeline) == []
+    assert spans(timeline, 1) == [(Activity.GATE, 10, 100)]
+    lines = [line for line, _ in bars(timeline, width=60)]
+    assert lines[0] == "report-1  Running  1m40s so far  execution 2"
+    assert lines[2].split() == ["fetch", "earlier", "execution"]
+    document = document_of(timeline)
+    assert (document["execution"], [step["isEarlier"] for step in document["steps"]]) == (2, [True, False])
+
+
 def test_what_is_not_over_goes_on_until_now() -> None:
     assert of_engram(state("Running", 0), made=0, pod=a_pod(0)) == [(Activity.QUEUED, 0, 100)]
     assert of_engram(state("Running", 0), made=0, pod=a_pod(0, 5)) == [
