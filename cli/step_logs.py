@@ -251,7 +251,7 @@ def _refuse(
     for step_run, number in lacking:
         is_last = number == attempts_started(step_run)
         fate = lost_log(step_run, is_last=is_last, problem=found.problem, has_store=found.has_store, follow=follow)
-        fates.setdefault(fate, []).append(_label(path_of(step_run), number))
+        fates.setdefault(fate, []).append(str(LogSource(path_of(step_run), number)))
     texts = [f"no logs of {_named(labels)}: {fate.why}" for fate, labels in fates.items()]
     remedies = list(dict.fromkeys(fate.remedy for fate in fates))
     if is_error:
