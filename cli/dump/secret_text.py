@@ -21,7 +21,7 @@ _NAME: Final = (
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|authorization|credential|private[_-]?key|api[_-]?key"
     r"|(?:access|account|signing|session|encryption|decryption|ssh|master|shared)[_-]?key|cookie"
     r"|connection[_-]?string|dsn|webhook[_-]?url|sas[_-]?url|jwt|bearer)[A-Za-z0-9_.-]{0,64}"
-    r"|(?<![A-Za-z])(?:pass|auth|otp|totp|sas)(?![A-Za-z0-9_.-])"
+    r"|(?:(?<![A-Za-z])(?:pass|auth|otp|totp|sas)|(?-i:(?<=[a-z0-9])(?:Pass|Auth|Otp|Totp|Sas)))(?![A-Za-z0-9_.-])"
 )
 """The name of a secret from the word on that makes it one; what is before the word does not matter."""
 _PRIVATE_KEY: Final = re.compile(

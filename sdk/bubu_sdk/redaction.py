@@ -26,15 +26,18 @@ _MIN_LINE_LENGTH: Final = 16
 _SCHEME = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer)\s+)[^\s\"',;]+", re.IGNORECASE)
 _KEYS = (
     "x[-_]?api[-_]?key|api[-_]?key|access[-_]?token|refresh[-_]?token|client[-_]?secret|token|password|secret"
-    "|authorization|passwd|passphrase|pass|pwd|auth|jwt|otp|sas|webhook[-_]?url"
-    "|(?:access|encryption|private|signing|ssh)[-_]?key"
+    "|authorization|passwd|passphrase|pass|pwd|auth|jwt|bearer|otp|totp|sas|credentials?|cookie|dsn"
+    "|(?:webhook|sas)[-_]?url|connection[-_]?string"
+    "|(?:access|account|encryption|decryption|master|private|session|shared|signing|ssh)[-_]?key"
 )
+_NEW_WORD = r"(?-i:(?<=[a-z0-9])(?=[A-Z]))"
+"""Where the last word of a name such as ``dbPassword`` begins."""
 _PAIR = re.compile(
-    rf"((?<![A-Za-z0-9])[\"']?(?:{_KEYS})[\"']?\s*[:=]\s*)(?!\s*[\"']?(?:basic|bearer)\s+{re.escape(REDACTED[:4])})"
+    rf"((?:(?<![A-Za-z0-9])[\"']?|{_NEW_WORD})(?:{_KEYS})[\"']?\s*[:=]\s*)(?!\s*[\"']?(?:basic|bearer)\s+{re.escape(REDACTED[:4])})"
     r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)",
     re.IGNORECASE,
 )
-_KEY = re.compile(_KEYS, re.IGNORECASE)
+_KEY = re.compile(rf"(?:(?<![A-Za-z0-9])|{_NEW_WORD})(?:{_KEYS})\Z", re.IGNORECASE)
 _known: tuple[str, ...] = ()
 """Secrets of this process and their forms in text, the longest first; replaced as a whole, never changed."""
 _known_bytes: tuple[bytes, ...] = ()
@@ -240,7 +243,7 @@ def _start_of_secret(text: bytes, secret: bytes) -> int:
 
 
 def _hidden_field(key: str, value: Any) -> Any:
-    return REDACTED if isinstance(value, str) and value and _KEY.fullmatch(key) else hidden(value)
+    return REDACTED if isinstance(value, str) and value and _KEY.search(key) else hidden(value)
 
 
 def _hide(match: re.Match[str]) -> str:

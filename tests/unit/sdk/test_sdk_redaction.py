@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bubu_sdk import redaction
+from tests.unit.secret_names import NAMES_OF_OTHERS, NAMES_OF_SECRETS
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,27 @@ from bubu_sdk import redaction
 )
 def test_values_of_credential_keys_are_hidden(text: str, expected: str) -> None:
     assert redaction.redact(text) == expected
+
+
+@pytest.mark.parametrize("name", NAMES_OF_SECRETS)
+def test_the_names_of_secrets_are_those_of_the_operator_and_its_command(name: str) -> None:
+    assert redaction.redact(f"{name}=hunter-22 x") == f"{name}=[REDACTED] x"
+    assert redaction.redact(f'{{"{name}": "hunter-22"}}') == f'{{"{name}": "[REDACTED]"}}'
+    assert redaction.hidden({name: "hunter-22"}) == {name: "[REDACTED]"}
+
+
+@pytest.mark.parametrize("name", NAMES_OF_OTHERS)
+def test_a_value_under_another_name_is_shown(name: str) -> None:
+    assert redaction.redact(f"{name}=hunter-22") == f"{name}=hunter-22"
+    assert redaction.hidden({name: "hunter-22"}) == {name: "hunter-22"}
+
+
+def test_a_long_name_takes_no_more_time_than_in_proportion() -> None:
+    began = time.process_time()
+
+    redaction.hidden({"aPassword_" * 20_000 + "x": "v"})
+
+    assert time.process_time() - began < 3
 
 
 def test_a_message_is_cut_at_a_character_boundary() -> None:

@@ -7,6 +7,7 @@ import pytest
 from cli.dump.secret_text import SecretValues, is_secret_name, without_secrets
 from core.telemetry.logs import REDACTED, redact
 from hub.tap_sample import HiddenFields
+from tests.unit.secret_names import NAMES_OF_OTHERS, NAMES_OF_SECRETS
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlc2lnbmF0dXJl"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabc\n-----END RSA PRIVATE KEY-----"
@@ -94,35 +95,20 @@ def test_words_and_templates_are_no_secrets(value: str) -> None:
     assert values.hide(f"x {value} y") == (f"x {value} y", 0)
 
 
-NEW_NAMES = [
-    "DB_PASS",
-    "dbPass",
-    "jwt",
-    "basic_auth",
-    "bearer",
-    "otp",
-    "sas",
-    "ssh_key",
-    "encryption_key",
-    "webhook_url",
-]
-OTHER_NAMES = ["primary_key", "partition_key", "key_name", "idempotencyKey", "bypass", "auth_mode", "compass", "author"]
-
-
-@pytest.mark.parametrize("name", NEW_NAMES)
+@pytest.mark.parametrize("name", NAMES_OF_SECRETS)
 def test_a_value_under_the_name_of_a_secret_is_hidden_wherever_names_are_looked_at(name: str) -> None:
     assert is_secret_name(name)
     assert redact({name: "hunter-22"}) == {name: REDACTED}
     assert HiddenFields().hide(("payload", name))
 
 
-@pytest.mark.parametrize("name", OTHER_NAMES)
+@pytest.mark.parametrize("name", NAMES_OF_OTHERS)
 def test_a_value_under_another_name_is_shown(name: str) -> None:
     assert not is_secret_name(name)
     assert without_secrets(f"{name}=hunter-22") == (f"{name}=hunter-22", 0)
 
 
-@pytest.mark.parametrize("name", [each for each in NEW_NAMES if each != "dbPass"])
+@pytest.mark.parametrize("name", NAMES_OF_SECRETS)
 def test_a_value_after_the_name_of_a_secret_is_hidden_and_learned(name: str) -> None:
     values = SecretValues()
 

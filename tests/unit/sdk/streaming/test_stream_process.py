@@ -76,6 +76,20 @@ SOURCE = """
     main.run()
 """
 
+PRINTING = """
+    import sys
+    from bubu_sdk import StreamContext, stream
+
+    @stream
+    def main(ctx: StreamContext):
+        secret = ctx.secrets["token"]
+        print("it is", secret, flush=True)
+        sys.stdout.write("and " + secret)
+        yield {"said": True}
+
+    main.run()
+"""
+
 
 def environ_for(endpoint: str, **more: str) -> dict[str, str]:
     binding = {"endpoint": endpoint, "protocolVersion": "1.0.0"}
@@ -96,11 +110,13 @@ def environ_for(endpoint: str, **more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def engram(source: str, folder: Path, endpoint: str, **environ: str) -> AsyncIterator[trio.Process]:
+    """The process; what it prints is in the file ``printed``."""
     program = folder / "main.py"
     program.write_text(textwrap.dedent(source))
-    process = await trio.lowlevel.open_process(
-        [sys.executable, str(program)], env=environ_for(endpoint, **environ), stdout=subprocess.DEVNULL
-    )
+    with (folder / "printed").open("wb") as printed:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, str(program)], env=environ_for(endpoint, **environ), stdout=printed
+        )
     try:
         with trio.fail_after(60):
             yield process
@@ -214,6 +230,21 @@ async def test_a_source_sends_everything_and_exits_with_0(accepts: bool, tmp_pat
         assert await process.wait() == 0
         await served.until(lambda: len(served.hub.outputs) >= 3000)
         assert [output.payload["n"] for output in served.hub.outputs] == list(range(3000))
+
+
+async def test_a_secret_that_a_stream_prints_is_not_in_the_log(tmp_path: Path) -> None:
+    secret = {"BUBU_SECRET_API": "env:API_", "API_token": "hunter-2-hunter"}
+    async with (
+        open_hub(StreamHub()) as served,
+        engram(PRINTING, tmp_path, f"127.0.0.1:{served.port}", **secret) as process,
+    ):
+        assert await process.wait() == 0
+        await served.until(lambda: len(served.hub.outputs) == 1)
+
+    printed = (tmp_path / "printed").read_text()
+    assert "it is [REDACTED]\n" in printed
+    assert "and [REDACTED]" in printed
+    assert "hunter" not in printed
 
 
 async def test_an_engram_without_a_hub_gives_up(tmp_path: Path) -> None:
