@@ -30,7 +30,7 @@ from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.signature import Signature, StepFunction
 from bubu_sdk.stage import Ending, NewsDesk, Stage, Terminated
 from bubu_sdk.status import StatusUpdate
-from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
+from bubu_sdk.steprun import EndedError, FencedError, StepRunClient, StepRunError
 from bubu_sdk.storage import Store
 from bubu_sdk.timing import Timing
 
@@ -171,6 +171,10 @@ class _Step:
         preparing = Stage("config", lambda: preparation.prepare_config(sources, signature), self._desk, inline=quick)
         try:
             step_run = self._claim()
+        except EndedError as error:
+            self._store = None
+            log.warning("not started: the step has already ended (%s)", error.phase)
+            return Ending(1)
         except (StepRunError, KubeError) as error:
             self._store = None  # so that the status keeps its link to the logs of the Pod that did the work
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
@@ -230,7 +234,7 @@ class _Step:
         if phase == status.Phase.SUCCEEDED:
             return StatusUpdate()  # its Pod died between the report and its exit: there is no more work
         if phase != status.Phase.FAILED and not status.may_become(phase, status.Phase.RUNNING):
-            raise TransitionError(f"the StepRun is {phase}")
+            raise EndedError(phase, status.Phase.RUNNING)
         if owner and pod and owner != pod:
             log.warning("taking the StepRun over from Pod %s", owner)
         return status.claimed(pod, current, self._environment.started_at)
@@ -368,6 +372,12 @@ class _Step:
     def _patch(self, update: StatusUpdate) -> bool:
         try:
             self._steprun.report(update, patient_until=self._deadline)
+        except EndedError as error:
+            log.warning("the step has already ended (%s); this result is not recorded", error.phase)
+            return False
+        except FencedError:
+            log.warning("another attempt of the step has begun; this result is not recorded")
+            return False
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False

@@ -55,6 +55,33 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
+RESULTS: Final = frozenset(
+    {
+        Phase.SUCCEEDED,
+        Phase.FAILED,
+        Phase.CANCELED,
+        Phase.TIMEOUT,
+        Phase.ABORTED,
+        Phase.FINISHED,
+        Phase.SKIPPED,
+        Phase.COMPENSATED,
+    }
+)
+"""Phases of a step that has ended."""
+
+
+def has_ended(current: Mapping[str, Any], after: str) -> bool:
+    """Whether the step has ended in another way than ``after``, or the operator has recorded that it has ended so.
+
+    A container reports phases, never conditions, so a phase without them may be its own report, whose answer was lost.
+    """
+    phase = str(current.get("phase") or "")
+    if phase != after:
+        return phase in RESULTS and not may_become(phase, after)
+    conditions = current.get("conditions") or ()
+    return any((each.get("type"), each.get("status")) == ("Progressing", "False") for each in conditions)
+
+
 def may_become(before: str, after: str) -> bool:
     """Whether the SDK may change a StepRun's phase from ``before`` to ``after``."""
     return not before or before == after or after in TRANSITIONS.get(before, frozenset())

@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from bubu_sdk import status
@@ -38,6 +37,14 @@ class FencedError(StepRunError):
 
 class TransitionError(StepRunError):
     """The StepRun has already ended, or its phase may not change to the requested one."""
+
+
+class EndedError(TransitionError):
+    """The operator has recorded the end of the step, e.g. because its time was over: its result stays as it is."""
+
+    def __init__(self, phase: str, wanted: str) -> None:
+        super().__init__(f"the StepRun is {phase} and may not become {wanted}")
+        self.phase = phase
 
 
 class StepRunClient:
@@ -109,10 +116,13 @@ class StepRunClient:
     def _update_once(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool = True) -> Object:
         known, self._answered = self._answered, None
         if known is not None and known.get("metadata", {}).get("resourceVersion"):
-            with suppress(StepRunError, ConflictError):  # it may be out of date: only what was read just now counts
+            try:
                 stored = self._written(known, change, deadline, fenced=fenced)
                 if stored is not known:
                     return stored
+            except (StepRunError, KubeError) as error:  # it may be out of date: only what was read just now counts
+                if isinstance(error, KubeError) and error.is_outage:
+                    raise
         return self._written(self._get(deadline), change, deadline, fenced=fenced)
 
     def _written(self, step_run: Object, change: Change | StatusUpdate, deadline: float, *, fenced: bool) -> Object:
@@ -122,6 +132,8 @@ class StepRunClient:
             self._check_owner(step_run)
         update = change if isinstance(change, StatusUpdate) else change(before)
         phase = str(before.get("phase") or "")
+        if update.phase in status.RESULTS and status.has_ended(before, update.phase):
+            raise EndedError(phase, update.phase)
         if update.phase and not status.may_become(phase, update.phase):
             raise TransitionError(f"the StepRun is {phase} and may not become {update.phase}")
         after = status.merge(before, update)

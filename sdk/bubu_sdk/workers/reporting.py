@@ -57,6 +57,7 @@ class ExitReporter:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
+                was_read = known is None
                 step_run = known if known is not None else self._request("GET", path)
                 known = None
                 patch = patch_of(step_run, attempt, outcome, pod=self._settings.pod, now=self._now())
@@ -68,6 +69,8 @@ class ExitReporter:
             except ConflictError:
                 continue  # somebody else has made progress, so this cannot repeat for ever without any
             except KubeError as error:
+                if not error.retryable and not was_read:
+                    continue  # what was known is out of date: the operator may have recorded an end
                 if not error.retryable and outcome.update is not None:
                     log.error("the result of %s is refused: %s", attempt.step_run, error)  # noqa: TRY400 - the trace says nothing more
                     outcome = AttemptOutcome(outcome.exit_code or _REFUSED_EXIT_CODE)

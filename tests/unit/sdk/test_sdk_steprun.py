@@ -11,7 +11,7 @@ from bubu_sdk import effects, signals
 from bubu_sdk.contract import Identity
 from bubu_sdk.kube import KubeError, StatusError, UnreachableError, status_error
 from bubu_sdk.status import StatusUpdate
-from bubu_sdk.steprun import FencedError, StepRunClient, TransitionError
+from bubu_sdk.steprun import EndedError, FencedError, StepRunClient, TransitionError
 from bubu_sdk.testing.cluster import InMemoryCluster, refusing, step_run_path
 
 PATH = step_run_path("ns", "sr")
@@ -231,6 +231,32 @@ def test_an_ended_step_run_stays_ended(cluster: InMemoryCluster) -> None:
 
     with pytest.raises(TransitionError, match="is Canceled and may not become Succeeded"):
         client(cluster).update(StatusUpdate({"phase": "Succeeded"}))
+
+
+@pytest.mark.parametrize("conditions", [[], [{"type": "Progressing", "status": "False"}]])
+def test_what_the_operator_has_recorded_is_not_reported_again(cluster: InMemoryCluster, conditions: list[Any]) -> None:
+    """A report of the same phase may still be the SDK's own, whose answer was lost."""
+    cluster.add(PATH, {"status": {"phase": "Timeout", "retries": 0, "conditions": conditions}})
+    again = StatusUpdate({"phase": "Timeout", "exitCode": 124})
+
+    if conditions:
+        with pytest.raises(EndedError, match="the StepRun is Timeout"):
+            client(cluster).report(again)
+    else:
+        client(cluster).report(again)
+    assert len(cluster.status_patches) == (0 if conditions else 1)
+
+
+def test_a_refused_write_from_an_old_state_is_judged_by_the_new_one(cluster: InMemoryCluster) -> None:
+    """Admission looks at a write before the API server compares versions."""
+    writer = client(cluster)
+    writer.update(StatusUpdate({"startedAt": "2026-01-01T10:00:00Z"}))
+    cluster.add(PATH, {"status": {"phase": "Timeout", "retries": 0}})
+    refuse = refusing(StatusError(403, "the operator has recorded the end of the step"))
+    cluster.before = lambda method, *rest: refuse(method, *rest) if method == "PATCH" else None
+
+    with pytest.raises(EndedError, match="the StepRun is Timeout and may not become Failed"):
+        writer.report(StatusUpdate({"phase": "Failed"}))
 
 
 def test_a_lost_answer_to_a_patch_does_no_harm(cluster: InMemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,24 @@ def test_a_result_that_is_refused_for_ever_is_replaced_by_a_failure(case: Case) 
     assert case.status["workerExit"]["exitCode"] == 1
 
 
+def test_a_refusal_of_what_follows_from_an_old_state_is_judged_by_the_new_one(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator has recorded the end meanwhile, so admission refuses the result: that is no error."""
+    refusals = iter([True])
+
+    def refuse(method: str, *_: Any) -> None:
+        if method == "PATCH" and next(refusals, False):
+            raise status_error(403, "status.phase: the operator has recorded the end of the step")
+
+    case.cluster.before = refuse
+
+    case.report()
+
+    assert case.methods[:3] == ["PATCH", "GET", "PATCH"]
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 def test_a_worker_that_ends_gives_up(case: Case) -> None:
     case.cluster.fail(503, times=10_000)
     case.reporter.stop()
