@@ -29,8 +29,10 @@ _NOT_BEGUN: Final = AWAITED_DEFINITIONS | {
 _REFUSED: Final = {
     Reason.DEPENDENCY_FAILED,
     Reason.ENGRAM_REFERENCE_INVALID,
+    Reason.EXPRESSION_FAILED,
     Reason.INPUT_SCHEMA_FAILED,
     Reason.INPUT_TOO_LARGE,
+    Reason.INVALID_CONFIGURATION,
     Reason.REFERENCE_NOT_FOUND,
 }
 """Reasons for which the operator refuses to start a step."""

@@ -21,6 +21,8 @@ def ended(reason: str) -> dict[str, Any]:
         ({"phase": "Running"}, True),
         ({"phase": "Failed", **ended("ExecutionFailed"), "exitCode": 1}, True),
         ({"phase": "Failed", **ended("InputSchemaFailed")}, False),
+        ({"phase": "Failed", **ended("ExpressionFailed")}, False),
+        ({"phase": "Failed", **ended("ExpressionFailed"), "attempt": {"number": 0}}, True),
         ({"phase": "Failed", **ended("InputSchemaFailed"), "retries": 1}, True),
         ({"phase": "Failed", **ended("ReferenceNotFound"), "attempt": {"number": 0}}, True),
         ({"phase": "Succeeded", "cached": True}, False),
