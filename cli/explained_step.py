@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, is_name, step_runs_of, story_of
 from cli.session import Session
+from cli.target import embedded_at
 from core.api.objects import Object, is_controlled_by
 from core.api.resource import CONFIG_MAP, ENGRAM, ENGRAM_TEMPLATE, JOB, Resource
 from core.engine.step.manifest import step_run_name
@@ -18,6 +21,8 @@ from views.errors import ViewError
 from views.explain.explanation import explain_step
 from views.explain.facts import StepExplanation, StepFacts
 from views.step_layout import RunStep, declared_steps, known_step, path_of
+
+_LIMITS: Final = ("resources.cpuLimit", "resources.memoryLimit")
 
 
 async def step_explanation_of(session: Session, subject: str) -> StepExplanation:
@@ -37,7 +42,12 @@ async def step_explanation_of(session: Session, subject: str) -> StepExplanation
     if story is None:
         remedy = "list the steps with: bobrapet get RUN"
         raise CommandError(f"the Story of run {run['metadata']['name']} does not exist any more", remedy=remedy)
-    return explain_step(await _facts(session, run, story, step))
+    explanation = explain_step(await _facts(session, run, story, step))
+    limits = [each.setting for each in explanation.values if each.setting in _LIMITS and each.value]
+    if limits and (session.embedded or embedded_at(session.config.server, Path(session.config.source))):
+        note = f"{' and '.join(limits)} are not enforced by the embedded cluster: a container may use more there"
+        explanation = replace(explanation, notes=(*explanation.notes, note))
+    return explanation
 
 
 async def _facts(session: Session, run: Object, story: Object, step: str) -> StepFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from core.api.resource import (
     Resource,
 )
 from core.kube.errors import ForbiddenError
+from embedded.folder import EmbeddedCluster
 from tests.unit.cli.stored_objects import a_run, make, owned
 from views.errors import ViewError
 from views.explain.facts import ExplainedValue, StepExplanation
@@ -70,6 +73,21 @@ async def test_a_step_is_explained_from_the_objects_of_the_cluster(session: Sess
     assert value_of(explanation, "debug").source == "Story step"
     assert (explanation.engram, explanation.unseen) == ("default/worker", ())
     assert (branch.step, value_of(branch, "debug").value) == ("fan/left", False)
+
+
+async def test_on_the_embedded_cluster_an_explanation_says_that_limits_are_not_enforced(
+    session: Session, tmp_path: Path
+) -> None:
+    await definitions(session)
+    embedded = EmbeddedCluster(tmp_path, "http://cluster", tmp_path / "kubeconfig", 1, "http://metrics")
+
+    there = await step_explanation_of(replace(session, embedded=embedded), "release-1/train")
+    elsewhere = await step_explanation_of(session, "release-1/train")
+
+    limits = "resources.cpuLimit and resources.memoryLimit"
+    note = f"{limits} are not enforced by the embedded cluster: a container may use more there"
+    assert there.notes == (*elsewhere.notes, note)
+    assert note not in elsewhere.notes
 
 
 async def test_the_story_is_the_one_that_the_run_began_with(session: Session) -> None:

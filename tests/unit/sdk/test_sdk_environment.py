@@ -478,12 +478,8 @@ RECORDED = {"conditions": [{"type": "Progressing", "status": "False", "reason": 
 @pytest.mark.parametrize(
     ("step_timeout", "stored", "said"),
     [
-        ("30s", {"phase": "Timeout", **RECORDED}, "the step has already ended (Timeout); this result is not recorded"),
-        (
-            "100ms",
-            {"phase": "Timeout", **RECORDED},
-            "the step has already ended (Timeout); this result is not recorded",
-        ),
+        ("30s", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
+        ("100ms", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
         ("30s", {"phase": "Running", "podName": "other"}, "another attempt of the step has begun"),
     ],
     ids=["ended", "timed out at the same time", "at its next attempt"],
