@@ -374,15 +374,14 @@ class _Step:
             self._steprun.report(update, patient_until=self._deadline)
         except EndedError as error:
             log.warning("the step has already ended (%s); this result is not recorded", error.phase)
-            return False
         except FencedError:
             log.warning("another attempt of the step has begun; this result is not recorded")
-            return False
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
-            return False
-        log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
-        return True
+        else:
+            log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
+            return True
+        return False
 
     def _offload(self, value: Any) -> Any:
         """The dehydrated output. It tries three times, because a busy store may work again a second later."""

@@ -17,8 +17,8 @@ from bubu_sdk import AsyncImpulseContext, impulse
 HOST_VARIABLE: Final = "BUBU_WEBHOOK_HOST"
 """Where to listen, unless the configuration says it; the image map of the embedded cluster sets 127.0.0.1."""
 UNSIGNED: Final = (
-    "whoever has recorded a request can send it again with other headers, as a new event; take them from the body, for "
-    "example key: '{{ body | toJson | sha256sum }}'"
+    "anybody who has recorded a request can send it again with other headers, as a new event; take them from the body, "
+    "for example key: '{{ body | toJson | sha256sum }}'"
 )
 PROBE_LIMITS: Final = ServerLimits(body_bytes=0, connections=16)
 

@@ -122,7 +122,7 @@ def checked(config: WebhookConfig, secrets: Mapping[str, str]) -> Settings:
 def unsigned(config: WebhookConfig) -> list[str]:
     """The settings of a checked configuration that read headers although a signature covers the body alone.
 
-    Whoever has recorded a request can send its body again with other headers: with another key, or other inputs.
+    Anybody who has recorded a request can send its body again with other headers: with another key, or other inputs.
     """
     if config.auth.type is not Scheme.HMAC:
         return []

@@ -471,40 +471,6 @@ def test_a_deadline_ends_a_function_that_never_looks() -> None:
     assert outcome.error["type"] == "timeout"
 
 
-HAS_ENDED = "the step has already ended (Timeout); this result is not recorded"
-RECORDED = {"conditions": [{"type": "Progressing", "status": "False", "reason": "TimedOut"}]}
-
-
-@pytest.mark.parametrize(
-    ("step_timeout", "stored", "said"),
-    [
-        ("30s", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
-        ("100ms", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
-        ("30s", {"phase": "Running", "podName": "other"}, "another attempt of the step has begun"),
-    ],
-    ids=["ended", "timed out at the same time", "at its next attempt"],
-)
-def test_a_late_result_is_no_error(step_timeout: str, stored: dict[str, Any], said: str) -> None:
-    """Admission refuses it, too: it is no matter of rights."""
-    environment = EngramEnvironment(step_timeout=step_timeout)
-
-    def late(ctx: Context[Any]) -> None:
-        ctx.cancelled.wait(0.2)
-        environment.cluster.add(environment.step_run_path, {"status": {"retries": 0, **stored}})
-        environment.cluster.before = lambda method, *_: refuse(method)
-
-    def refuse(method: str) -> None:
-        if method != "GET":
-            raise StatusError(403, "status.phase: the operator has recorded the end of the step")
-
-    outcome = environment.run(late)
-
-    told = [(line["level"], line["msg"]) for line in outcome.logs if line["logger"] == "bubu_sdk"]
-    assert [level for level, text in told if text.startswith(said)] == ["warning"]
-    assert "error" not in [level for level, text in told if "recorded" in text or "reported" in text]
-    assert outcome.phase == stored["phase"]
-
-
 def test_a_success_after_the_deadline_is_still_a_timeout() -> None:
     def late(ctx: Context[Any]) -> dict[str, bool]:
         ctx.cancelled.wait(5)

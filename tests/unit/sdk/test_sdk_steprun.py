@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from bubu_sdk import effects, signals
+from bubu_sdk import Context, effects, signals
 from bubu_sdk.contract import Identity
 from bubu_sdk.kube import KubeError, StatusError, UnreachableError, status_error
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import EndedError, FencedError, StepRunClient, TransitionError
+from bubu_sdk.testing import EngramEnvironment
 from bubu_sdk.testing.cluster import InMemoryCluster, refusing, step_run_path
 
 PATH = step_run_path("ns", "sr")
@@ -301,3 +302,37 @@ def test_a_conflict_on_a_json_patch_is_solved_too(cluster: InMemoryCluster) -> N
     client(cluster).update(StatusUpdate({"output": {"x": None}}))
 
     assert status(cluster) == {"phase": "Running", "retries": 1, "output": {"x": None}}
+
+
+HAS_ENDED = "the step has already ended (Timeout); this result is not recorded"
+RECORDED = {"conditions": [{"type": "Progressing", "status": "False", "reason": "TimedOut"}]}
+
+
+@pytest.mark.parametrize(
+    ("step_timeout", "stored", "said"),
+    [
+        ("30s", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
+        ("100ms", {"phase": "Timeout", **RECORDED}, HAS_ENDED),
+        ("30s", {"phase": "Running", "podName": "other"}, "another attempt of the step has begun"),
+    ],
+    ids=["ended", "timed out at the same time", "at its next attempt"],
+)
+def test_a_late_result_is_no_error(step_timeout: str, stored: dict[str, Any], said: str) -> None:
+    """Admission refuses it, too: it is no matter of rights."""
+    environment = EngramEnvironment(step_timeout=step_timeout)
+
+    def late(ctx: Context[Any]) -> None:
+        ctx.cancelled.wait(0.2)
+        environment.cluster.add(environment.step_run_path, {"status": {"retries": 0, **stored}})
+        environment.cluster.before = lambda method, *_: refuse(method)
+
+    def refuse(method: str) -> None:
+        if method != "GET":
+            raise StatusError(403, "status.phase: the operator has recorded the end of the step")
+
+    outcome = environment.run(late)
+
+    lines = [(line["level"], line["msg"]) for line in outcome.logs if line["logger"] == "bubu_sdk"]
+    assert [level for level, text in lines if text.startswith(said)] == ["warning"]
+    assert "error" not in [level for level, text in lines if "recorded" in text or "reported" in text]
+    assert outcome.phase == stored["phase"]
