@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
@@ -13,6 +14,7 @@ from cli.pod_logs import last_lines_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
 from cli.streams import bindings_of, has_streams
+from cli.target import embedded_at
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
@@ -21,6 +23,7 @@ from core.api.resource import EFFECT_CLAIM, EVENT, JOB, LEASE, POD, STEP_RUN, ST
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, ForbiddenError, KubeError, NotFoundError
 from deployment.permissions.names import HUB_LEASE_NAME, OPERATOR_NAMESPACE
+from localcluster.node.settings import PROCESSOR_USE
 from views.effects import step_run_name
 from views.flow import bindings_by_step
 from views.pod_wait import is_silent
@@ -75,6 +78,7 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
+    facts = replace(facts, processor=await _processor_use(session, facts))
     facts = replace(facts, earlier_children=_earlier(children))
     return replace(facts, children=await _into_children(session, children, depth + 1))
 
@@ -199,6 +203,23 @@ async def _last_warning(session: Session, namespace: str, kind: str, name: str) 
         return ""  # it only explains, and some users may not read it
     newest = max(events, key=lambda event: event["metadata"]["creationTimestamp"], default={})
     return one_line(newest.get("note") or "")
+
+
+async def _processor_use(session: Session, facts: Facts) -> dict[str, str]:
+    """Of steps that timed out on the embedded cluster: their Pods are gone, but an Event says what they had used."""
+    ended = [each for each in facts.step_runs.values() if (each.get("status") or {}).get("phase") == Phase.TIMEOUT]
+    if not ended or not (session.embedded or embedded_at(session.config.server, Path(session.config.source))):
+        return {}
+    try:
+        selector = f"regarding.kind={POD.kind},reason={PROCESSOR_USE}"
+        events = (await session.client.list(EVENT, facts.namespace, field_selector=selector)).items
+    except ApiError:
+        return {}  # it only explains, and some users may not read it
+    names, found = {each["metadata"]["name"] for each in ended}, dict[str, str]()
+    for event in sorted(events, key=lambda event: event["metadata"]["creationTimestamp"]):
+        job = str((event.get("regarding") or {}).get("name") or "").rpartition("-")[0]  # the name of a Pod has a suffix
+        found |= {job: one_line(event.get("note") or "")} if job in names else {}
+    return found
 
 
 def _failing_streams(facts: Facts) -> list[tuple[str, Object]]:

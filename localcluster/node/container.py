@@ -133,6 +133,7 @@ class Container:
             started_at=began_at,
             finished_at=self._services.now(),
             container_id=shown_id,
+            cpu_seconds=outcome.cpu_seconds,
         )
 
     # before the start

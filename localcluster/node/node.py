@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from localcluster.clock import Now
+from localcluster.clock import Now, to_time
 from localcluster.log import get_logger
 from localcluster.node import disk
 from localcluster.node.addresses import address_of
@@ -34,7 +34,7 @@ from localcluster.node.podfields import HostFacts
 from localcluster.node.podstatus import FINISHED
 from localcluster.node.processes import open_launcher
 from localcluster.node.services import NodeServices
-from localcluster.node.settings import HOST_IP, NodeSettings
+from localcluster.node.settings import HOST_IP, PROCESSOR_USE, NodeSettings
 from localcluster.node.sources import SourceReader
 from localcluster.node.stopping import Backoff
 
@@ -162,9 +162,11 @@ class _Roster:
         if uid in self._workers:
             return
         last_seen: Object | None = pod
+        use: list[str] = []
         try:
             worker = self._workers[uid] = PodWorker(pod, self._services)
             last_seen = await worker.run()
+            use = list(worker.use())
         except Exception as error:  # noqa: BLE001 - the edge of a Pod: reported, and the other Pods go on
             _log.exception("pod_failed_on_node", pod=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
             await self._report_failure(pod, error)
@@ -177,6 +179,8 @@ class _Roster:
             await self._remove(self._directories_of(pod))
         elif last_seen["metadata"].get("deletionTimestamp"):
             await self._release(last_seen)
+            for text in use:
+                await self._tell(last_seen, text)
 
     async def _report_failure(self, pod: Object, error: Exception) -> None:
         metadata = pod["metadata"]
@@ -198,6 +202,29 @@ class _Roster:
             await self._insist("pod_not_bound", self._services.client.create, path, binding)
         finally:
             self._binding.discard(metadata["uid"])
+
+    async def _tell(self, pod: Object, text: str) -> None:
+        """An Event about a Pod that is gone: nothing else can say it any more."""
+        metadata, now = pod["metadata"], to_time(self._services.now())
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                **{key: metadata[key] for key in ("name", "namespace", "uid")},
+            },
+            "type": "Normal",
+            "reason": PROCESSOR_USE,
+            "message": text,
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "source": {"component": "localcluster", "host": self._services.settings.name},
+        }
+        path = namespaced("events", metadata["namespace"])
+        await self._insist("event_not_written", self._services.client.create, path, event)
 
     async def _release(self, pod: Object) -> None:
         """Delete the Pod from the API server, after all its containers have ended."""

@@ -7,6 +7,7 @@ A deadline, a deletion or the end of the node stops it; its status always has th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -85,6 +86,14 @@ class PodWorker:
             except* PodGoneError:
                 self._scope.cancel()
         return None if self._scope.cancel_called else self._last_seen
+
+    def use(self) -> Iterator[str]:
+        """How much of the processor each container has used that was ended with its Pod, for people."""
+        for container in self._main if self._stop.is_requested else ():
+            state = container.record.state
+            if isinstance(state, Terminated) and state.ran_seconds > 0:
+                used = f"{state.cpu_seconds:.1f} s of processor in {state.ran_seconds:.0f} s"
+                yield f"container {container.record.name} was ended; it had used {used}"
 
     async def _live(self) -> None:
         refusals = _unsupported(self._pod)

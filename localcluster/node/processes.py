@@ -45,6 +45,8 @@ class Exit:
     code: int
     """Its exit code; if a signal ended it, 128 plus the signal's number, as in shells and container runtimes."""
     signal: int | None = None
+    cpu_seconds: float = 0.0
+    """How much of the processor it has used, with the children that it waited for; 0 if that is not known."""
 
 
 @dataclass(slots=True)
@@ -185,7 +187,8 @@ class Launcher:
             self._settle(process, Exit(128))
         else:
             number = message["signal"]
-            self._settle(process, Exit(message["exited"] if number is None else 128 + number, number))
+            code = message["exited"] if number is None else 128 + number
+            self._settle(process, Exit(code, number, message["cpu_seconds"]))
 
     def _settle(self, process: RunningProcess, outcome: Exit) -> None:
         self._processes.pop(process.order_id, None)

@@ -46,6 +46,8 @@ class Terminated:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     container_id: str = ""
+    cpu_seconds: float = 0.0
+    """How much of the processor it has used; 0 if that is not known. It is in no status."""
 
     @property
     def succeeded(self) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST_IP = "127.0.0.1"
+PROCESSOR_USE = "ProcessorUse"
+"""The reason of the Event that says how much of the processor a container had used that was ended with its Pod."""
 """The address of host and Pods: containers share the machine's network."""
 
 

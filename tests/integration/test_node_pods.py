@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,11 @@ context = ssl.create_default_context(cafile=root + "ca.crt")
 print(json.load(urllib.request.urlopen(request, context=context))["status"]["userInfo"]["username"])
 print(open(root + "namespace").read())
 """
+BUSY = """import time
+while time.process_time() < 0.3: pass
+print("used", flush=True)
+time.sleep(600)"""
+EVENTS = "/api/v1/namespaces/default/events"
 
 
 @pytest.fixture(params=[True, False], ids=["namespaces", "plain"])
@@ -130,6 +137,24 @@ async def test_a_deleted_pod_gets_its_grace_and_is_then_gone(local: LocalCluster
 
     assert container_state(ended)["exitCode"] == 5
     await local.wait_gone(PODS)
+
+
+async def test_an_event_says_how_much_of_the_processor_an_ended_container_had_used(local: LocalCluster) -> None:
+    """After the deletion of its Pod nothing else can: a program that was starved looks like one that hangs."""
+    await local.run_pod(pod("busy", f"exec {sys.executable} -c '{BUSY}'"), until="Running")
+    await local.log("busy", follow="true", limitBytes="4")  # returns once it has used what the Event must say
+    await local.client.delete(f"{PODS}/busy", {"gracePeriodSeconds": 1})
+    await local.wait_gone(PODS)
+
+    told = {"fieldSelector": "involvedObject.name=busy,reason=ProcessorUse"}
+    with trio.fail_after(60):
+        while not (found := (await local.client.get(EVENTS, told))["items"]):  # noqa: ASYNC110 - another process writes it
+            await trio.sleep(0.1)
+    [event] = found
+    said = re.fullmatch(r"container main was ended; it had used (\S+) s of processor in (\d+) s", event["message"])
+    assert said, event["message"]
+    assert float(said[1]) >= 0.3
+    assert event["involvedObject"]["kind"] == "Pod"
 
 
 async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(local: LocalCluster) -> None:

@@ -141,6 +141,9 @@ class Facts:
     """EffectClaims, by name of their StepRun; only of steps that have been tried again."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """The last warning about a Job that has no Pod, or a Pod whose container does not start, by name of the StepRun."""
+    processor: Mapping[str, str] = field(default_factory=dict)
+    """How much of the processor the last container of a step that timed out had used, by name of the StepRun; only the
+    embedded cluster says so."""
     children: Mapping[str, Facts] = field(default_factory=dict)
     """The last StoryRun that each step started, by step."""
     earlier_children: Mapping[str, tuple[Facts, ...]] = field(default_factory=dict)

@@ -213,9 +213,11 @@ class Search:
         if step.kind == "engram" and (may_have_logged(step_run) or "StepRuns" in self.facts.unseen):
             commands.insert(0, self.command(self.facts.namespace, "logs", name, step.name))
         why = why_not_retried(step_run) if step_run is not None else ""
+        used = self.facts.processor.get(step_run["metadata"]["name"], "") if step_run is not None else ""
+        more = tuple((name, value) for name, value in (("retry", why), ("used", used)) if value)
         return replace(
             self._cause(CauseKind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
-            facts=(*step.error, ("retry", why)) if why else step.error,
+            facts=(*step.error, *more),
             last_lines=self.facts.last_lines.get(step.name, ()),
             signal=step.signal,
         )

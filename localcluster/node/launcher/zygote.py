@@ -9,8 +9,8 @@ It guarantees that **no container process outlives the node**, not even after a 
 Protocol. Node to launcher: a frame is a 4-byte big-endian length and JSON, ``{"launch": LaunchOrder}`` (stdout and
 stderr travel with the length as file descriptors) or ``{"signal": n, "order_id": i, "group": bool}``. Launcher to node:
 JSON lines ``{"ready": true, "isolated": bool}``, ``{"order_id": i, "started": pid}``, ``{"order_id": i, "refused":
-message}``, ``{"order_id": i, "exited": code, "signal": n or null}``. ``exited`` is sent when all processes of that
-container are gone.
+message}``, ``{"order_id": i, "exited": code, "signal": n or null, "cpu_seconds": s}``. ``exited`` is sent when all
+processes of that container are gone; ``cpu_seconds`` is what its first process and those that it waited for have used.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Zygote:
             self._wakeup.recv(4096)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -160,7 +160,8 @@ class Zygote:
                 continue
             self._end_strays(container)
             code = os.waitstatus_to_exitcode(status)
-            self._send(order_id=container.order_id, exited=max(code, 0), signal=-code if code < 0 else None)
+            ended = {"exited": max(code, 0), "signal": -code if code < 0 else None}
+            self._send(order_id=container.order_id, **ended, cpu_seconds=used.ru_utime + used.ru_stime)
 
     def _end_strays(self, container: _Container) -> None:
         with suppress(ProcessLookupError, PermissionError):

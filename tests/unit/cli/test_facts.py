@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cli.facts import read_facts
@@ -18,6 +20,7 @@ from core.api.resource import (
     STEP_RUN,
     STORY,
 )
+from embedded.folder import EmbeddedCluster
 from tests.unit.cli.stored_objects import a_run, make, owned
 from views.why.cause import CauseKind
 from views.why.explanation import explain
@@ -54,6 +57,35 @@ async def test_a_step_at_work_is_known_with_its_job_and_pod(session: Session) ->
     assert (list(facts.step_runs), list(facts.jobs), list(facts.pods)) == (["a"], ["release-1-a"], ["release-1-a"])
     (cause,) = explain(facts, "", session.command_in).causes
     assert (cause.kind, facts.unseen) == (CauseKind.NODE, ())
+
+
+async def test_on_the_embedded_cluster_it_is_known_what_the_container_of_a_timeout_had_used(
+    session: Session, tmp_path: Path
+) -> None:
+    run = await a_run(session, phase="Failed", stepStates={"a": {"phase": "Timeout"}})
+    metadata = {"name": "release-1-a", "labels": {"bubustack.io/storyrun": "release-1"}, "ownerReferences": owned(run)}
+    spec = {"storyRunRef": {"name": "release-1"}, "stepId": "a"}
+    await make(session, STEP_RUN, {"metadata": metadata, "spec": spec}, phase="Timeout")
+    for pod, used in (("release-1-a-x7k2p", "it had used 3.2 s"), ("release-1-ab-x7k2p", "another one")):
+        about = {"kind": "Pod", "namespace": "default", "name": pod}
+        event = {
+            "metadata": {"name": f"{pod}.1"},
+            "eventTime": "2026-01-01T12:00:00.000000Z",
+            "type": "Normal",
+            "reason": "ProcessorUse",
+            "action": "Killing",
+            "note": used,
+            "regarding": about,
+            "reportingController": "localcluster",
+            "reportingInstance": "node",
+        }
+        await make(session, EVENT, event)
+    embedded = EmbeddedCluster(tmp_path, "http://cluster", tmp_path / "kubeconfig", 1, "http://metrics")
+
+    assert (await read_facts(replace(session, embedded=embedded), run)).processor == {
+        "release-1-a": "it had used 3.2 s"
+    }
+    assert (await read_facts(session, run)).processor == {}
 
 
 async def test_child_runs_are_known_by_who_owns_them_and_not_by_their_label(session: Session) -> None:

@@ -530,6 +530,15 @@ def test_logs_are_proposed_only_of_steps_that_may_have_some(unseen: tuple[str, .
     assert proposed == {"late": "logs" if unseen else "retry"}
 
 
+def test_a_timeout_says_how_much_of_the_processor_the_container_had_used() -> None:
+    step_run = a_step_run("late", phase="Timeout")
+    used = "container engram was ended; it had used 3.2 s of processor in 180 s"
+    run = a_run(phase="Failed", stepStates={"late": {"phase": "Timeout"}})
+    facts = Facts(run, a_story(engram("late")), {"late": step_run}, processor={step_run["metadata"]["name"]: used})
+
+    assert only(facts).facts == (("used", used),)
+
+
 def test_a_failure_is_told_while_other_steps_go_on() -> None:
     states = {"a": {"phase": "Failed", "finishedAt": BEGAN, "message": "denied"}, "b": at_work()}
 
