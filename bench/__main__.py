@@ -1,4 +1,4 @@
-"""Runs measurements by name, or all of them if no name is given."""
+"""Runs measurements by name, or all of them if no name is given; exits with 1 if a target is missed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from bench import (
     wire,
 )
 from bench.plane import measure as plane
-from bench.report import Row, print_table
+from bench.report import Row, report
 
 MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "command-line": command_line.measure,
@@ -82,9 +82,7 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"unknown measurement {', '.join(unknown)}; known: {', '.join(known)}\n")
         return 2
-    for name in names or MEASUREMENTS:
-        print_table(name, known[name]())
-    return 0
+    return report((name, known[name]()) for name in names or MEASUREMENTS)
 
 
 if __name__ == "__main__":

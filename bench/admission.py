@@ -24,7 +24,7 @@ import trio
 import trustme
 
 from bench.process import command_line, cpu_seconds, descendants, resident_bytes
-from bench.report import Row, milliseconds, percentile
+from bench.report import MIB, MILLISECONDS, Row, Value, percentiles_row
 from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from webhooks.app import admission_app
@@ -43,7 +43,6 @@ _STORY_DEFAULTS: Final = _HOOKS["/mutate-bubustack-io-v1alpha1-story"]
 _RUN: Final = _HOOKS["/validate-runs-bubustack-io-v1alpha1-storyrun"]
 _STEP_STATUS: Final = _HOOKS["/validate-runs-bubustack-io-v1alpha1-steprun-status"]
 _OPERATOR: Final = "system:serviceaccount:bobrapet-system:operator"
-_MIB: Final = 1 << 20
 
 
 def measure() -> list[Row]:
@@ -120,10 +119,10 @@ _Ask = tuple[Hook, bytes]
 async def _costs(server: AdmissionServer) -> list[Row]:
     """Measures the server's processor time for one review after the other."""
     rows = []
-    reviewed: list[tuple[str, Callable[[int], dict[str, Any]], str]] = [
-        ("a Story of 30 steps", lambda number: story_of(30), "5 ms"),
-        ("… whose texts were never seen", lambda number: story_of(30, f" {number}"), "5 ms"),
-        ("a Story of 3 steps", lambda number: story_of(3), ""),
+    reviewed: list[tuple[str, Callable[[int], dict[str, Any]], float | None]] = [
+        ("a Story of 30 steps", lambda number: story_of(30), 0.005),
+        ("… whose texts were never seen", lambda number: story_of(30, f" {number}"), 0.005),
+        ("a Story of 3 steps", lambda number: story_of(3), None),
     ]
     for what, make, target in reviewed:
         bodies = [review_of(STORY_HOOK, make(number)) for number in range(200)]
@@ -131,9 +130,8 @@ async def _costs(server: AdmissionServer) -> list[Row]:
         before = cpu_seconds(server.pids)
         for body in bodies:
             await server.ask(STORY_HOOK, body)
-        rows.append(
-            Row(f"processor time for {what}", milliseconds((cpu_seconds(server.pids) - before) / len(bodies)), target)
-        )
+        used = (cpu_seconds(server.pids) - before) / len(bodies)
+        rows.append(Row(f"processor time for {what}", Value(used, MILLISECONDS, at_most=target)))
     return rows
 
 
@@ -151,21 +149,21 @@ async def _under_load(server: AdmissionServer) -> list[Row]:
         ("20 reviews/s of Stories of 64 KiB", [(STORY_HOOK, review_of(STORY_HOOK, story_of(100, "x" * 200)))], 20),
     ):
         latencies = await _at_rate(server, asked, rate, _SECONDS)
-        rows.append(_latency_row(what, latencies, "25 ms"))
+        rows.append(percentiles_row(what, latencies, p99_at_most=0.025))
     return rows
 
 
 async def _large(server: AdmissionServer) -> list[Row]:
     body = review_of(STORY_HOOK, _branched(100))
     latencies = [await _timed(lambda: server.ask(STORY_HOOK, body)) for _ in range(50)]
-    return [_latency_row("a Story of 100 steps and 100 branches, one at a time", latencies, "40 ms (p50)")]
+    return [percentiles_row("a Story of 100 steps and 100 branches, one at a time", latencies, median_at_most=0.04)]
 
 
 async def _beside_hostile(server: AdmissionServer) -> list[Row]:
     """One user sends reviews that are hard to check, one after the other; another user sends at a steady rate."""
     small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     alone = await _at_rate(server, small, 50, _SECONDS / 2)
-    rows = [_latency_row("50 reviews/s of Stories of 3 steps, alone", alone, "")]
+    rows = [percentiles_row("50 reviews/s of Stories of 3 steps, alone", alone)]
     for what, text in (
         ("unknown steps", "{{{{ steps.u{0}x{1}.output }}}}"),
         ("sound templates", "{{{{ inputs.u{0}x{1} }}}}"),
@@ -179,9 +177,9 @@ async def _beside_hostile(server: AdmissionServer) -> list[Row]:
             nursery.cancel_scope.cancel()
         name = f"a Story of 80 steps with 300 {what} each ({len(body) // 1024} KiB)"
         rows += [
-            _latency_row(name, attack.latencies, "1 s"),
-            Row("… memory that it takes", f"{attack.most_bytes / _MIB:.0f} MiB", "64 MiB"),
-            _latency_row("… 50 reviews/s of another user meanwhile", beside, ""),
+            percentiles_row(name, attack.latencies, p99_at_most=1.0),
+            Row("… memory that it takes", Value(attack.most_bytes, MIB, at_most=64 << 20)),
+            percentiles_row("… 50 reviews/s of another user meanwhile", beside),
         ]
     return rows
 
@@ -229,7 +227,7 @@ async def _beside_flood(server: AdmissionServer) -> list[Row]:
         nursery.cancel_scope.cancel()
     shed = statuses.count(429) / max(1, len(statuses))
     return [
-        _latency_row("20 reviews/s while another user keeps 150 under way", beside, ""),
+        percentiles_row("20 reviews/s while another user keeps 150 under way", beside),
         Row("… of whose requests are sent away", f"{shed:.0%}"),
     ]
 
@@ -260,11 +258,6 @@ async def _timed(ask: Callable[[], Any]) -> float:
     began = trio.current_time()
     await ask()
     return trio.current_time() - began
-
-
-def _latency_row(what: str, latencies: Sequence[float], target: str) -> Row:
-    values = [milliseconds(percentile(latencies, percent)) for percent in (50, 99)]
-    return Row(f"{what}, p50 / p99", " / ".join(values), target)
 
 
 # The reviews that are sent.

@@ -12,7 +12,7 @@ import trio
 from bench.held import objects_held
 from bench.process import cpu_seconds, resident_bytes
 from bench.progress import Progress, open_progress
-from bench.report import Row, percentile
+from bench.report import SECONDS, Row, Unit, Value, exactly, percentile
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
 from core.api.objects import Object
 from core.api.resource import STORY
@@ -23,6 +23,9 @@ NAP_MINUTES = 10
 AT_A_TIME = 32
 SETTLED_SECONDS = 15.0
 WATCH_SECONDS = 20.0
+MOST_BYTES_OF_EACH = 40 << 10
+"""Beyond the objects of a run."""
+KIB = Unit(" KiB", 2**-10, 1)
 DEADLINE_SECONDS = 1200.0
 
 
@@ -50,20 +53,22 @@ class _Cost:
             Row("… memory of the operator", f"{self.memory / 2**20:.0f} MiB"),
             Row("… more for each of them", self._each(self.memory - self.empty)),
             Row("… of which its objects (a process that only watches)", self._each(self.objects)),
-            Row("… beyond the objects", self._each(beyond), "40 KiB"),
+            Row("… beyond the objects", self._beyond(beyond)),
             Row(
                 "… after a restart: more for each; beyond the objects",
-                f"{self._each(again)}; {self._each(again - self.objects)}",
-                "40 KiB",
+                (Value(again / self.count, KIB), self._beyond(again - self.objects)),
             ),
             Row("… CPU, share of a core", f"{self.cpu_share:.2%}"),
-            Row(f"… API writes in {WATCH_SECONDS:.0f} s", f"{self.writes:.0f}", "0"),
-            Row("… kill -9; a new operator has all in hand after", f"{self.restart:.1f} s", "15 s"),
+            Row(f"… API writes in {WATCH_SECONDS:.0f} s", exactly(self.writes, 0)),
+            Row("… kill -9; a new operator has all in hand after", Value(self.restart, SECONDS, at_most=15)),
             Row("… load average of the machine meanwhile", f"{self.load:.1f}"),
         ]
 
     def _each(self, size: int) -> str:
-        return f"{size / self.count / 1024:.1f} KiB"
+        return KIB.text(size / self.count)
+
+    def _beyond(self, size: int) -> Value:
+        return Value(size / self.count, KIB, at_most=MOST_BYTES_OF_EACH)
 
 
 async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
@@ -79,7 +84,7 @@ async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
     succeeded = list(progress.phase.values()).count("Succeeded")
     return [
         *cost.rows(f"{count:,} sleeping runs"),
-        Row("… succeeded", f"{succeeded:,}", f"{count:,}"),
+        Row("… succeeded", exactly(succeeded, count)),
         Row("… all woke within", f"{woken:.0f} s"),
         Row("… instant → end of the step seen by a watcher, p50", f"{percentile(late, 50) * 1000:.0f} ms"),
         Row("… p99", f"{percentile(late, 99) * 1000:.0f} ms"),

@@ -29,7 +29,7 @@ from bench.asleep import (
     whole_seconds,
 )
 from bench.progress import Progress, open_progress
-from bench.report import Row, percentile
+from bench.report import Row, exactly, percentile
 from bench.stand import NAMESPACE, Stand, open_stand
 from core.api import keys
 from core.api.resource import STORY_RUN
@@ -72,8 +72,8 @@ class _Wakes:
     def rows(self) -> list[Row]:
         count = len(self.late)
         return [
-            Row(f"{count:,} deadlines within {self.spread:g} s: succeeded", f"{self.succeeded:,}", f"{count:,}"),
-            Row("… woke before their instant", str(sum(value < 0 for value in self.late)), "0"),
+            Row(f"{count:,} deadlines within {self.spread:g} s: succeeded", exactly(self.succeeded, count)),
+            Row("… woke before their instant", exactly(sum(value < 0 for value in self.late), 0)),
             Row("… instant → end of the step seen by a watcher, p50", f"{percentile(self.late, 50):.3f} s"),
             Row("… p99; latest", f"{percentile(self.late, 99):.3f} s; {max(self.late):.2f} s"),
             Row("… earliest", f"{min(self.late) * 1000:.0f} ms"),

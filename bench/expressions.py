@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.report import Row
+from bench.report import A_SECOND, Row, Unit, Value
 from core.expressions import EvaluationLimits, compile_template, resolve_value
 from core.expressions.limits import Meter
 from core.expressions.template.functions import Context
@@ -20,6 +20,7 @@ from fuzz.expressions import oracle
 _ROUND_SECONDS: Final = 0.2
 _ROUNDS: Final = 7
 _GO_SECONDS: Final = 120
+_MICROSECONDS: Final = Unit(" µs", 1e6, 1)
 
 _ITEMS: Final = [{"id": n, "title": f"item {n}", "tags": ["a", "b"]} for n in range(3)]
 _OUTPUT: Final = {"items": _ITEMS, "status": 200, "body": "hello", "meta": {"next": "abc"}}
@@ -73,11 +74,11 @@ def measure() -> list[Row]:
         "typical": _seconds_per(lambda: typical.evaluate(VARIABLES, Context(Meter(EvaluationLimits())))),
     }
     return [
-        Row(f"`{_SHOWN}`, compiled, one of many in a block", _rate(seconds["count"], go, 0), "300,000/s"),
+        Row(f"`{_SHOWN}`, compiled, one of many in a block", _rate(seconds["count"], go, 0, at_least=300_000)),
         Row("… as an evaluation of its own, with limits and look-up", _rate(seconds["count alone"])),
-        Row("a template with 10 pipelines, compiled", _rate(seconds["ten"], go, 1), "30,000/s"),
-        Row(f"a `with` block of {len(BLOCK)} keys", _micros(seconds["block"], go and go[2].warm), "100 µs"),
-        Row("a typical template of 5 actions, cold", _micros(seconds["cold"], go and go[3].cold), "300 µs"),
+        Row("a template with 10 pipelines, compiled", _rate(seconds["ten"], go, 1, at_least=30_000)),
+        Row(f"a `with` block of {len(BLOCK)} keys", _micros(seconds["block"], go and go[2].warm, at_most=100e-6)),
+        Row("a typical template of 5 actions, cold", _micros(seconds["cold"], go and go[3].cold, at_most=300e-6)),
         Row("… compiled", _rate(seconds["typical"], go, 3)),
     ]
 
@@ -112,11 +113,11 @@ def _go_seconds(workloads: Sequence[Sequence[str]]) -> list[_Go]:
     return [_Go(each["coldNanos"] / 1e9, each["warmNanos"] / 1e9) for each in json.loads(answer.stdout)]
 
 
-def _rate(seconds: float, go: Sequence[_Go] = (), index: int = 0) -> str:
-    beside = f" (Go {1 / go[index].warm:,.0f}/s)" if go else ""
-    return f"{1 / seconds:,.0f}/s{beside}"
+def _rate(seconds: float, go: Sequence[_Go] = (), index: int = 0, *, at_least: float | None = None) -> Value:
+    beside = f" (Go {A_SECOND.text(1 / go[index].warm)})" if go else ""
+    return Value(1 / seconds, A_SECOND, at_least=at_least, note=beside)
 
 
-def _micros(seconds: float, go: float | list[_Go]) -> str:
-    beside = f" (Go {go * 1e6:.1f} µs)" if isinstance(go, float) else ""
-    return f"{seconds * 1e6:.1f} µs{beside}"
+def _micros(seconds: float, go: float | list[_Go], *, at_most: float) -> Value:
+    beside = f" (Go {_MICROSECONDS.text(go)})" if isinstance(go, float) else ""
+    return Value(seconds, _MICROSECONDS, at_most=at_most, note=beside)

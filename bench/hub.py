@@ -25,7 +25,7 @@ from typing import Final
 import orjson
 
 from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes
-from bench.report import Row, percentile
+from bench.report import MIB, Row, Unit, Value, percentiles_row
 from bench.wire import built_peer, packet, running_relay
 from core.workloads.binding_token import issue_token
 from tests.e2e.control_plane.binaries import find_go
@@ -50,7 +50,8 @@ ROUNDS: Final = 3
 WINDOW: Final = 64
 HOPS: Final = {1: 2_000, 3: 1_000}
 """Packets a second through so many hops, whose delay is measured."""
-_DELAYS: Final = {1: "p99 3 ms", 3: "p99 10 ms"}
+_DELAYS: Final = {1: 0.003, 3: 0.01}
+"""Seconds that the 99th percentile may take through so many hops."""
 LATENCY_SECONDS: Final = 6
 _START_SECONDS: Final = 20
 _RUN_SECONDS: Final = 240
@@ -64,7 +65,10 @@ _WAYS: Final = {
     "JSON packets, runtime evaluated for each": ("rate-json", 2 * PAIRS),
 }
 """What is measured: the mode of the load, and the first token."""
-_TARGETS: Final = dict(zip(_WAYS, ("35,000", "", "20,000"), strict=True))
+_TARGETS: Final = dict(zip(_WAYS, (35_000, None, 20_000), strict=True))
+"""Packets a second and core."""
+_PER_CORE: Final = Unit(" packets/s per core")
+_MOST_BYTES_AT_REST: Final = 60 << 20
 _PEER_TOKENS: Final = [f"{step}-{pair}" for pair in range(2 * PAIRS) for step in ("source", "sink")]
 _CHECKED: Final = "the same, checked against outputSchema and inputSchema"
 
@@ -81,10 +85,10 @@ class _Rounds:
         self.per_core.append(PAIRS * PACKETS / (cpu_seconds([pid]) - begun))
         self.per_second.append(PAIRS * PACKETS / seconds)
 
-    def rows(self, name: str, target: str) -> tuple[Row, Row]:
+    def rows(self, name: str, at_least: float | None = None) -> tuple[Row, Row]:
         core, rate = statistics.median(self.per_core), statistics.median(self.per_second)
-        text = f"{core:,.0f} packets/s per core ({rate:,.0f}/s on this machine, clients in Python)"
-        return Row(name, text, target), Row("… in each round", ", ".join(f"{each:,.0f}" for each in self.per_core))
+        value = Value(core, _PER_CORE, at_least=at_least, note=f" ({rate:,.0f}/s on this machine, clients in Python)")
+        return Row(name, value), Row("… in each round", ", ".join(f"{each:,.0f}" for each in self.per_core))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +131,17 @@ def measure() -> list[Row]:
             for name, target in _TARGETS.items()
             for row in (*rounds[name].rows(name, target), *_rows_beside(beside[name]))
         ),
-        *checked.rows(_CHECKED, ""),
+        *checked.rows(_CHECKED),
         *delays,
-        Row("resident at rest; peak", f"{at_rest >> 20} MiB; {peak >> 20} MiB", "60 MiB"),
-        Row("resident at rest, with schemas", f"{with_schemas >> 20} MiB"),
+        Row("resident at rest; peak", (Value(at_rest, MIB, at_most=_MOST_BYTES_AT_REST), Value(peak, MIB))),
+        Row("resident at rest, with schemas", Value(with_schemas, MIB, at_most=_MOST_BYTES_AT_REST)),
         Row("load average of the machine", f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"),
     ]
 
 
 def _rows_beside(found: _Rounds) -> Sequence[Row]:
     name = "… a relay on grpc-go that does the same, in the same run"
-    return found.rows(name, "") if found.per_core else [Row(name, "not measured: it needs Go on PATH")]
+    return found.rows(name) if found.per_core else [Row(name, "not measured: it needs Go on PATH")]
 
 
 def _measure_delay(hub: _Stand, hops: int, per_second: int) -> list[Row]:
@@ -146,10 +150,12 @@ def _measure_delay(hub: _Stand, hops: int, per_second: int) -> list[Row]:
     begun = cpu_seconds([hub.pid])
     printed = _load("latency", hub.port, str(per_second), str(LATENCY_SECONDS), *tokens)
     used = (cpu_seconds([hub.pid]) - begun) / LATENCY_SECONDS
-    waits = [float(each) for each in printed.split()]
+    waits = [float(each) / 1000 for each in printed.split()]
     what = f"{hops} hop{'s' if hops > 1 else ''} at {per_second:,}/s"
-    text = f"{percentile(waits, 50):.1f} ms / {percentile(waits, 99):.1f} ms"
-    return [Row(f"delay of {what}, p50 / p99", text, _DELAYS[hops]), Row(f"CPU for {what}", f"{used:.0%} of a core")]
+    return [
+        percentiles_row(f"delay of {what}", waits, p99_at_most=_DELAYS[hops]),
+        Row(f"CPU for {what}", f"{used:.0%} of a core"),
+    ]
 
 
 def _measure_schemas() -> tuple[_Rounds, int]:

@@ -6,7 +6,7 @@ import trio
 
 from bench.observer import open_observer
 from bench.process import cpu_seconds, resident_bytes
-from bench.report import Row
+from bench.report import MIB, Row, Unit, Value, exactly
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
 from core.api.resource import STORY
 
@@ -45,9 +45,11 @@ async def _measure() -> list[Row]:
         await trio.sleep(15)
         live_memory = resident_bytes(stand.operator_pid())
     return [
-        Row(f"CPU of the operator, {RUNS} finished runs, share of a core", f"{cpu:.2%}", "1 %"),
-        Row(f"API writes in {WATCH_SECONDS:.0f} s", f"{writes:.0f}", "0"),
-        Row("resident memory", f"{memory / 2**20:.0f} MiB"),
+        Row(
+            f"CPU of the operator, {RUNS} finished runs, share of a core", Value(cpu, Unit(" %", 100, 2), at_most=0.01)
+        ),
+        Row(f"API writes in {WATCH_SECONDS:.0f} s", exactly(writes, 0)),
+        Row("resident memory", Value(memory, MIB, at_most=80 << 20)),
         Row(f"more memory per live run ({LIVE} sleeping)", f"{(live_memory - memory) / LIVE / 1024:.0f} KiB"),
     ]
 

@@ -9,7 +9,7 @@ import signal
 import trio
 
 from bench.observer import open_observer
-from bench.report import Row
+from bench.report import Row, exactly
 from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
 from core.api.resource import JOB, STEP_RUN
 
@@ -49,11 +49,11 @@ async def _measure() -> list[Row]:
             job for job in jobs if not any(o["uid"] in steps for o in job["metadata"].get("ownerReferences", ()))
         ]
     return [
-        Row("kills of the operator", str(kills), str(KILLS)),
-        Row("runs that ended Succeeded", str(succeeded), str(RUNS)),
-        Row("StepRuns", str(len(steps)), str(RUNS * STEPS)),
-        Row("steps that ran again after they had succeeded", str(len(twice)), "0"),
-        Row("Jobs without a StepRun", str(len(orphans)), "0"),
+        Row("kills of the operator", exactly(kills, KILLS)),
+        Row("runs that ended Succeeded", exactly(succeeded, RUNS)),
+        Row("StepRuns", exactly(len(steps), RUNS * STEPS)),
+        Row("steps that ran again after they had succeeded", exactly(len(twice), 0)),
+        Row("Jobs without a StepRun", exactly(len(orphans), 0)),
     ]
 
 

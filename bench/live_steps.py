@@ -21,7 +21,7 @@ import orjson
 import trio
 
 from bench.process import peak_resident_bytes, resident_bytes
-from bench.report import Row
+from bench.report import Row, Unit, Value
 from core.api.resource import STEP_RUN
 from core.api.sizes import MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_VALUES
 from core.engine.values.variables import Variables
@@ -34,6 +34,8 @@ from reconcilers.adapters.world import OWNER_UID, World
 STEPS: Final = 1_000
 STEPS_OF_A_RUN: Final = 10
 MIB: Final = 1 << 20
+MOST_MIB: Final = 768
+"""What a whole operator may take."""
 
 _UNIT: Final = b'{"a":{}}'
 _VALUES_OF_UNIT: Final = 3
@@ -60,7 +62,11 @@ def measure(steps: int = STEPS) -> Cost:
 def rows() -> list[Row]:
     cost = measure()
     what = f"{STEPS:,} live steps that report as much as they may: memory of an operator that holds them; at most"
-    return [Row(what, f"{cost.after:.0f} MiB; {cost.peak:.0f} MiB", "768 MiB")]
+    return [Row(what, tuple(operator_memory(each) for each in (cost.after, cost.peak)))]
+
+
+def operator_memory(mib: float) -> Value:
+    return Value(mib, Unit(" MiB"), at_most=MOST_MIB)
 
 
 def largest_status() -> bytes:

@@ -20,10 +20,10 @@ import orjson
 import trio
 
 from bench.admission import STORY_HOOK, AdmissionServer, open_server, review_of, story_of, story_of_many
-from bench.live_steps import largest_status
+from bench.live_steps import largest_status, operator_memory
 from bench.observer import Observer, open_observer
 from bench.process import peak_resident_bytes
-from bench.report import Row, milliseconds, percentile
+from bench.report import Row, percentile, percentiles_row
 from bench.stand import Stand, install_chain, open_stand, start_run
 from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN, Resource
@@ -96,11 +96,10 @@ def _rows(when: str, felt: _Felt, alone: _Felt | None) -> list[Row]:
     rows = []
     for key, words in _WORDS.items():
         seconds = getattr(felt, key)
-        target = "" if alone is None else f"{milliseconds(2 * percentile(getattr(alone, key), 99))} (p99)"
-        values = " / ".join(milliseconds(percentile(seconds, percent)) for percent in (50, 99))
-        rows.append(Row(f"{words}, {when}, p50 / p99", values, target))
-    memory = f"{felt.operator_mib:.0f} MiB; {felt.gate_mib:.0f} MiB"
-    return [*rows, Row(f"memory at most of the operator; of the gate, {when}", memory, "768 MiB")]
+        bound = None if alone is None else 2 * percentile(getattr(alone, key), 99)
+        rows.append(percentiles_row(f"{words}, {when}", seconds, p99_at_most=bound))
+    memory = (operator_memory(felt.operator_mib), operator_memory(felt.gate_mib))
+    return [*rows, Row(f"memory at most of the operator; of the gate, {when}", memory)]
 
 
 async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:

@@ -1,6 +1,6 @@
 """Plays 200 runs with outputs of 2 MiB, and their deletion, while operator, containers and object store are killed.
 
-On a real control plane and a real S3 server. What is wrong is printed, and ends the command.
+On a real control plane and a real S3 server. What is wrong is printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from bench.report import Row, print_table
+from bench.report import Row, exactly
 from tests.e2e.stored_data.campaign import StoredDataOutcome, StoredDataPlan, StoreVictim, play
 
 PLAN: Final = StoredDataPlan(
@@ -25,18 +25,10 @@ _MIB: Final = 1 << 20
 
 
 def measure() -> list[Row]:
-    """
-    Raises:
-        SystemExit: something was lost, served in part, or left; it was printed.
-    """
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-", ignore_cleanup_errors=True) as folder:
         outcome = trio.run(play, PLAN, Path(folder))
-    rows = _rows(outcome)
-    if outcome.problems:
-        print_table("stored data", rows)
-        sys.stderr.write("".join(f"WRONG: {problem}\n" for problem in outcome.problems))
-        raise SystemExit(1)
-    return rows
+    sys.stderr.write("".join(f"WRONG: {problem}\n" for problem in outcome.problems))
+    return _rows(outcome)
 
 
 def _rows(outcome: StoredDataOutcome) -> list[Row]:
@@ -48,5 +40,5 @@ def _rows(outcome: StoredDataOutcome) -> list[Row]:
         Row("stored", f"{outcome.stored_objects:,} objects, {outcome.stored_bytes / _MIB:.0f} MiB"),
         Row("the largest status of a run", f"{outcome.largest_run_bytes / 1024:.1f} KiB"),
         Row("all runs were deleted after", f"{outcome.delete_seconds:.0f} s"),
-        Row("what is wrong: lost, served in part, or left", str(len(outcome.problems)), "0"),
+        Row("what is wrong: lost, served in part, or left", exactly(len(outcome.problems), 0)),
     ]

@@ -21,7 +21,7 @@ from typing import Final
 import trio
 
 from bench.process import cpu_seconds, peak_resident_bytes
-from bench.report import Row, milliseconds
+from bench.report import A_SECOND, MILLISECONDS, Row, Value
 from bubu_wire.codec import encode
 from bubu_wire.events import CallStarted, Event, MessagesReceived
 from bubu_wire.forwarding import stamp
@@ -177,10 +177,11 @@ def measure() -> list[Row]:
         rate = statistics.median(run.per_second for run in found)
         core = statistics.median(run.per_core for run in found)
         memory = max(run.resident_bytes for run in found) / 1024 / 1024
-        text = f"{rate:,.0f}/s ({core:,.0f}/s per core of the engram); at most {memory:.0f} MiB resident"
-        rows.append(Row(f"messages of {len(plain)} bytes through an engram: {style}", text, "10,000/s"))
+        note = f" ({core:,.0f}/s per core of the engram); at most {memory:.0f} MiB resident"
+        value = Value(rate, A_SECOND, at_least=10_000, note=note)
+        rows.append(Row(f"messages of {len(plain)} bytes through an engram: {style}", value))
     starts = [trio.run(_run, "plain", []).start_seconds for _ in range(STARTS)]
-    text = f"median {milliseconds(statistics.median(starts))}, best {milliseconds(min(starts))}"
-    rows.append(Row("start of the process until the handshake", text, "150 ms"))
+    values = (Value(statistics.median(starts), MILLISECONDS, at_most=0.15), Value(min(starts), MILLISECONDS))
+    rows.append(Row("start of the process until the handshake: median; best", values))
     rows.append(Row("load average of the machine", f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"))
     return rows

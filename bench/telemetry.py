@@ -19,7 +19,7 @@ import h11
 import trio
 
 from bench.observer import Observer, open_observer
-from bench.report import Row
+from bench.report import Row, Unit, Value
 from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP
@@ -41,6 +41,7 @@ CHANGES_OF_A_STEP: Final = 8
 """Of a StepRun: created, twice by its container, ended; of its run: a share of the changes that all steps have."""
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_THOUSANDTHS = Unit(digits=3)
 
 
 class Sink:
@@ -98,24 +99,26 @@ async def _measure() -> list[Row]:
     return [
         Row("CPU of the operator for a step, traces off", f"{off * 1000:.2f} ms"),
         Row("… on", f"{on * 1000:.2f} ms"),
-        Row("CPU, on ÷ off: median of pairs; of all", f"{median(ratios):.3f}; {on / off:.3f}", "1.10"),
+        Row("CPU, on ÷ off: median of pairs; of all", (_ratio(median(ratios)), _ratio(on / off))),
         Row("pairs", ", ".join(f"{ratio:.3f}" for ratio in ratios)),
-        Row("time of the same runs, on ÷ off: median of pairs", f"{median(times):.3f}", "1.10"),
+        Row("time of the same runs, on ÷ off: median of pairs", _ratio(median(times))),
         Row(
             "… of all together; standard error of the pairs' mean",
-            f"{sum(wall[True]) / sum(wall[False]):.3f}; {stdev(times) / len(times) ** 0.5:.3f}",
-            "1.10",
+            (_ratio(sum(wall[True]) / sum(wall[False])), Value(stdev(times) / len(times) ** 0.5, _THOUSANDTHS)),
         ),
         Row("bytes exported for a step", f"{sink.size_bytes / (steps * (ROUNDS + 1)):.0f}"),
         Row("on: the spans of a step with one attempt, made, encoded and compressed, alone", f"{made * 1e6:.0f} µs"),
-        Row("… as a share of the CPU of a step, traces off", f"{made / off * 100:.1f} %", "10 %"),
+        Row("… as a share of the CPU of a step, traces off", Value(made / off, Unit(" %", 100, 1), at_most=0.1)),
         Row("off: the handlers of one change", f"{idle_seconds * 1e9:.0f} ns"),
         Row(
             f"off: {CHANGES_OF_A_STEP} changes, as a share of the CPU of a step",
-            f"{idle_seconds * CHANGES_OF_A_STEP / off * 100:.4f} %",
-            "1 %",
+            Value(idle_seconds * CHANGES_OF_A_STEP / off, Unit(" %", 100, 4), at_most=0.01),
         ),
     ]
+
+
+def _ratio(on_to_off: float) -> Value:
+    return Value(on_to_off, _THOUSANDTHS, at_most=1.1)
 
 
 async def _rounds(stand: Stand, observer: Observer) -> tuple[dict[bool, list[float]], dict[bool, list[float]]]:

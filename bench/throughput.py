@@ -6,7 +6,7 @@ import trio
 
 from bench.latency import Latencies, latencies, run_at_once
 from bench.observer import Observer, open_observer
-from bench.report import Row, milliseconds, percentile
+from bench.report import MILLISECONDS, Row, Unit, Value, exactly, milliseconds, percentile
 from bench.stand import Stand, install_chain, open_stand, start_run
 
 RUNS_AT_ONCE = 200
@@ -43,20 +43,22 @@ async def _measure() -> list[Row]:
     at_once = f"{CONCURRENT} runs of no-op steps at once"
     per_step_cpu = [milliseconds(used / (RUNS_AT_ONCE * STEPS)) for used in cpu]
     return [
-        Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: succeeded", str(succeeded), str(RUNS_AT_ONCE)),
+        Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: succeeded", exactly(succeeded, RUNS_AT_ONCE)),
         Row(f"{RUNS_AT_ONCE} runs of {STEPS} steps at once: time", f"{seconds:.1f} s"),
         Row("… runs a minute", f"{RUNS_AT_ONCE / seconds * 60:.0f}"),
         Row("… CPU of the operator for a step", per_step_cpu[0]),
         Row("… CPU of the cluster's own processes for a step", per_step_cpu[1]),
-        Row(f"terminal status → successor's Job, {at_once}, p50", _percent(busy.of_status, 50), "20 ms"),
-        Row(f"terminal status → successor's Job, {at_once}, p99", _percent(busy.of_status, 99), "150 ms"),
+        Row(f"terminal status → successor's Job, {at_once}, p50", _percent(busy.of_status, 50, at_most=0.02)),
+        Row(f"terminal status → successor's Job, {at_once}, p99", _percent(busy.of_status, 99, at_most=0.15)),
         *_latency_rows(f"Pod ended → successor's Job, {at_once}", busy.of_pod),
         *_latency_rows(f"Pod ended → Job, {CONCURRENT} runs of steps that take a second", paced.of_pod),
         *_latency_rows("Pod ended → Job, one run of no-op steps at a time", alone.of_pod),
         *_latency_rows("terminal status → Job, one run of no-op steps at a time", alone.of_status),
-        Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "3.2"),
+        Row(
+            "API writes of the operator for one more engram step in a run", Value(per_step, Unit(digits=1), at_most=3.2)
+        ),
         Row(f"API writes of the operator for a whole run of {STEPS} steps", f"{writes * STEPS:.1f}"),
-        Row("API writes in 10 s while nothing changes", f"{idle:.0f}", "0"),
+        Row("API writes in 10 s while nothing changes", exactly(idle, 0)),
     ]
 
 
@@ -76,8 +78,8 @@ async def _writes_per_step(stand: Stand, observer: Observer) -> float:
     return (totals[1] - totals[0]) / 10
 
 
-def _percent(seconds: list[float], percent: float) -> str:
-    return milliseconds(percentile(seconds, percent))
+def _percent(seconds: list[float], percent: float, *, at_most: float | None = None) -> Value:
+    return Value(percentile(seconds, percent), MILLISECONDS, at_most=at_most)
 
 
 def _latency_rows(what: str, seconds: list[float]) -> list[Row]:

@@ -18,7 +18,7 @@ import trio
 
 from bench.plane.work import bare_job, watched
 from bench.progress import Progress, open_progress
-from bench.report import Row, milliseconds, percentile
+from bench.report import MILLISECONDS, Row, Unit, Value, exactly, milliseconds, percentile
 from bench.stand import NAMESPACE, open_stand, start_run
 from core.api.duration import parse_duration
 from core.api.objects import Object
@@ -153,15 +153,13 @@ async def _chains(site: Site) -> list[Row]:
         ),
         Row(
             "assignment seen → function entered, one step at a time, p50",
-            milliseconds(percentile(as_seen, 50)),
-            "10 ms",
+            Value(percentile(as_seen, 50), MILLISECONDS, at_most=0.01),
         ),
         Row(
             "assignment seen → function entered, one step at a time, p99",
-            milliseconds(percentile(as_seen, 99)),
-            "40 ms",
+            Value(percentile(as_seen, 99), MILLISECONDS, at_most=0.04),
         ),
-        Row(f"a chain of {CHAIN} warm steps, p50", f"{seconds['warm']:.2f} s", "0.6 s"),
+        Row(f"a chain of {CHAIN} warm steps, p50", Value(seconds["warm"], Unit(" s", digits=2), at_most=0.6)),
         Row("the same chain as Jobs, p50", f"{seconds['job']:.2f} s"),
     ]
     return rows
@@ -186,7 +184,7 @@ async def _rates(site: Site) -> list[Row]:
             Row(f"bare Jobs of a program that does nothing, {at_once} at once: Jobs a second", f"{rate:.1f}")
             for at_once, rate in bare.items()
         ),
-        Row(f"{what}: warm steps a second", f"{rates['warm']:.0f}", f"{2 * max(bare.values()):.0f}"),
+        Row(f"{what}: warm steps a second", Value(rates["warm"], at_least=2 * max(bare.values()))),
         Row("… as Jobs", f"{rates['job']:.1f}"),
         Row(
             "… API writes of the operator for a warm step, without that of the worker, with those of the runs",
@@ -226,15 +224,18 @@ async def _for_each(site: Site) -> list[Row]:
     run = await site.client.get(STORY_RUN, "each", NAMESPACE)
     status = run.get("status") or {}
     items = (status.get("output") or {}).get("items") or ()
-    in_order = [item["given"] for item in items] == list(range(ITEMS))
+    in_place = sum(item["given"] == number for number, item in enumerate(items))
     what = f"forEach of {ITEMS:,} warm steps, {AT_ONCE} at once"
     return [
         Row(f"{what}: {status.get('phase')} in", f"{taken:.1f} s"),
-        Row("… results in order", str(in_order), "True"),
+        Row("… results in their place", exactly(in_place, ITEMS)),
         Row("… assignment by the operator → function entered, p50", milliseconds(percentile(seen.delays(), 50))),
         Row("… assignment seen → function entered, p50", milliseconds(percentile(seen.delays_as_seen(), 50))),
-        Row("… CPU of the operator for a warm step", milliseconds(cpu), "3 ms"),
-        Row("… API writes of the operator for a warm step, without that of the worker", f"{writes:.2f}", "2.2"),
+        Row("… CPU of the operator for a warm step", Value(cpu, MILLISECONDS, at_most=0.003)),
+        Row(
+            "… API writes of the operator for a warm step, without that of the worker",
+            Value(writes, Unit(digits=2), at_most=2.2),
+        ),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from bench.report import Row
+from bench.report import Row, Value, exactly
 from bench.stand import open_stand
 from tests.e2e.warm_kills.campaign import IMAGE, PROGRAM, Victims, WarmPlan, WarmVerdict, play
 from tests.e2e.warm_kills.on_server import play_on_server
@@ -41,14 +41,12 @@ async def _on_embedded_cluster() -> WarmVerdict:
 def _rows(verdict: WarmVerdict) -> list[Row]:
     kills = ", ".join(f"{target} {count}" for target, count in verdict.killed.items())
     return [
-        Row(f"kills: {kills}", str(sum(verdict.killed.values())), str(PLAN.kills)),
-        Row(
-            f"runs that succeeded with their {PLAN.items} results in order", str(verdict.runs_in_order), str(PLAN.runs)
-        ),
-        Row("steps that succeeded", str(verdict.succeeded), str(PLAN.runs * PLAN.items)),
+        Row(f"kills: {kills}", Value(sum(verdict.killed.values()), at_least=PLAN.kills)),
+        Row(f"runs that succeeded with their {PLAN.items} results in order", exactly(verdict.runs_in_order, PLAN.runs)),
+        Row("steps that succeeded", exactly(verdict.succeeded, PLAN.runs * PLAN.items)),
         Row("steps that were retried", str(verdict.retried)),
-        Row("runs of an endless step that were canceled", str(verdict.canceled), str(PLAN.cancels)),
-        Row("steps whose end was recorded twice, or changed after that", str(verdict.recorded_twice), "0"),
-        Row("steps that worked on after their end", str(len(verdict.worked_after_end)), "0"),
-        Row("steps with two attempts at work at once", str(verdict.overlapping), "0"),
+        Row("runs of an endless step that were canceled", exactly(verdict.canceled, PLAN.cancels)),
+        Row("steps whose end was recorded twice, or changed after that", exactly(verdict.recorded_twice, 0)),
+        Row("steps that worked on after their end", exactly(len(verdict.worked_after_end), 0)),
+        Row("steps with two attempts at work at once", exactly(verdict.overlapping, 0)),
     ]

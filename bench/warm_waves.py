@@ -23,7 +23,7 @@ import trio
 
 from bench.plane.stand import ROOT, PlaneStand, open_plane_stand
 from bench.progress import open_progress
-from bench.report import Row
+from bench.report import Row, exactly
 from bench.stand import NAMESPACE, start_run
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY, STORY_RUN, Resource
@@ -82,11 +82,11 @@ async def _measure(folder: Path) -> list[Row]:
         runs = (await stand.client.list(STORY_RUN, NAMESPACE)).items
         step_runs = (await stand.client.list(STEP_RUN, NAMESPACE)).items
     return [
-        Row("runs of one warm step that succeeded", str(_count(runs, phase="Succeeded")), str(len(names))),
+        Row("runs of one warm step that succeeded", exactly(_count(runs, phase="Succeeded"), len(names))),
         Row("kills of the operator", str(killed[0])),
         Row("times that the pool grew", str(sizes.changes(up=True))),
         Row("times that it shrank", str(sizes.changes(up=False))),
-        Row("attempts that were lost", str(sum(each["status"].get("retries") or 0 for each in step_runs)), "0"),
+        Row("attempts that were lost", exactly(sum(each["status"].get("retries") or 0 for each in step_runs), 0)),
     ]
 
 

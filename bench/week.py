@@ -30,7 +30,7 @@ from trio.testing import MockClock
 from bench.census import census
 from bench.compressed import TEAM, CompressedCluster, open_compressed_cluster
 from bench.process import resident_bytes
-from bench.report import Row, print_table
+from bench.report import COUNT, Row, Unit, Value, report
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, STORY_TRIGGER
 from core.telemetry import metrics
@@ -48,6 +48,11 @@ RETRIED: Final = "load-late"
 """An Engram whose first attempt fails."""
 SHOWN_KINDS: Final = ("storyruns", "stepruns", "jobs", "pods", "storytriggers", "events")
 MIB: Final = 1 << 20
+FLAT: Final = 1.05
+"""The last day may end with so many times what the first day ended with."""
+SLACK: Final = 20
+"""A count may also be higher by what is under way by chance."""
+_TENTHS: Final = Unit(digits=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +184,20 @@ def _size_of(database: Path) -> int:
 def rows(found: Sequence[Count], runs: int) -> list[Row]:
     """One figure a row, with its value at the end of each day."""
 
-    def row(what: str, value: Callable[[Count], float]) -> Row:
-        return Row(what, ", ".join(f"{value(each):,.0f}" for each in found), "flat after the first day")
+    def row(what: str, value: Callable[[Count], float], unit: Unit = COUNT, slack: int = SLACK) -> Row:
+        *before, last = [value(each) for each in found]
+        bound = FLAT * value(found[0]) + slack
+        return Row(
+            what,
+            (*(Value(each, unit) for each in before), Value(last, unit, at_most=bound, name="last day")),
+            between=", ",
+        )
 
     return [
         Row(f"runs in {len(found)} days of virtual time, each figure at the end of a day", f"{runs:,}"),
-        row("memory of operator and API server in one process, MiB", lambda each: each.resident),
+        row("memory of operator and API server in one process, MiB", lambda each: each.resident, _TENTHS, 0),
         row("… objects that Python's collector visits", lambda each: each.python_objects),
-        row("database of the embedded cluster, MiB", lambda each: each.database),
+        row("database of the embedded cluster, MiB", lambda each: each.database, _TENTHS, 0),
         *(row(f"objects in the API server: {kind}", partial(_stored, kind)) for kind in SHOWN_KINDS),
         row("… all other kinds", lambda each: each.stored.total() - sum(each.stored[kind] for kind in SHOWN_KINDS)),
         row("runs that the operator supervises", lambda each: each.runs_alive),
@@ -203,10 +214,10 @@ def _stored(kind: str, each: Count) -> float:
 
 def _say(day: int, found: Count) -> None:
     """Days take minutes: say what is known."""
-    sys.stderr.write(f"day {day}: {[(row.what, row.value) for row in rows([found], found.created)[1:]]}\n")
+    sys.stderr.write(f"day {day}: {[(row.what, row.text) for row in rows([found], found.created)[1:]]}\n")
     sys.stderr.write(f"  largest containers: {found.held.most_common(25)}\n")
     sys.stderr.flush()
 
 
 if __name__ == "__main__":
-    print_table("week", measure(*map(int, sys.argv[1:3])))
+    sys.exit(report([("week", measure(*map(int, sys.argv[1:3])))]))

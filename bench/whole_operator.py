@@ -18,7 +18,7 @@ import httpx
 import orjson
 import trio
 
-from bench.live_steps import MIB, STEPS, STEPS_OF_A_RUN, largest_status
+from bench.live_steps import MIB, STEPS, STEPS_OF_A_RUN, largest_status, operator_memory
 from bench.process import cpu_seconds, peak_resident_bytes
 from bench.report import Row
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
@@ -26,7 +26,6 @@ from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.client import KubeClient
 
-TARGET: Final = "768 MiB"
 ABSENT_IMAGE: Final = "absent/image:1"
 """No Pod with this image ever starts, so its steps stay live and need no processes."""
 STORY_NAME: Final = "wide"
@@ -46,12 +45,12 @@ def rows() -> list[Row]:
 async def _rows() -> list[Row]:
     arrived, restarted = await _peaks(_live_steps, STEPS, restarts=True)
     what = f"{STEPS:,} live StepRuns of {STEPS // STEPS_OF_A_RUN} live runs that report as much as they may"
-    value = f"{arrived:.0f} MiB; {restarted:.0f} MiB"
-    found = [Row(f"an operator process at most, {what}: as they report; started again beside them", value, TARGET)]
+    values = (operator_memory(arrived), operator_memory(restarted))
+    found = [Row(f"an operator process at most, {what}: as they report; started again beside them", values)]
     for kind in HUGE_SPECS:
         (arrived,) = await _peaks(partial(_huge_objects, kind=kind), 0)
         what = f"{HUGE_OBJECTS} objects of 1.35 MB of kind {kind.kind}"
-        found.append(Row(f"an operator process at most, {what}: as they are created", f"{arrived:.0f} MiB", TARGET))
+        found.append(Row(f"an operator process at most, {what}: as they are created", operator_memory(arrived)))
     return found
 
 

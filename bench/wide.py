@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import trio
 
 from bench.progress import Progress, open_progress
-from bench.report import Row
+from bench.report import Row, Unit, Value
 from bench.stand import NAMESPACE, Stand, install_chain, open_stand, start_run
 from core.api.objects import Object
 from core.api.resource import STORY
@@ -59,10 +59,11 @@ async def _measure(
         cpu, cluster_cpu = stand.cpu_seconds()[0] - cpu, stand.cpu_seconds()[1] - cluster_cpu
         await trio.sleep(SETTLED_SECONDS)
         writes = await stand.writes() - writes
+    is_chain = name == "conditions"
     phase, size = progress.phase[run], progress.largest_status[run]
     return [
-        Row(f"{what}: {phase} in", f"{seconds:.2f} s", "1 s" if name == "conditions" else ""),
-        Row("… status writes of the run", str(progress.status_writes[run]), "10" if name == "conditions" else ""),
+        Row(f"{what}: {phase} in", Value(seconds, Unit(" s", digits=2), at_most=1 if is_chain else None)),
+        Row("… status writes of the run", Value(progress.status_writes[run], at_most=10 if is_chain else None)),
         Row("… API writes for a step", f"{writes / count:.2f}"),
         Row("… CPU of the operator for a step", f"{cpu / count * 1000:.1f} ms"),
         Row("… CPU of the cluster's own processes for a step", f"{cluster_cpu / count * 1000:.1f} ms"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.report import Row
+from bench.report import Row, Unit, Value
 
 BASELINE = Path(__file__).with_name("baseline.json")
 NOTABLE = 0.1
@@ -27,8 +27,9 @@ class Figure:
     what: str
     value: float
     unit: str = ""
-    target: str = ""
     ratio: bool = False
+    at_most: float | None = None
+    at_least: float | None = None
 
 
 def write_figures(figures: Iterable[Figure], path: Path) -> None:
@@ -47,13 +48,14 @@ def read_figures(path: Path) -> dict[str, float]:
 
 
 def as_rows(figures: Sequence[Figure], baseline: Mapping[str, float]) -> list[Row]:
-    return [Row(figure.what, _text(figure, baseline.get(figure.key)), figure.target) for figure in figures]
+    return [Row(figure.what, _value(figure, baseline.get(figure.key))) for figure in figures]
 
 
-def _text(figure: Figure, before: float | None) -> str:
+def _value(figure: Figure, before: float | None) -> Value:
     digits = 0 if figure.unit in ("/min", "MiB", "KiB") else 2 if figure.ratio and not figure.unit else 1
-    text = f"{figure.value:.{digits}f}" + (figure.unit if figure.unit[:1] in ("", "/") else f" {figure.unit}")
-    if before is None or not figure.ratio:
-        return text
-    notable = abs(figure.value - before) > NOTABLE * max(abs(before), 1e-9)
-    return f"{text} (baseline {before:.{digits}f}{', **changed**' if notable else ''})"
+    unit = Unit(figure.unit if figure.unit[:1] in ("", "/") else f" {figure.unit}", digits=digits)
+    note = ""
+    if before is not None and figure.ratio:
+        notable = abs(figure.value - before) > NOTABLE * max(abs(before), 1e-9)
+        note = f" (baseline {before:.{digits}f}{', **changed**' if notable else ''})"
+    return Value(figure.value, unit, at_most=figure.at_most, at_least=figure.at_least, note=note)

@@ -47,15 +47,17 @@ async def rates(stand: PlaneStand) -> list[Figure]:
     return [
         *_figures(jobs, bare),
         *_figures(runs, ours),
-        Figure("one-step.share", "one-step runs / bare Jobs", ours.per_minute / bare.per_minute, "", "0.60", True),
+        Figure(
+            "one-step.share", "one-step runs / bare Jobs", ours.per_minute / bare.per_minute, ratio=True, at_least=0.6
+        ),
         *_figures(requests, alone),
         Figure("requests.share", "… / bare Jobs", alone.per_minute / bare.per_minute, ratio=True),
-        Figure("one-step.cpu", "CPU of the operator for a one-step run", ours.cpu["operator"], "ms", "10"),
+        Figure("one-step.cpu", "CPU of the operator for a one-step run", ours.cpu["operator"], "ms", at_most=10),
         Figure("one-step.memory", "operator's memory after them", memory, "MiB"),
         Figure("paced.jobs", f"bare Jobs started at {PER_MINUTE}/min: ended", paced_bare.per_minute, "/min"),
         Figure("paced.runs", f"one-step runs started at {PER_MINUTE}/min: ended", paced.per_minute, "/min"),
-        Figure("paced.share", "… / bare Jobs", paced.per_minute / paced_bare.per_minute, "", "0.95", True),
-        Figure("paced.cpu", "… CPU of the operator for each", paced.cpu["operator"], "ms", "10"),
+        Figure("paced.share", "… / bare Jobs", paced.per_minute / paced_bare.per_minute, ratio=True, at_least=0.95),
+        Figure("paced.cpu", "… CPU of the operator for each", paced.cpu["operator"], "ms", at_most=10),
         Figure("paced.cpu-of-all", "… CPU of all processes for each", paced.cpu_of_all, "ms"),
     ]
 

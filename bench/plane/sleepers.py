@@ -50,7 +50,7 @@ async def _cost(stand: PlaneStand, count: int, empty: int) -> list[Figure]:
         Figure(f"{key}.memory", f"{name}: operator's memory", memory / 2**20, "MiB"),
         Figure(f"{key}.memory-per-run", "… more for each", (memory - empty) / count / 1024, "KiB"),
         Figure(f"{key}.cpu", "… CPU while they sleep, share of a core", cpu * 100, "%"),
-        Figure(f"{key}.writes", f"… API writes in {WATCH_SECONDS:.0f} s", idle, target="0", ratio=True),
+        Figure(f"{key}.writes", f"… API writes in {WATCH_SECONDS:.0f} s", idle, ratio=True, at_most=0),
         Figure(f"{key}.restart", "… a new operator has all of them in hand after", seconds, "s"),
     ]
 
