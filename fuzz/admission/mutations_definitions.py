@@ -507,3 +507,50 @@ def _never_asked(chance: Chance, draft: Draft) -> str:
     draft.spec["to"] = [{"group": "bubustack.io", "kind": "Story"}]
     entry = {"group": "bubustack.io", "kind": "Engram"}
     return f"spec.to[{insert(chance, draft.spec, 'to', entry)}]"
+
+
+# --- settings of the listeners of this project -----------------------------------------------------------------------
+
+
+def _listener(draft: Draft, program: str, settings: Object) -> None:
+    """Make the Impulse one of ``program``, cron or webhook, with these settings."""
+    spec = section(_template(draft), "spec")
+    spec.pop("configSchema", None)
+    spec["image"] = f"registry.example/impulse-{program}:1"
+    draft.spec["with"] = settings
+
+
+@breaks("impulse/schedule", "Impulse")
+def _schedule_that_cannot_be_read(chance: Chance, draft: Draft) -> str:
+    key, wrong = chance.pick((("cron", "0 25 * * *"), ("cron", "* * * *"), ("every", "1500ms"), ("jitter", "-1s")))
+    _listener(draft, "cron", {"schedules": [{key: wrong}]})
+    return f"spec.with.schedules[0].{key}"
+
+
+@breaks("impulse/time-zone", "Impulse")
+def _unknown_time_zone(chance: Chance, draft: Draft) -> str:
+    if chance.pick((True, False)):
+        _listener(draft, "cron", {"timeZone": "Europe/Brelin"})
+        return "spec.with.timeZone"
+    _listener(draft, "cron", {"schedules": [{"cron": "0 2 * * *", "timeZone": "Mars/Olympus"}]})
+    return "spec.with.schedules[0].timeZone"
+
+
+@breaks("impulse/setting-template", "Impulse")
+def _setting_that_is_no_template(chance: Chance, draft: Draft) -> str:
+    wrong = chance.pick(("{{ bdoy.id }}", "{{ body.id | uper }}", "{{ body.id", "{{ inputs.id }}"))
+    key, value, path = chance.pick((("key", wrong, "key"), ("inputs", {"id": [wrong]}, "inputs.id[0]")))
+    _listener(draft, "webhook", {key: value})
+    return f"spec.with.{path}"
+
+
+@breaks("impulse/unsigned", "Impulse")
+def _key_that_no_signature_covers(chance: Chance, draft: Draft) -> str:
+    choices: tuple[tuple[Object, str], ...] = (
+        ({"keyHeader": "X-Delivery"}, "keyHeader"),
+        ({"key": "{{ headers.x }}"}, "key"),
+        ({"auth": {"type": "hmac"}, "inputs": {"id": "{{ headers.x }}"}}, "inputs.id"),
+    )
+    settings, path = chance.pick(choices)
+    _listener(draft, "webhook", settings)
+    return f"spec.with.{path}"

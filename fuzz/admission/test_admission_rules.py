@@ -65,7 +65,9 @@ UNAVOIDABLE: Final = {
     "story/runtime-doubtful": {
         "story/engram-missing": "it is doubtful just because nobody can tell what the Engram is",
     },
-    **dict.fromkeys(("story/step-duration", "story/policy-duration", "definition/retry-on"), _NO_ATTEMPTS),
+    **dict.fromkeys(
+        ("story/step-duration", "story/policy-duration", "definition/retry-on", "story/ref-or-type"), _NO_ATTEMPTS
+    ),
     "any/too-many": {
         "story/secret-name": "there must be many findings before there are too many",
     },
