@@ -21,7 +21,6 @@ _NOT_BEGUN: Final = AWAITED_DEFINITIONS | {
     StepReason.CONTAINER_NOT_STARTED,
     StepReason.UNSCHEDULABLE,
     StepReason.NO_POD,
-    StepReason.NOT_STARTED,
     "InvalidImageName",
     "SchedulingGated",
 }

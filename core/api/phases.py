@@ -178,8 +178,6 @@ class StepReason(StrEnum):
     CONTAINER_FAILS_AGAIN = "ContainerFailsAgain"
     UNSCHEDULABLE = "Unschedulable"
     NO_POD = "NoPod"
-    NOT_STARTED = "NotStarted"
-    """Of a timeout: its program had not started, and no cause is known."""
     EARLIER_ATTEMPT_ENDS = "EarlierAttemptEnds"
     AWAITING_WORKER = "AwaitingWorker"
     """No warm worker has room."""

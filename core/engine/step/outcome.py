@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from core.api.duration import format_duration
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
-from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, StepReason, member_or_none
+from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
@@ -154,7 +154,7 @@ def decide(
         case AttemptState.ABSENT:
             return _start(status, phase, now, announces=not stream)
         case AttemptState.STARTING | AttemptState.RUNNING:
-            return _under_way(observation, status, phase, policy, now, timed_out(limit, hold_up or _lull(observation)))
+            return _under_way(observation, status, phase, policy, now, timed_out(limit, hold_up))
         case AttemptState.SUCCEEDED:
             return Collect() if observation.has_result else Succeed()
         case AttemptState.FAILED:
@@ -238,13 +238,6 @@ def _under_way(
     elif phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
         return Announce()
     return Wait(min((instant for instant in (deadline_at, _patient_until(observation, now)) if instant), default=None))
-
-
-def _lull(observation: Observation) -> HoldUp | None:
-    """What is known of an attempt that has not begun, if nothing unusual holds it up."""
-    if observation.state is not AttemptState.STARTING:
-        return None
-    return HoldUp(StepReason.NOT_STARTED, "its program had not started")
 
 
 def _is_misrecorded(observation: Observation) -> bool:

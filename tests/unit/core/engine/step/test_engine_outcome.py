@@ -158,8 +158,8 @@ HELD_UP = HoldUp(StepReason.IMAGE_NOT_PULLED, "Image cannot be pulled: no progra
             AttemptState.STARTING,
             TIMEOUT,
             None,
-            "timed out after 10s (timeout from: Story policy): its program had not started",
-            {"timeout": "10s", "timeoutFrom": "Story policy", "obstacle": "NotStarted"},
+            "timed out after 10s (timeout from: Story policy)",
+            {"timeout": "10s", "timeoutFrom": "Story policy"},
         ),
         (
             AttemptState.RUNNING,
