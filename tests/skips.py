@@ -17,10 +17,6 @@ import pytest
 ACCEPTED: Final = (
     (r"needs a real control plane: --control-plane real", "make e2e plays it on one"),
     (r"not modelled: .*", "the other servers are asked; tests/conformance/model_gaps.py has the list"),
-    (
-        r"a real garbage collector takes .*",
-        "the rest of the test is played there, and make test plays it whole on the embedded cluster",
-    ),
     (r"no (fish|zsh) on PATH", "bash is always tested; the scripts of the others are checked as texts"),
     (r"only root renews lists of packages", "others have no right to; the failure is tested as every user"),
     (r"this machine has no .*", "BOBRAPET_E2E_WITHOUT_PYTHONS=1 accepts it: else the test fails in CI"),

@@ -33,6 +33,9 @@ _DEATHS: Final = (
 )
 _NODE: Final = "shows what the node does by itself; it reports a Pod's status as in the tests beside it"
 _STORE: Final = "shows what the operator does with an object store; the API server only stores the configuration"
+_COLLECTOR: Final = (
+    "a real garbage collector takes up to a minute to notice a new kind; the owners are checked on either server"
+)
 _DOUBLE: Final = "the test itself refuses the requests, in place of the server"
 
 ONLY_EMBEDDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -171,6 +174,10 @@ ONLY_EMBEDDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "test_what_may_not_be_read_or_is_not_there_is_refused",
             "test_without_a_secret_the_operator_has_the_credentials_of_its_environment",
         ),
+    },
+    _COLLECTOR: {
+        "test_controllers_workloads": ("test_what_a_custom_resource_owns_goes_with_it_down_to_the_pod",),
+        "test_operator_impulses": ("test_everything_goes_with_the_impulse",),
     },
     _DOUBLE: {
         "test_operator_access": ("test_a_server_that_is_away_is_told_as_one_error",),

@@ -250,8 +250,6 @@ async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: Lo
 
 
 async def test_what_a_custom_resource_owns_goes_with_it_down_to_the_pod(local: LocalCluster) -> None:
-    if local.info is None:
-        pytest.skip("a real garbage collector takes up to a minute to notice a new kind; runs and steps show the same")
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     definition = {

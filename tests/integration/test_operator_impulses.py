@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from core.api.conditions import find_condition
@@ -119,8 +118,6 @@ async def test_a_listener_runs_with_its_environment_and_access_and_then_nothing_
 
 
 async def test_everything_goes_with_the_impulse(world: OperatorCluster) -> None:
-    if world.access.shared:
-        pytest.skip("a real garbage collector takes half a minute to notice a new kind; the owners are checked above")
     await a_story(world)
     await world.impulse("hook", LISTENING, template=PORTS)
     async with world.operator():
