@@ -28,6 +28,9 @@ ADMISSION: Final = "Service/bobrapet-webhook-service"
 METRICS: Final = "Service/bobrapet-controller-manager-metrics-service"
 MONITOR: Final = "ServiceMonitor/bobrapet-controller-manager-metrics-monitor"
 HUB_MONITOR: Final = "PodMonitor/bobrapet-hub"
+HUB_SERVICE: Final = "Service/bobrapet-hub"
+RULES: Final = "PrometheusRule/bobrapet-rules"
+DASHBOARDS: Final = "ConfigMap/bobrapet-dashboards"
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ CASES: Final[dict[str, Case]] = {
     "networkPolicies.metricsFrom": Case(
         PROMETHEUS,
         {
-            "NetworkPolicy/bobrapet-controller-manager: spec.ingress.1.ports.0.port": 8443,
+            "NetworkPolicy/bobrapet-controller-manager: spec.ingress.1.ports.0.port": 8444,  # as in args above
             "NetworkPolicy/bobrapet-controller-manager: spec.ingress.1.from": PROMETHEUS,
             "NetworkPolicy/bobrapet-hub: spec.ingress.2.ports.0.port": 8080,
             "NetworkPolicy/bobrapet-hub: spec.ingress.2.from": PROMETHEUS,
@@ -224,6 +227,42 @@ CASES: Final[dict[str, Case]] = {
     "hub.tolerations": everywhere([{"key": "net", "operator": "Exists"}], f"{HUB}: {POD}.tolerations"),
     "hub.affinity": everywhere({"nodeAffinity": {"a": 1}}, f"{HUB}: {POD}.affinity"),
     "hub.priorityClassName": everywhere("streams", f"{HUB}: {POD}.priorityClassName"),
+    "hub.podLabels": Case(
+        {"tier": "h"},
+        {
+            f"{HUB}: spec.template.metadata.labels.tier": "h",
+            f"{HUB}: spec.selector.matchLabels.tier": MISSING,
+        },
+    ),
+    "hub.service.labels": Case({"a": "hl"}, {f"{HUB_SERVICE}: metadata.labels.a": "hl"}),
+    "hub.service.annotations": everywhere({"a": "ha"}, f"{HUB_SERVICE}: metadata.annotations"),
+    "hub.livenessProbe": Case({"periodSeconds": 33}, {f"{HUB}: {CONTAINER}.livenessProbe.periodSeconds": 33}),
+    "hub.readinessProbe": Case({"periodSeconds": 34}, {f"{HUB}: {CONTAINER}.readinessProbe.periodSeconds": 34}),
+    "controllerManager.manager.livenessProbe": Case(
+        {"periodSeconds": 31}, {f"{MANAGER}: {CONTAINER}.livenessProbe.periodSeconds": 31}
+    ),
+    "controllerManager.manager.readinessProbe": Case(
+        {"periodSeconds": 32}, {f"{MANAGER}: {CONTAINER}.readinessProbe.periodSeconds": 32}
+    ),
+    "controllerManager.hostNetwork": everywhere(True, f"{MANAGER}: {POD}.hostNetwork"),
+    "controllerManager.dnsPolicy": everywhere("Default", f"{MANAGER}: {POD}.dnsPolicy"),
+    "controllerManager.strategy": everywhere({"type": "Recreate"}, f"{MANAGER}: spec.strategy"),
+    "metricsService.labels": Case({"a": "ml"}, {f"{METRICS}: metadata.labels.a": "ml"}),
+    "webhookService.labels": Case({"a": "wl"}, {f"{ADMISSION}: metadata.labels.a": "wl"}),
+    "webhooks.timeoutSeconds": everywhere(
+        7,
+        "ValidatingWebhookConfiguration/bobrapet-validating-webhook-configuration: webhooks.0.timeoutSeconds",
+        "MutatingWebhookConfiguration/bobrapet-mutating-webhook-configuration: webhooks.0.timeoutSeconds",
+    ),
+    "prometheusRule.enabled": Case(True, {f"{RULES}: apiVersion": "monitoring.coreos.com/v1"}),
+    "prometheusRule.labels": Case({"release": "p"}, {f"{RULES}: metadata.labels.release": "p"}),
+    "dashboards.enabled": Case(True, {f"{DASHBOARDS}: apiVersion": "v1"}),
+    "dashboards.labels": Case({"grafana": "1"}, {f"{DASHBOARDS}: metadata.labels.grafana": "1"}),
+    "dashboards.annotations": everywhere({"folder": "b"}, f"{DASHBOARDS}: metadata.annotations"),
+    "extraObjects": Case(
+        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}],
+        {"ConfigMap/extra: data.a": "b"},
+    ),
 }
 OTHERS: Final[dict[str, Case]] = {
     "nameOverride": Case("flows", {"Deployment/x-flows-controller-manager: spec.replicas": 2}),
@@ -338,6 +377,8 @@ def test_a_value_lands_in_its_field(path: str, rendered: dict[str, Object]) -> N
 def test_a_value_that_changes_much_does_what_it_says(path: str, helm: Helm, usual: dict[str, Object]) -> None:
     values: dict[str, Any] = {} if path.startswith("crds") else {"crds": {"install": False}}
     put(values, path, OTHERS[path].value)
+    if path == "controllerManager.leaderElection":
+        put(values, "controllerManager.replicas", 1)  # several without an election are refused
     expected = dict(OTHERS[path].fields)
     found = objects(helm("template", "x", str(CHART), values=values), expected)
     assert {place: at(found, place) for place in expected} == expected
