@@ -153,13 +153,17 @@ class Redrive:
                 await self._wakeup.wait()
 
     async def _forget_deleted(self, run: Object) -> None:
-        """Let steps run again that were deleted for a replaced request, whatever the newer request asks for."""
+        """Let steps run again that were deleted for a replaced request, whatever the newer request asks for.
+
+        They run by the Story of the run until now: it gave the states that stay, and the newer request may be refused.
+        """
         pace = self._pace()
         while self._deleted:
             current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
                 return
-            patch = reset_patch(current, RerunPlan(frozenset(self._deleted), "", ""))
+            revision = str((current.get("status") or {}).get("storyRevision") or "")
+            patch = reset_patch(current, RerunPlan(frozenset(self._deleted), "", "", revision))
             if pending_redrive(current) is None or not patch:  # answered, by another leader
                 return
             try:
