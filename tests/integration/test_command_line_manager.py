@@ -178,7 +178,6 @@ def test_a_manager_told_to_stop_answers_reviews_a_little_longer(line: CommandLin
     with manager(line, "--leader-elect=false", "--webhook-bind-address=127.0.0.1:0", "--webhook-drain=1s") as running:
         health = running.url()
         url = running.until("admission reviews are answered")["url"]
-        running.until("controllers start")
         wait_until(lambda: httpx.get(f"{health}/readyz").status_code == 200)
         running.process.send_signal(signal.SIGTERM)
         running.until("stopping")
