@@ -7,6 +7,7 @@ node.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -204,12 +205,16 @@ class _Roster:
             self._binding.discard(metadata["uid"])
 
     async def _tell(self, pod: Object, text: str) -> None:
-        """An Event about a Pod that is gone: nothing else can say it any more."""
+        """An Event about a Pod that is gone: nothing else can say it any more.
+
+        Its name follows from what it says, so that a repeated request writes no second one.
+        """
         metadata, now = pod["metadata"], to_time(self._services.now())
+        mark = hashlib.sha256(f"{metadata['uid']} {text}".encode()).hexdigest()[:16]
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+            "metadata": {"name": f"{metadata['name'][:200].rstrip('-.')}.{mark}", "namespace": metadata["namespace"]},
             "involvedObject": {
                 "apiVersion": "v1",
                 "kind": "Pod",
