@@ -141,12 +141,12 @@ async def test_a_deleted_pod_gets_its_grace_and_is_then_gone(local: LocalCluster
 
 async def test_an_event_says_how_much_of_the_processor_an_ended_container_had_used(local: LocalCluster) -> None:
     """After the deletion of its Pod nothing else can: a program that was starved looks like one that hangs."""
-    await local.run_pod(pod("busy", f"exec {sys.executable} -c '{BUSY}'"), until="Running")
+    busy = await local.run_pod(pod("busy", f"exec {sys.executable} -c '{BUSY}'"), until="Running")
     await local.log("busy", follow="true", limitBytes="4")  # returns once it has used what the Event must say
     await local.client.delete(f"{PODS}/busy", {"gracePeriodSeconds": 1})
     await local.wait_gone(PODS)
 
-    told = {"fieldSelector": "involvedObject.name=busy,reason=ProcessorUse"}
+    told = {"fieldSelector": f"involvedObject.uid={busy['metadata']['uid']},reason=ProcessorUse"}
     with trio.fail_after(60):
         while not (found := (await local.client.get(EVENTS, told))["items"]):  # noqa: ASYNC110 - another process writes it
             await trio.sleep(0.1)
