@@ -19,10 +19,11 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
-from core.api.phases import Phase
+from core.api.phases import Phase, Reason
 from core.engine.ports import STREAM, WORKER
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
+from core.policy.retry import ANY, TRANSIENT
 from fuzz.engine import (
     invariants_definitions,
     invariants_effects,
@@ -63,6 +64,9 @@ BY_OTHERS: Final = ("gates", "conditions", "childrenCleanedAt")
 """Fields of a run's status that may change after its end."""
 HAVE_THEIR_OWN: Final = ("StoryRun", "StoryTrigger", "EffectClaim")
 """Other invariants check what the operator does with these kinds."""
+NOT_TRANSIENT: Final = frozenset(range(1, 128)) - {124}
+"""Exit codes of programs; the others are those of a time limit, of signals, and of a container without one."""
+RETRYABLE: Final = ("retry", "rateLimited", "unknown")
 MAX_MESSAGE: Final = 2048
 MAX_REASON: Final = 64
 MAX_OBJECT: Final = 1 << 20
@@ -230,6 +234,27 @@ def retries_rise_by_one(history: History) -> Iterator[str]:
             yield f"retries of {write.place[2]} moved by {step}"
         if new.get("phase") != "Pending" or not new.get("nextRetryAt"):
             yield f"a retry of {write.place[2]} was counted without phase and instant in the same write"
+
+
+def policies_decide_about_retries(history: History) -> Iterator[str]:
+    """I07: a failure that ``retryOn`` does not cover is final, and no other as long as retries are left."""
+    for write in _step_run_writes(history):
+        if not by_operator(write):
+            continue
+        engram = history.played.case.engrams.get(write.object["spec"]["engramRef"]["name"])
+        status, code = status_of(write.new), status_of(write.new).get("exitCode")
+        if engram is None or not code:
+            continue
+        class_ = status_of(write.old).get("exitClass") or ("terminal" if code in NOT_TRANSIENT else "retry")
+        entries = engram.retry.retry_on
+        covered = ANY in entries or code in entries or (TRANSIENT in entries and class_ in RETRYABLE)
+        done = retries_of(status)
+        if done > retries_of(status_of(write.old)) and not covered:
+            yield f"{write.place[2]} is retried after exit code {code}, class {class_}, in spite of {entries}"
+        ready = {one["reason"] for one in status.get("conditions") or () if one["type"] == "Ready"}
+        ended = is_final(status) and not is_final(status_of(write.old)) and ready == {Reason.EXECUTION_FAILED}
+        if ended and covered and done < engram.retry.max_retries:
+            yield f"{write.place[2]} is not retried after exit code {code}, class {class_}, in spite of {entries}"
 
 
 def counters_equal_states(history: History) -> Iterator[str]:
@@ -479,6 +504,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I05": one_attempt_at_a_time,
     "I06": attempts_are_counted,
     "I07": retries_rise_by_one,
+    "I07, which failures": policies_decide_about_retries,
     "I08": invariants_time.nothing_is_early,
     "I09": invariants_time.deadlines_are_met,
     "I10": invariants_time.instants_stay,

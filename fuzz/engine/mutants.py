@@ -35,6 +35,7 @@ from core.engine.status.state import RunState
 from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
 from core.graph import readiness
+from core.policy.retry import RetryPolicy
 from fuzz.engine import (
     definition_cases,
     effect_cases,
@@ -120,6 +121,12 @@ HUNTED: Final[dict[str, Case]] = CANONICAL | ELSEWHERE | {
     ),
     "fast retry": Case(
         {"steps": [engram("a")]}, {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script(after_seconds=0.01))}, RETRYING
+    ),
+    "failures of two sorts": Case(
+        {"steps": [engram("a", ref="choosy"), engram("b", ref="choosy"), engram("c", ref="eager")]},
+        {"a": (Script(Act.EXIT, 0.7, exit_code=1),), "b": (Script(Act.EXIT, 0.4, exit_code=125), Script()),
+         "c": (Script(Act.FAIL, 0.5, exit_code=1, exit_class="terminal"), Script())},
+        ENGRAMS,
     ),
     "retry of two leaders": RETRIED_AT_ONCE,
     "sleep of two leaders": SLEPT_AT_ONCE,
@@ -429,6 +436,9 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
     ("a retry ends the Job that another leader has made for it", ("retry of two leaders",),
      ModelJobExecutor, "end_earlier_attempt", lambda sound: ModelJobExecutor.end_attempt),
+    ("every failure is retried", ("failures of two sorts",), RetryPolicy, "covers", _always(True)),
+    ("exit codes in retryOn are overlooked", ("failures of two sorts",), RetryPolicy, "covers",
+     lambda sound: lambda policy, failure: sound(policy, dataclasses.replace(failure, exit_code=None))),
     ("retries are counted twice", ("retries until success",), record, "retry_patch", _with(_counted_twice)),
     ("the instant of a retry is not stored", ("retries until success",), record, "retry_patch",
      _with(lambda patch: patch | {"nextRetryAt": None})),

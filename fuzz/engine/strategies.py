@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from core.engine.ports import WORKER
-from core.policy.retry import BackoffStrategy, RetryPolicy
+from core.policy.retry import ANY, TRANSIENT, BackoffStrategy, RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
@@ -24,6 +24,10 @@ ENGRAMS = {
         retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1.3), backoff=BackoffStrategy.EXPONENTIAL),
     ),
     "hasty": Engram(timeout_seconds=2.6, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))),
+    "eager": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=0.8), retry_on=(ANY,))),
+    "choosy": Engram(
+        executor=WORKER, retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=0.6), retry_on=(TRANSIENT, 125))
+    ),
     "strict": Engram(output_schema={"required": ["n"], "properties": {"n": {"type": "integer"}}}),
     "warm": Engram(executor=WORKER, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=1.1))),
     "warm-hasty": Engram(
@@ -114,7 +118,7 @@ def _steps(draw: st.DrawFn, name: str, earlier: tuple[str, ...], interrupted: bo
     if needs:
         step["needs"] = needs
     if kind == "engram":
-        names = ("work", "work", "stubborn", "stubborn", "strict", "missing", "warm", "warm")
+        names = ("work", "work", "stubborn", "stubborn", "eager", "choosy", "strict", "missing", "warm", "warm")
         step["ref"] = {"name": pick(draw, (*names, "hasty", "warm-hasty") if interrupted else names)}
         if earlier and one_in(draw, 3):
             source = pick(draw, earlier)

@@ -116,16 +116,17 @@ async def test_dashboards_and_alerts_find_what_they_ask_for(stage: Stage) -> Non
         return ended >= 6 and await value_of(prometheus, "sum(bobrapet_hub_messages_delivered_total)") > 0
 
     await eventually(all_has_happened, stage.replicas[0].tail, seconds=ENDED_SECONDS)
-    seen = set[str]()
+    unseen: set[str] | None = None
 
-    async def all_is_shown() -> bool:
-        nonlocal seen
+    async def all_was_shown() -> bool:
+        nonlocal unseen
         for story in ("model", "report", "crawl"):  # some panels show only what is under way, or happens now and then
             await start(stage, story)
-        seen = await panels_without_data(prometheus) - ONLY_IN_TROUBLE
-        return not seen
+        empty = await panels_without_data(prometheus) - ONLY_IN_TROUBLE
+        unseen = empty if unseen is None else unseen & empty
+        return not unseen
 
-    await eventually(all_is_shown, lambda: f"no data: {sorted(seen)}", seconds=ENDED_SECONDS)
+    await eventually(all_was_shown, lambda: f"no data: {sorted(unseen or ())}", seconds=ENDED_SECONDS)
 
     assert {target["health"] for target in await prometheus.targets()} == {"up"}
     rules = await prometheus.rules()
