@@ -99,7 +99,7 @@ def prepare_config(sources: Sources, signature: Signature) -> tuple[Callable[[],
         EngramError: a value is malformed, missing or unreadable.
     """
     secrets = secret.expand(sources.environment.secret_descriptors, sources.environ)
-    redaction.know(secrets.values())
+    redaction.know([*secrets.values(), *redaction.credentials_of(sources.environ)])
     later = functools.cache(lambda: _config(sources, signature.config_type))
     if signature.config_type is not Any:
         later()

@@ -20,6 +20,8 @@ MAX_MESSAGE_BYTES: Final = 8192
 REDACTED: Final = "[REDACTED]"
 MIN_SECRET_LENGTH: Final = 4
 """Characters of the shortest secret that is searched for; a shorter one is a part of ordinary words."""
+_MIN_VARIABLE_LENGTH: Final = 8
+"""Characters of the shortest value of a variable that is searched for because of the name of the variable."""
 _MIN_LINE_LENGTH: Final = 16
 """Characters of the shortest line of a secret with several lines, such as a key in PEM form."""
 
@@ -50,6 +52,17 @@ def know(secrets: Iterable[str]) -> None:
     forms = {form for value in secrets for form in _forms(value)}
     _known = tuple(sorted({*_known, *forms}, key=lambda form: (-len(form), form)))
     _known_bytes = tuple(form.encode(errors="surrogateescape") for form in _known)
+
+
+def credentials_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """The values of variables that are named like credentials, such as ``AWS_SECRET_ACCESS_KEY``.
+
+    Not ordinary words, which settings have, and not paths, which name a secret and are none.
+    """
+    for name, value in environ.items():
+        text = value.strip()
+        if len(text) >= _MIN_VARIABLE_LENGTH and not text.isalpha() and not text.startswith("/") and _KEY.search(name):
+            yield text
 
 
 @contextmanager

@@ -214,7 +214,7 @@ def test_an_impulse_ends_what_it_has_accepted_and_exits_with_0(tmp_path: Path) -
 
 
 PRINTING = """
-    import logging, sys
+    import logging, os, sys
     from bubu_sdk import {kind}
 
     early = logging.StreamHandler(sys.stderr)
@@ -226,11 +226,18 @@ PRINTING = """
         sys.stdout.buffer.write(secret.encode() + b" in bytes\\n")
         sys.stderr.write(secret + " on stderr\\n")
         early.emit(logging.makeLogRecord({{"msg": secret}}))
+        print(os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["LOG_AUTH"], os.environ["TOKEN_TOKEN"])
         sys.__stdout__.write("and " + secret)
 
     main.run()
 """
-SECRET = {"BUBU_SECRET_API": "env:API_", "API_token": "hunter-2-hunter"}
+SECRET = {
+    "BUBU_SECRET_API": "env:API_",
+    "API_token": "hunter-2-hunter",
+    "AWS_SECRET_ACCESS_KEY": "hunter/3+k",
+    "LOG_AUTH": "required",
+    "TOKEN_TOKEN": "/run/token-1",
+}
 
 
 @pytest.mark.parametrize("kind", ["engram", "impulse"])
@@ -243,5 +250,6 @@ def test_a_secret_that_is_printed_is_not_in_the_log(
     assert "hunter" not in stdout + stderr
     assert "it is [REDACTED]\n" in stdout
     assert "[REDACTED] in bytes\n" in stdout
+    assert "[REDACTED] required /run/token-1\n" in stdout
     assert "and [REDACTED]" in stdout
     assert stderr == "[REDACTED] on stderr\n[REDACTED]\n"
