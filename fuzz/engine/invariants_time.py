@@ -107,7 +107,8 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     if history.did(Verb.STEP_CLOCK) or not (history.prompt or history.played.trouble.heals):
         return
     moved_at: dict[str, datetime] = {}
-    """The last change of a Job, a Pod or a worker of a StepRun, by its name; or the time at which it got its slot."""
+    """The last change of a Job, a Pod or a worker of a StepRun, by its name; or the time at which it got its slot. Of a
+    run, when a redrive of it was answered."""
     alive: dict[str, set[Place]] = {}
     """The Pods of a StepRun that have not ended."""
     written_at: dict[Place, datetime] = {}
@@ -116,6 +117,8 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
         moved_at |= dict.fromkeys(_with_slot_since(history, write), write.at)
+        if write.place[0] == "StoryRun" and _answers_redrive(write):
+            moved_at[write.place[2]] = write.at
         if write.place[0] in (*OF_ATTEMPTS, "Pod"):
             moved_at[write.object["spec"]["stepRun"]] = write.at
         if write.place[0] == "Pod":
@@ -152,14 +155,18 @@ def _open(
     run = obj if obj["kind"] == "StoryRun" else history.run_of(obj)
     if run is None or has_ended(run) or run["spec"].get("cancelRequested") or announced_end(status_of(run)) is not None:
         return  # the run is ending, which has its own times
-    if pending_redrive(run) is not None and history.played.missing_workers:
-        return  # it runs again once nothing runs any more, and a worker that is missing does not say so
+    name = run["metadata"]["name"]
+    ends_first = moved_at.get(name)
+    if pending_redrive(run) is not None:  # the run decides nothing else before what the redrive ends has ended
+        if history.played.missing_workers:
+            return  # and a worker that is missing does not say so
+        ends_first = max((at for each, at in moved_at.items() if each.startswith(f"{name}-")), default=None)
+    found: Iterator[tuple[str, datetime]] = iter(())
     if obj["kind"] == "StoryRun":
-        ends_first = moved_at if pending_redrive(run) is not None else {}  # it runs again once nothing runs any more
-        at = max((at for name, at in ends_first.items() if name.startswith(f"{run['metadata']['name']}-")), default=None)
-        yield from ((what, due if at is None else max(due, at)) for what, due in _open_of_run(history, run))
+        found = _open_of_run(history, run)
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
-        yield from _open_of_step_run(history, obj, moved_at, lingering)
+        found = _open_of_step_run(history, obj, moved_at, lingering)
+    yield from ((what, due if ends_first is None else max(due, ends_first)) for what, due in found)
 
 
 def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]]:
@@ -213,6 +220,13 @@ def _has_worker(history: History, obj: Object) -> bool:
     assignment = assignment_of(obj) if obj["kind"] == "StepRun" else None
     missing = history.played.missing_workers
     return assignment is not None and not is_released(obj) and assignment.worker_uid not in missing
+
+
+def _answers_redrive(write: Write) -> bool:
+    """Whether the write answers a request to run again."""
+    if write.old is None or write.new is None:
+        return False
+    return pending_redrive(write.old) is not None and pending_redrive(write.new) is None
 
 
 def _is_let_go(write: Write) -> bool:
