@@ -22,10 +22,14 @@ CONFIG_MAP_REFERENCE: Final = "$bubuConfigMapRef"
 SECRET_REFERENCE: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key
 
 
+SHARED: Final = "_shared"
+"""In place of a namespace in the key of a stored object: every namespace may read it. No namespace has such a name."""
+
+
 def is_of_namespace(key: str, namespace: str) -> bool:
-    """Whether the key of a stored object is ``<one segment>/<namespace>/…``, and stays there.
+    """Whether the key of a stored object is ``<one segment>/<namespace>/…`` or ``<one segment>/_shared/…``.
 
     References come from users' data, and one bucket may serve many namespaces.
     """
     parts = key.replace("\\", "/").split("/")
-    return len(parts) >= 3 and parts[1] == namespace and {"", ".", ".."}.isdisjoint(parts)
+    return len(parts) >= 3 and parts[1] in (namespace, SHARED) and {"", ".", ".."}.isdisjoint(parts)

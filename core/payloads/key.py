@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from core.api.reference_keys import is_of_namespace
+from core.api.reference_keys import SHARED, is_of_namespace
 from core.payloads.errors import PayloadError, shown
 
 MAX_KEY_BYTES: Final = 1024
@@ -38,19 +38,19 @@ def is_safe(key: str) -> bool:
 
 
 def check_namespace(key: str, namespace: str) -> None:
-    """Refuse a key that belongs to another namespace.
+    """Refuse a key that belongs to another namespace; what is shared belongs to all.
 
     References come from users' data, and one bucket may serve many namespaces.
 
     Raises:
-        PayloadError: ``key`` is unsafe, or not ``<one segment>/<namespace>/…``.
+        PayloadError: ``key`` is unsafe, or neither ``<one segment>/<namespace>/…`` nor ``<one segment>/_shared/…``.
     """
     segments(key)
     if not is_of_namespace(key, namespace):
         raise PayloadError(
             f"the stored object {shown(key)} does not belong to namespace {namespace!r}, and only objects of the run's "
             f"own namespace are read: their keys start with 'outputs/{namespace}/' or 'inputs/{namespace}/'; "
-            "copy the data into this namespace"
+            f"copy the data into this namespace, or, for all namespaces, below 'outputs/{SHARED}/'"
         )
 
 

@@ -17,6 +17,8 @@ STORAGE_REF: Final = "$bubuStorageRef"
 STORAGE_PATH: Final = "$bubuStoragePath"
 CONTENT_TYPE: Final = "$bubuStorageContentType"
 SCHEMA: Final = "$bubuStorageSchema"
+SHARED: Final = "_shared"
+"""In place of a namespace in the key of a stored object: every namespace may read it. No namespace has such a name."""
 SCHEMA_VERSION: Final = "$bubuStorageSchemaVersion"
 CONFIG_MAP_REF: Final = "$bubuConfigMapRef"
 SECRET_REF: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key, not a secret
@@ -62,7 +64,8 @@ def checked_key(key: str) -> str:
 
 
 def own_key(key: str, namespace: str, path: str) -> str:
-    """``key`` itself, if it is that of an object of ``namespace``: ``<one segment>/<namespace>/…``.
+    """``key`` itself, if it is that of an object of ``namespace``: ``<one segment>/<namespace>/…``,
+    or of one that is shared: ``<one segment>/_shared/…``.
 
     References come from users' data, and one bucket serves many namespaces. Without a namespace, as on the machine of a
     developer, only the form is checked.
@@ -74,10 +77,11 @@ def own_key(key: str, namespace: str, path: str) -> str:
     parts = checked_key(key).split("/")
     if any(part.lower().replace("%2e", ".") in ("", ".", "..") for part in parts):
         raise InputError(f"{path}: invalid storage path {key!r}: each part between slashes must be a plain name")
-    if namespace and (len(parts) < 3 or parts[1] != namespace):
+    if namespace and (len(parts) < 3 or parts[1] not in (namespace, SHARED)):
         raise InputError(
             f"{path}: the stored object {key!r} does not belong to namespace {namespace!r}; refer to an object of this "
-            f"namespace ('outputs/{namespace}/…' or 'inputs/{namespace}/…'), or copy the data into this namespace"
+            f"namespace ('outputs/{namespace}/…' or 'inputs/{namespace}/…'), or copy the data into this namespace, "
+            f"or, for all namespaces, below 'outputs/{SHARED}/'"
         )
     return key
 

@@ -352,13 +352,14 @@ async def test_no_container_gets_a_reference_to_stored_data_of_another_namespace
     assert not (tmp_path / "began").exists()
 
 
-async def test_a_container_gets_references_to_stored_data_of_its_own_namespace(
-    world: OperatorCluster, tmp_path: Path
+@pytest.mark.parametrize("key", ["inputs/team/0f3a/data.json", "outputs/_shared/data.json"])
+async def test_a_container_gets_references_to_stored_data_of_its_own_namespace_and_of_all(
+    world: OperatorCluster, tmp_path: Path, key: str
 ) -> None:
     await world.engram("work", f'printf %s "$BUBU_TRIGGER_DATA" > {tmp_path}/given')
     fields: dict[str, Any] = {"with": {"a": "{{ inputs.data }}"}}
     await world.story("report", step("work", **fields))
-    reference = {"$bubuStorageRef": "inputs/team/0f3a/data.json"}
+    reference = {"$bubuStorageRef": key}
     async with world.operator():
         await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": {"data": reference}})
         run = await world.finished("one")

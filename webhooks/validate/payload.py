@@ -14,6 +14,7 @@ from core.api import canonical, fieldpath
 from core.api.reference_keys import (
     CONFIG_MAP_REFERENCE,
     SECRET_REFERENCE,
+    SHARED,
     STORAGE_KEYS,
     STORAGE_REFERENCE,
     is_of_namespace,
@@ -121,7 +122,7 @@ def _storage_namespace(rule: Rule, part: Mapping[str, Any], path: str, namespace
     key = part[STORAGE_REFERENCE]
     if "{{" not in key and not is_of_namespace(key, namespace):
         problem = f"is not the key of a stored object of namespace {namespace}, and no other is read"
-        remedy = f"use a key such as outputs/{namespace}/…, or copy the data into this namespace"
+        remedy = f"copy the data to outputs/{namespace}/, or, for all namespaces, to outputs/{SHARED}/"
         yield rule.at(f"{path}.{STORAGE_REFERENCE}", problem, remedy)
 
 

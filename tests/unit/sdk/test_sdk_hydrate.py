@@ -158,6 +158,7 @@ def test_storage_may_be_disabled(provider: str) -> None:
         "s3://bucket/ns/output.json",
         "file:///ns/output.json",
         "outputs/ns/\0",
+        "outputs/_shared/../other/output.json",
         "",
     ],
 )
@@ -202,9 +203,10 @@ def test_a_reference_with_the_fields_of_a_store_is_no_reference() -> None:
         "inputs/ns/0f3a/items.0.body.json",
         "results/ns/sr/a%2Fb.sha256.json",
         "cache/ns/engram/x.json",
+        "outputs/_shared/prompts.json",
     ],
 )
-def test_keys_of_all_writers_of_the_own_namespace_are_read(key: str) -> None:
+def test_keys_of_all_writers_of_the_own_namespace_and_shared_ones_are_read(key: str) -> None:
     store = InMemoryStore()
     store.objects[key] = json.dumps({"contentType": "json", "data": "ours"}).encode()
 

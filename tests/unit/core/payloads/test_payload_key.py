@@ -53,8 +53,10 @@ def test_what_is_no_plain_path_is_refused(text: str, problem: str) -> None:
         key.segments(text)
 
 
-@pytest.mark.parametrize("text", ["outputs/prod/sr/output.json", "inputs/prod/x", "elsewhere/prod/a/b/c"])
-def test_the_second_segment_is_the_namespace(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["outputs/prod/sr/output.json", "inputs/prod/x", "elsewhere/prod/a/b/c", "outputs/_shared/x"]
+)
+def test_the_second_segment_is_the_namespace_or_shared(text: str) -> None:
     key.check_namespace(text, "prod")
 
 
@@ -66,6 +68,8 @@ def test_the_second_segment_is_the_namespace(text: str) -> None:
         "outputs/prod",
         "outputs/production/x",
         "a/b/prod/x",
+        "_shared/prod",
+        "a/b/_shared/x",
         "output.json",
     ],
 )
@@ -86,7 +90,7 @@ def test_no_key_that_is_let_through_leads_up_or_aside(text: str, namespace: str)
     except PayloadError:
         return
     parts = text.split("/")
-    assert parts[1] == namespace
+    assert parts[1] in (namespace, "_shared")
     assert not {"", ".", ".."} & set(parts)
     assert ".." not in text.replace("\\", "/").split("/")
 
