@@ -30,7 +30,8 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
     failing = view.culprit()
     if failing is None:
         return lines[0]
-    lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
+    detail = _unsaid(failing.detail, view.message)
+    lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {detail}" if detail else ""))
     lines += [f"  {name}: {value}" for name, value in failing.error]
     step_runs = [each for each in await step_runs_of(session, run) if path_of(each) == failing.name]
     tail = await _last_lines(session, run, failing.name, step_runs)
@@ -41,6 +42,13 @@ async def failure_report(session: Session, run: Object, view: RunView) -> str:
     more = ("logs", view.name, failing.name) if any(map(may_have_logged, step_runs)) else ("why", view.name)
     lines.append(f"more: {session.command(*more)}")
     return "\n".join(lines)
+
+
+def _unsaid(detail: str, said: str) -> str:
+    """``detail`` without the end that was said in the line before."""
+    parts = detail.split(", ")
+    end = next((at for at in range(len(parts)) if ", ".join(parts[at:]) in said), len(parts))
+    return ", ".join(parts[:end])
 
 
 def shown_line(text: str) -> str:

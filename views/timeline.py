@@ -67,6 +67,8 @@ class TimelineRow:
     """Above 0: the row is a whole StoryRun, which a loop has started as this iteration; then ``step`` is empty."""
     is_earlier: bool = False
     """The step ended in an earlier execution of the run: it has no spans."""
+    used: str = ""
+    """How much of the processor the last container of a step that timed out had used, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[Ti
         spans = () if step.is_earlier else tuple(_spans(facts, step, end))
         attempts = step.retries + 1 if step.kind == "engram" and spans else 0
         row = TimelineRow(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
-        yield replace(row, is_earlier=step.is_earlier)
+        step_run = facts.step_runs.get(step.name)
+        used = facts.processor.get(step_run["metadata"]["name"], "") if step_run is not None else ""
+        yield replace(row, is_earlier=step.is_earlier, used=used)
         child = facts.children.get(step.name)
         if child is None or step.is_earlier:
             continue

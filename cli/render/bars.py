@@ -50,6 +50,7 @@ def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[St
         bar = EARLIER if row.is_earlier else _bar(row.spans, timeline.began_at, total, bar_width, ascii_only)
         text = f"{label:<{label_width}}  {taken:>{_DURATION_WIDTH}} {tried:<{attempts_width}}{bar}".rstrip()
         lines.append((text, colour_of(_phase(row.phase))))
+    lines += [(f"{row.step}: {row.used}", "bright_black") for row in timeline.rows if row.used]
     lines.append(("", ""))
     lines += [(line, "bright_black") for line in _legend(timeline, width, ascii_only)]
     return lines

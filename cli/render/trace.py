@@ -53,6 +53,7 @@ def _step(row: TimelineRow) -> Object:
         "phase": row.phase,
         "attempts": row.attempts,
         "isEarlier": row.is_earlier,
+        "used": row.used or None,
         "spans": [
             {
                 "activity": str(span.activity),

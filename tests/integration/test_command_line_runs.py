@@ -83,8 +83,8 @@ def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) ->
     report = stand.fails.err[stand.fails.err.index(f"{run}: Failed") :].splitlines()
 
     assert stand.fails.code == 3
-    assert report[0].startswith(f"{run}: Failed: step fail-here failed: ")
-    assert report[1].startswith("step fail-here: Failed, the container exited with code 3")
+    assert report[0].startswith(f"{run}: Failed: step fail-here failed: the container exited with code 3")
+    assert report[1] == "step fail-here: Failed"
     assert "  type: execution_error" in report
     assert report[-22] == "last 20 log lines of fail-here:"
     assert "  | no such table" in report[-21:-1]

@@ -160,7 +160,9 @@ async def test_a_run_that_is_deleted_meanwhile_is_no_longer_waited_for(session: 
 async def test_a_failure_report_names_step_error_and_next_command(session: Session) -> None:
     await a_story(session)
     run = await a_run(session, "mine")
-    await put_status(session, run, phase="Failed", message="step one failed", stepStates={"one": {"phase": "Failed"}})
+    await put_status(
+        session, run, phase="Failed", message="step one failed: no table", stepStates={"one": {"phase": "Failed"}}
+    )
     step_run = {
         "metadata": {
             "name": "mine-one",
@@ -186,8 +188,8 @@ async def test_a_failure_report_names_step_error_and_next_command(session: Sessi
     report = await failure_report(session, found, await look_at(session, found))
 
     assert report.splitlines() == [
-        "mine: Failed: step one failed",
-        "step one: Failed, exit 3, no table",
+        "mine: Failed: step one failed: no table",
+        "step one: Failed, exit 3",
         "  type: execution_error",
         "  retryable: false",
         "  exitClass: terminal",

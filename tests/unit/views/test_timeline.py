@@ -249,6 +249,15 @@ def test_attempts_are_counted_before_the_bar() -> None:
     ]
 
 
+def test_a_step_that_timed_out_says_how_much_of_the_processor_it_had_used() -> None:
+    step_run = {"metadata": {"name": "report-1-fetch"}, "spec": {"stepId": "fetch"}, "status": {}}
+    used = "container engram was ended; it had used 3.2 s of processor in 50 s"
+    timeline = timeline_of(replace(ALL, step_runs={"fetch": step_run}, processor={"report-1-fetch": used}), NOW)
+
+    assert f"fetch: {used}" in [line for line, _ in bars(timeline, width=60)]
+    assert [row["used"] for row in document_of(timeline)["steps"]] == [used, None, None, None]
+
+
 def test_a_run_that_has_not_begun_has_no_bars() -> None:
     run = {**a_run({}), "status": {}}
 
