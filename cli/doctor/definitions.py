@@ -12,10 +12,9 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from deployment.crds import packaged_crds
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, warning
 
-REMEDY: Final = (
-    "install those of this release (bobrapet unpack manifests)",
-    "kubectl apply --server-side -f manifests/crds",
-)
+_REMEDY: Final = "install those of this release (bobrapet unpack manifests)"
+_WITHOUT_CONVERSION: Final = "kubectl apply --server-side -f manifests/crds"
+_WITH_CONVERSION: Final = "kubectl apply --server-side -k manifests/conversion"
 
 
 def diagnoses_of(present: Mapping[str, Object], wanted: Sequence[Object]) -> list[Diagnosis]:
@@ -26,12 +25,14 @@ def diagnoses_of(present: Mapping[str, Object], wanted: Sequence[Object]) -> lis
     """
     missing = [crd["metadata"]["name"] for crd in wanted if crd["metadata"]["name"] not in present]
     found = []
+    converts = any((each["spec"].get("conversion") or {}).get("strategy") == "Webhook" for each in present.values())
+    remedy = (_REMEDY, _WITH_CONVERSION if converts else _WITHOUT_CONVERSION)
     if missing:
-        found.append(problem(f"the cluster does not have {listed(missing, 12)}", *REMEDY))
+        found.append(problem(f"the cluster does not have {listed(missing, 12)}", *remedy))
     for crd in wanted:
         there = present.get(crd["metadata"]["name"])
         if there is not None:
-            found += _compared(there, crd)
+            found += _compared(there, crd, remedy)
     return found or [ok(f"all {len(wanted)} definitions are served, with the schemas of this release")]
 
 
@@ -40,7 +41,7 @@ async def examine(patient: Patient) -> list[Diagnosis]:
     return diagnoses_of({each["metadata"]["name"]: each for each in items}, packaged_crds(converted=True))
 
 
-def _compared(there: Object, wanted: Object) -> list[Diagnosis]:
+def _compared(there: Object, wanted: Object, remedy: tuple[str, str]) -> list[Diagnosis]:
     name, status = wanted["metadata"]["name"], there.get("status") or {}
     if there["metadata"].get("deletionTimestamp"):
         return [
@@ -57,7 +58,7 @@ def _compared(there: Object, wanted: Object) -> list[Diagnosis]:
     stored = next(each["name"] for each in wanted["spec"]["versions"] if each["storage"])
     found = []
     if stored not in served:
-        found.append(problem(f"{name} does not serve version {stored}", *REMEDY))
+        found.append(problem(f"{name} does not serve version {stored}", *remedy))
     others = set(status.get("storedVersions") or ()) - {each["name"] for each in wanted["spec"]["versions"]}
     if others:
         found.append(
@@ -73,7 +74,7 @@ def _compared(there: Object, wanted: Object) -> list[Diagnosis]:
     ]
     if differing:
         text = f"{name} has another schema than this release, in version {listed(differing)}"
-        found.append(warning(f"{text}: fields may be refused or lost", *REMEDY))
+        found.append(warning(f"{text}: fields may be refused or lost", *remedy))
     return found
 
 

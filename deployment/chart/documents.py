@@ -188,7 +188,16 @@ def _policies() -> Iterator[Placed]:
 def _rules() -> Object:
     found = labelled(prometheus_rule(RELEASE))
     found["metadata"]["labels"][Also(part("prometheusRule.labels"))] = None
+    for group in found["spec"]["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                rule["annotations"]["runbook_url"] = _runbook(f"{rule['alert']}.md")
     return found
+
+
+def _runbook(name: str) -> Scalar:
+    path = "prometheusRule.runbooks"
+    return Scalar(f'printf "%s/{name}" $.Values.{path}', lambda values: f"{value_at(values, path)}/{name}")
 
 
 def _dashboards() -> Object:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from deployment import hub, metadata, network, workload
 from deployment.observability.files import SIDECAR_LABEL
+from deployment.observability.rules import RUNBOOKS
 
 _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "object", "additionalProperties": _STRING}
@@ -270,6 +271,7 @@ ROWS: Final = (
         _BOOLEAN,
     ),
     ValueRow("prometheusRule.labels", {}, "Its labels, by which Prometheus selects it.", _LABELS),
+    ValueRow("prometheusRule.runbooks", RUNBOOKS, "Base of the URL of each alert's runbook.", _STRING),
     ValueRow("dashboards.enabled", False, "The dashboards, in a ConfigMap that Grafana's sidecar imports.", _BOOLEAN),
     ValueRow("dashboards.labels", SIDECAR_LABEL, "The label that the sidecar looks for.", _LABELS),
     ValueRow("dashboards.annotations", {}, "Its annotations, such as the folder: `{grafana_folder: …}`.", _STRINGS),

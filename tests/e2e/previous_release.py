@@ -8,6 +8,7 @@ warm workers nor realtime runs.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +19,15 @@ PREVIOUS: Final = "699b1e68"
 _FOLDERS: Final = ("certs", "cli", "core", "localcluster", "manager", "manifests", "reconcilers", "sdk", "webhooks")
 
 
-def unpacked_release(directory: Path) -> Path:
-    """A new folder in ``directory`` with code and manifests of that release; skips the test in a shallow clone."""
+def unpacked_release(directory: Path, commit: str = PREVIOUS, folders: Sequence[str] = _FOLDERS) -> Path:
+    """A new folder in ``directory`` with code and manifests of that release, or of others; skips without history."""
     try:
-        return unpack(directory, PREVIOUS)
+        return unpack(directory, commit, folders)
     except LookupError as error:
         pytest.skip(str(error))
 
 
-def unpack(directory: Path, commit: str) -> Path:
+def unpack(directory: Path, commit: str, folders: Sequence[str] = _FOLDERS) -> Path:
     """The same for any commit.
 
     Raises:
@@ -35,7 +36,7 @@ def unpack(directory: Path, commit: str) -> Path:
     folder = directory / f"release-{commit}"
     folder.mkdir(parents=True)
     archive = folder / "release.tar"
-    command = ["git", "-C", str(ROOT), "archive", f"--output={archive}", commit, *_FOLDERS]
+    command = ["git", "-C", str(ROOT), "archive", f"--output={archive}", commit, *folders]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LookupError(f"needs the history of the repository, for commit {commit}: {done.stderr.strip()}")

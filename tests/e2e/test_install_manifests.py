@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from deployment import installer, metadata
 from deployment.crds import packaged_crds
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.control_plane.session import SessionCluster
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.kubectl import Kubectl, Output
+from tests.e2e.previous_release import unpacked_release
 from tests.e2e.upgrading_page import commands_of_an_upgrade
 
 ROOT = Path(__file__).parents[2]
@@ -174,24 +175,38 @@ def test_one_command_switches_the_conversion_off_and_another_one_on(installed: K
     assert versions() == "Webhook v1alpha1 v1beta1"
 
 
-def test_the_commands_of_an_upgrade_renew_every_definition(installed: Kubectl) -> None:
-    definitions = packaged_crds(converted=True)
-    for definition in definitions:
-        for version in definition["spec"]["versions"]:
-            version["schema"]["openAPIV3Schema"]["description"] = "Older."
-        installed(*APPLY, "--filename=-", stdin=json.dumps(definition))
+@pytest.mark.parametrize("commit", ["6841989c", "2b980a4d"])
+def test_the_commands_of_an_upgrade_lead_from_an_earlier_version_to_this_one(
+    installed: Kubectl, tmp_path: Path, commit: str
+) -> None:
+    """From the manifests of 25 November, and of 1 December 2026."""
+    release = unpacked_release(tmp_path, commit, ["manifests"])
+    current = schemas_by_name(installed(*APPLY, "--dry-run=server", "--output=json", f"--kustomize={BOTH_VERSIONS}"))
+    assert current.keys() == {each["metadata"]["name"] for each in packaged_crds()}
+    installed("delete", "--ignore-not-found", f"--kustomize={ROOT / 'manifests/policies'}")  # one keeps definitions new
+    installed(*APPLY, f"--kustomize={release / 'manifests/default'}")
+    assert outdated(installed, current) != []
 
     for line in commands_of_an_upgrade():
         words = line.partition("#")[0].replace(" manifests/", f" {ROOT}/manifests/").split()
         if "rollout" not in words:  # no node of this cluster runs Pods
             installed(*words[1:])
 
-    names = [definition["metadata"]["name"] for definition in definitions]
-    found = installed(
-        "get", "crd", *names, "--output=jsonpath={.items[*].spec.versions[*].schema.openAPIV3Schema.description}"
-    )
-    assert len(names) == 12
-    assert "Older." not in found.out
+    assert outdated(installed, current) == []
+
+
+def outdated(kubectl: Kubectl, wanted: Mapping[str, Object]) -> list[str]:
+    """The definitions that are missing, or do not have the schemas of this version."""
+    there = schemas_by_name(kubectl("get", "crd", "--output=json"))
+    return [name for name, schemas in wanted.items() if there.get(name) != schemas]
+
+
+def schemas_by_name(definitions: Output) -> dict[str, Object]:
+    """The schemas of definitions, which kubectl prints as a list, by definition and version."""
+    return {
+        each["metadata"]["name"]: {version["name"]: version["schema"] for version in each["spec"]["versions"]}
+        for each in json.loads(definitions.out)["items"]
+    }
 
 
 def test_no_documented_command_names_two_folders_of_kustomize() -> None:

@@ -35,6 +35,16 @@ def test_a_missing_definition_is_a_problem_with_the_command_that_installs_it() -
     assert found.commands == ("kubectl apply --server-side -f manifests/crds",)
 
 
+def test_where_stories_are_converted_no_command_takes_a_version_away() -> None:
+    there = present()
+    there[NAME]["spec"]["conversion"] = {"strategy": "Webhook", "webhook": {}}
+    there[NAME]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].popitem()
+
+    (found,) = diagnoses_of(there, WANTED)
+
+    assert found.commands == ("kubectl apply --server-side -k manifests/conversion",)
+
+
 def test_a_definition_that_is_not_served_is_a_problem_with_its_reason() -> None:
     conditions = [{"type": "Established", "status": "False", "message": "names conflict"}]
 
