@@ -90,8 +90,8 @@ def _integration(*names: str) -> Paths:
     return tuple(str(path.relative_to(ROOT)) for path in sorted(found))
 
 
-CORES: Final = 2.7
-"""A little more than there are: what waits most of the time leaves room that is not to stay empty."""
+CORES: Final = 3.2
+"""More than there are: what waits most of the time leaves room that is not to stay empty."""
 HASH_SEED: Final = "0"
 """For all processes, so that a failure can be repeated."""
 NOTHING_FOUND: Final = 5

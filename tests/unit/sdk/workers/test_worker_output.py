@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -208,7 +209,7 @@ def test_a_flood_of_one_step_does_not_hold_up_the_lines_of_another(
     try:
         if is_over:
             relay.finish(flooded)
-        for number in range(150):
+        for number in range(40):
             os.write(printing, f"beside {number}\n".encode())
             eventually(lambda number=number: len(log) == number + 1)  # type: ignore[misc]
     finally:
@@ -217,6 +218,26 @@ def test_a_flood_of_one_step_does_not_hold_up_the_lines_of_another(
         writer.join(60)
         relay.close()
     assert not writer.is_alive()
+
+
+def test_of_output_that_is_dear_to_copy_less_is_read_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the relay is that of a writer of 50 MB/s, so that no machine is too fast or too slow."""
+    written: list[int] = []
+    relay = OutputRelay(-1, now=lambda: NOW)
+    relay.put = lambda lines: written.append(len(lines))  # type: ignore[method-assign]
+    monkeypatch.setattr(time, "thread_time", lambda: sum(written) / 50e6)
+    relay.begin()
+    flooded, flooding = os.pipe()
+    relay.follow(flooded, FIELDS, MARK)
+
+    for part in itertools.islice(of_empty_lines(), 4):
+        os.write(flooding, part)
+    eventually(lambda: sum(written) > 4 * 60_000 * 100)
+    os.close(flooding)
+    relay.finish(flooded)
+    relay.close()
+
+    assert max(written) <= 2 * 0.005 * 50e6
 
 
 @pytest.mark.parametrize("size", [0, 1, channel.PACKET_BYTES, channel.PACKET_BYTES + 1, 5 * channel.PACKET_BYTES])
