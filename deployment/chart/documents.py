@@ -186,8 +186,7 @@ def _policies() -> Iterator[Placed]:
 
 
 def _rules() -> Object:
-    found = labelled(prometheus_rule(RELEASE))
-    found["metadata"]["labels"][Also(part("prometheusRule.labels"))] = None
+    found = labelled(prometheus_rule(RELEASE), "prometheusRule.labels")
     for group in found["spec"]["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
@@ -203,8 +202,7 @@ def _runbook(name: str) -> Scalar:
 def _dashboards() -> Object:
     """They are files of the chart, because templates would read their braces."""
     name = RELEASE.prefix + observability.CONFIG_MAP.removeprefix(DEFAULT_PREFIX)
-    found = labelled(metadata.document(CONFIG_MAP, name, namespace=RELEASE.namespace))
-    found["metadata"]["labels"][Also(part("dashboards.labels"))] = None
+    found = labelled(metadata.document(CONFIG_MAP, name, namespace=RELEASE.namespace), "dashboards.labels")
     found["metadata"]["annotations"] = part("dashboards.annotations")
     return {**found, "data": {name: _file(name, text) for name, text in observability.dashboards()}}
 

@@ -62,7 +62,7 @@ def manager_objects() -> Iterator[Placed]:
 def hub_objects() -> Iterator[Placed]:
     """The hub, its Service and network policy."""
     yield HUB, _hub()
-    yield HUB, _service_metadata(labelled(hub.service(RELEASE)), "hub.service")
+    yield HUB, _service_metadata(hub.service(RELEASE), "hub.service")
     yield HUB & NETWORK, _network_policy(hub.network_policy(RELEASE), _PORTS_OF_HUB, admission=ALWAYS)
 
 
@@ -179,19 +179,18 @@ def _with_image(container: Object) -> None:
 
 
 def _service(service: Object, values: str) -> Object:
-    found = labelled(service)
+    found = _service_metadata(service, values)
     spec = {
         "type": When(_is_not("ClusterIP", f"{values}.type"), value(f"{values}.type")),
         **found["spec"],
         "ports": part(f"{values}.ports"),
     }
-    return {**_service_metadata(found, values), "spec": spec}
+    return {**found, "spec": spec}
 
 
 def _service_metadata(service: Object, values: str) -> Object:
-    head = service["metadata"]
-    labels = {**head["labels"], Also(part(f"{values}.labels")): None}
-    return {**service, "metadata": {**head, "labels": labels, "annotations": part(f"{values}.annotations")}}
+    found = labelled(service, f"{values}.labels")
+    return {**found, "metadata": {**found["metadata"], "annotations": part(f"{values}.annotations")}}
 
 
 def _is_not(word: str, path: str) -> ReleaseCondition:
@@ -253,8 +252,7 @@ def _dns_policy() -> Scalar:
 
 
 def _monitor(monitor: Object, endpoints: str) -> Object:
-    found = labelled(copy.deepcopy(monitor))
-    found["metadata"]["labels"][Also(part("serviceMonitor.labels"))] = None
+    found = labelled(copy.deepcopy(monitor), "serviceMonitor.labels")
     for endpoint in found["spec"][endpoints]:
         endpoint["interval"] = value("serviceMonitor.interval")
         endpoint["scrapeTimeout"] = value("serviceMonitor.scrapeTimeout")

@@ -6,10 +6,11 @@ the templates, Go expressions replace them (``WORDS``).
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from core.api.objects import Object
-from deployment.chart.nodes import Also, ReleaseCondition, Values, given, partial, value_at
+from deployment.chart.nodes import Also, ReleaseCondition, ValuePart, Values, given, partial, value_at
 from deployment.permissions.names import DEFAULT_PREFIX, METRICS_SERVICE, Installation
 
 CHART: Final = "bobrapet"
@@ -50,10 +51,24 @@ LABELS: Final = Also(partial("bobrapet.labels", lambda _: {}))
 """Labels that name chart and release; the objects of the Kustomize set have none of them."""
 
 
-def labelled(obj: Object) -> Object:
-    """The object with the labels of the release; its own labels come first."""
+def labelled(obj: Object, values: str | None = None) -> Object:
+    """The object with the labels of the release; its own labels come first.
+
+    Args:
+        values: where the user gives labels for it; they win over ``commonLabels``. A mapping has each key once.
+    """
     head = obj["metadata"]
-    return {**obj, "metadata": {**head, "labels": {**head.get("labels", {}), LABELS: None}}}
+    of_release = LABELS if values is None else Also(_labels_with(values, head.get("labels", {})))
+    return {**obj, "metadata": {**head, "labels": {**head.get("labels", {}), of_release: None}}}
+
+
+def _labels_with(path: str, own: Mapping[str, Any]) -> ValuePart:
+    text = f'mergeOverwrite (include "bobrapet.labels" $ | fromYaml) $.Values.{path}'
+    names = " ".join(f'"{name}"' for name in own)
+    return ValuePart(
+        f"omit ({text}) {names}" if own else text,
+        lambda values: {key: label for key, label in value_at(values, path).items() if key not in own},
+    )
 
 
 def full(values: Values, name: str) -> str:

@@ -57,7 +57,7 @@ CASES: Final[dict[str, Case]] = {
         [{"name": "registry"}], f"{MANAGER}: {POD}.imagePullSecrets", f"{HUB}: {POD}.imagePullSecrets"
     ),
     "commonLabels": Case(
-        {"team": "data"},
+        {"team": "data", "a": "hidden", "release": "hidden"},
         {
             f"{MANAGER}: metadata.labels.team": "data",
             f"{HUB}: metadata.labels.team": "data",
