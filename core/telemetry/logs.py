@@ -188,7 +188,8 @@ def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:
 
     chain: list[Any] = [_fields_of_record, structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if log_format is LogFormat.CONSOLE:
-        chain.append(structlog.dev.ConsoleRenderer(colors=colours, event_key="msg", timestamp_key="ts"))
+        console = structlog.dev.ConsoleRenderer(colors=colours, event_key="msg", timestamp_key="ts")
+        chain += [_printable_fields, console]
     else:
         chain += [_error_as_fields, structlog.processors.JSONRenderer(serializer=_json_line)]
     return structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=[])
@@ -207,6 +208,20 @@ def _fields_of_record(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutab
         result["exc_info"] = exc_info
     result["_record"], result["_from_structlog"] = record, False
     return result
+
+
+def _printable_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """With escapes for what a terminal would obey: names and messages come from objects of users."""
+    if exc_info := event.pop("exc_info", None):
+        lines = logging.Formatter().formatException(exc_info).split("\n")
+        event["exception"] = "\n".join(map(_printable, lines))
+    return {key: _printable(value) if key != "exception" else value for key, value in event.items()}
+
+
+def _printable(value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in value)
 
 
 def _error_as_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -88,6 +88,17 @@ def test_configuring_twice_does_not_write_twice(lines: io.StringIO) -> None:
     assert "answer" in lines.getvalue()
 
 
+def test_a_terminal_obeys_nothing_that_a_record_contains(lines: io.StringIO) -> None:
+    configure_logging(LogFormat.CONSOLE, level="info", stream=lines)
+    error = ValueError("\x1b[2Jcleared")
+    get_logger("setup").error("run \x1b[31mred", error=error, run="a\x1b]0;title\x07b")
+
+    written = lines.getvalue()
+    assert "".join(filter(str.isprintable, written)) == written.replace("\n", "")
+    assert "run \\x1b[31mred" in written
+    assert "\\x1b[2Jcleared" in written
+
+
 def test_the_level_can_be_changed_live(lines: io.StringIO) -> None:
     log = get_logger("setup")
     set_level("warning")
