@@ -50,7 +50,10 @@ def may_have_logged(step_run: Object | None) -> bool:
     status = (step_run or {}).get("status") or {}
     if step_run is None or status.get("cached"):
         return False
-    if status.get("retries") or status.get("podName"):
+    failed = status.get("failedAttempts") or ()
+    if status.get("podName") or len(failed) < (status.get("retries") or 0):
+        return True
+    if any(each.get("obstacle") not in _NOT_BEGUN for each in failed):
         return True
     details = (status.get("error") or {}).get("details") or {}
     if details.get("obstacle") in _NOT_BEGUN:

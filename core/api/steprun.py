@@ -180,6 +180,9 @@ class FailedAttempt(WireModel):
     exit_code: Int32 | None = Field(None, description="Exit code of the container, if it is known.")
     finished_at: Instant | None = Field(None, description="When the operator saw that it had failed.")
     message: str | None = Field(None, max_length=256, description="Why it failed.")
+    obstacle: str | None = Field(
+        None, description="What it waited for when its time was over, as error.details.obstacle."
+    )
     retry_at: Instant | None = Field(None, description="When the next attempt was to start.")
 
 

@@ -458,7 +458,8 @@ class EngramStep:
         number = record.retries_of(step_run.get("status") or {}) + 1
         now = context.now()
         delay = with_wish(retry_delay(policy, number, context.engine.settings.jitter()), retry.not_before, now)
-        patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
+        why = retry.exit_code, retry.message, retry.obstacle
+        patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, *why)
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         at = format_instant(now + delay)
         message = f"Retry {number} of {policy.max_retries} at {at}: {retry.message}"

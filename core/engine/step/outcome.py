@@ -74,6 +74,8 @@ class Retry:
     exit_code: int
     message: str
     not_before: datetime | None = None
+    obstacle: str = ""
+    """What a timeout has ended the wait for, as in ``error.details``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +308,9 @@ def _or_retry(fail: Fail, status: Mapping[str, Any], policy: RetryPolicy, *, ali
     """The failure, or a retry if the policy allows one."""
     class_ = fail.exit_class or ExitClass.TERMINAL
     found = _failure(fail.phase, fail.reason, fail.message, fail.exit_code, class_, status, policy, alive=alive)
-    return replace(found, details=fail.details) if isinstance(found, Fail) else found
+    if isinstance(found, Fail):
+        return replace(found, details=fail.details)
+    return replace(found, obstacle=fail.details.get("obstacle", ""))
 
 
 def _failure(

@@ -262,7 +262,13 @@ def execution_key_of(step_run: Object) -> str:
 
 
 def retry_patch(
-    step_run: Object, now: datetime, next_at: datetime, of_at_most: int, exit_code: int, message: str
+    step_run: Object,
+    now: datetime,
+    next_at: datetime,
+    of_at_most: int,
+    exit_code: int,
+    message: str,
+    obstacle: str = "",
 ) -> Object:
     """The attempt failed, and a retry follows: one write counts it, sets its time and drops the old result."""
     status = step_run.get("status") or {}
@@ -274,7 +280,7 @@ def retry_patch(
         "nextRetryAt": format_deadline(next_at),
         "lastFailureMsg": message,
         "exitCode": exit_code or None,
-        "failedAttempts": _failed_attempts(status, now, next_at, exit_code, message),
+        "failedAttempts": _failed_attempts(status, now, next_at, exit_code, message, obstacle),
     }
     patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
     if not status.get("startedAt"):
@@ -283,7 +289,7 @@ def retry_patch(
 
 
 def _failed_attempts(
-    status: Mapping[str, Any], now: datetime, next_at: datetime, exit_code: int, message: str
+    status: Mapping[str, Any], now: datetime, next_at: datetime, exit_code: int, message: str, obstacle: str
 ) -> list[Object]:
     """``status.failedAttempts`` with the attempt that has failed now."""
     earlier = status.get("failedAttempts")
@@ -293,6 +299,8 @@ def _failed_attempts(
         failed["exitCode"] = exit_code
     if message:
         failed["message"] = truncated(message, MAX_FAILED_MESSAGE_LENGTH)
+    if obstacle:
+        failed["obstacle"] = obstacle
     return [*(earlier if isinstance(earlier, list) else ()), failed][-MAX_FAILED_ATTEMPTS:]
 
 

@@ -15,6 +15,10 @@ def ended(reason: str) -> dict[str, Any]:
     return {"conditions": [{"type": "Progressing", "status": "False", "reason": reason}]}
 
 
+def retried(obstacle: str) -> dict[str, Any]:
+    return {"retries": 1, "failedAttempts": [{"number": 0, "exitCode": 124, "obstacle": obstacle}]}
+
+
 @pytest.mark.parametrize(
     ("status", "may"),
     [
@@ -28,6 +32,12 @@ def ended(reason: str) -> dict[str, Any]:
         ({"phase": "Succeeded", "cached": True}, False),
         ({"phase": "Timeout", "error": {"details": {"obstacle": "ImageNotPulled"}}}, False),
         ({"phase": "Timeout", "error": {"details": {"obstacle": "ImageNotPulled"}}, "retries": 2}, True),
+        (
+            {"phase": "Timeout", "error": {"details": {"obstacle": "ImageNotPulled"}}, **retried("ImageNotPulled")},
+            False,
+        ),
+        ({"phase": "Timeout", "error": {"details": {"obstacle": "ImageNotPulled"}}, **retried("")}, True),
+        ({"phase": "Running", **retried("ImageNotPulled")}, True),
         ({"phase": "Timeout", "error": {"details": {"obstacle": "ContainerFailsAgain"}}}, True),
         ({"phase": "Timeout", "error": {"details": {"timeout": "9s"}}}, True),
     ],

@@ -20,6 +20,7 @@ ADDITIONS = {
     ("StepRun", ".status.failedAttempts[].retryAt"): "when the next one was due",
     ("StepRun", ".status.failedAttempts[].exitCode"): "of its container",
     ("StepRun", ".status.failedAttempts[].message"): "its error",
+    ("StepRun", ".status.failedAttempts[].obstacle"): "what it waited for when it timed out",
     ("StoryRun", ".status.observedUid"): "a run that was restored from a backup has another UID than its status says",
     ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
     ("StoryRun", ".status.gates{}.data"): "whoever approves may give texts along, which later steps read",

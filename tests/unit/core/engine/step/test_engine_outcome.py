@@ -185,7 +185,10 @@ def test_a_timeout_says_how_long_it_was_who_has_set_it_and_what_was_in_the_way(
     assert isinstance(found, Fail)
     assert (found.message, found.details) == (message, details)
     assert isinstance(again, Retry)
-    assert again.message == message
+    assert (again.message, again.obstacle) == (message, details.get("obstacle", ""))
+    patch = record.retry_patch(step_run(RUNNING), NOW, NOW, 2, again.exit_code, again.message, again.obstacle)
+    [failed] = patch["failedAttempts"]
+    assert failed.get("obstacle") == details.get("obstacle")
 
 
 @pytest.mark.parametrize("state", list(AttemptState))
