@@ -17,7 +17,7 @@ from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
 from cli.render.output import render
 from cli.runs import is_name
-from cli.session import Session, open_session, why_unreachable
+from cli.session import Session, open_session, patiently, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
 from cli.watching import exit_after
@@ -188,13 +188,15 @@ async def wait_for_answer(session: Session, trigger: Object, *, timeout: float |
     metadata = trigger["metadata"]
     place, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
     selector = f"metadata.name={metadata['name']}"
-    await session.client.list(STORY_TRIGGER, metadata["namespace"], field_selector=selector)  # may the user?
     informer = Informer(session.client, STORY_TRIGGER, namespace=metadata["namespace"], field_selector=selector)
     notes = _Notes(session.console)
     changed = trio.Event()
     informer.add_handler(lambda _: changed.set())
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(timeout if timeout is not None else float("inf")):
+            await patiently(  # may the user?
+                lambda: session.client.list(STORY_TRIGGER, metadata["namespace"], field_selector=selector)
+            )
             await nursery.start(informer.run)
             while True:
                 changed = trio.Event()
