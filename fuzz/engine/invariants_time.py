@@ -112,6 +112,8 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     """The Pods of a StepRun that have not ended."""
     written_at: dict[Place, datetime] = {}
     """The last write of a status of a run by the operator."""
+    redriven_at: dict[str, datetime] = {}
+    """When the last redrive of a run began, by its UID: until then, what its steps have ended with is not recorded."""
     for write in history.writes():
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
@@ -127,13 +129,17 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         since, allowed = history.reaction(write.at)
         lingering = bool(alive.get(write.place[2])) or _has_worker(history, write.old)
         for what, due in _open(history, write.old, moved_at, lingering):
-            limit = max(due, since) + allowed
+            run = history.run_of(write.object) if write.place[0] == "StepRun" else None
+            begun_at = redriven_at.get(run["metadata"]["uid"], since) if run is not None else since
+            limit = max(due, since, begun_at) + allowed
             if write.place in written_at:
                 limit = max(limit, written_at[write.place] + BETWEEN_WRITES)
             if write.at > limit:
                 yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
         if write.place[0] == "StoryRun":
             written_at[write.place] = write.at
+            if pending_redrive(write.old) is not None and (write.new is None or pending_redrive(write.new) is None):
+                redriven_at[write.object["metadata"]["uid"]] = write.at
 
 
 def _with_slot_since(history: History, write: Write) -> Iterator[str]:
@@ -156,7 +162,8 @@ def _open(
         return  # it runs again once nothing runs any more, and a worker that is missing does not say so
     if obj["kind"] == "StoryRun":
         ends_first = moved_at if pending_redrive(run) is not None else {}  # it runs again once nothing runs any more
-        at = max((at for name, at in ends_first.items() if name.startswith(f"{run['metadata']['name']}-")), default=None)
+        steps = f"{run['metadata']['name']}-"
+        at = max((at for name, at in ends_first.items() if name.startswith(steps)), default=None)
         yield from ((what, due if at is None else max(due, at)) for what, due in _open_of_run(history, run))
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
         yield from _open_of_step_run(history, obj, moved_at, lingering)
