@@ -182,8 +182,7 @@ def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full
         run = {"metadata": {"name": f"full-{number}"}, "spec": {"storyRef": {"name": "full"}}}
         kind = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun"}
         assert api.ask("POST", runs, {**kind, **run})[0] == 201
-    for pattern in ("began-*", "told-*"):
-        wait_until(lambda pattern=pattern: len(list(line.folder.glob(pattern))) >= 2, seconds=120)
+    wait_until(lambda: all(len(list(line.folder.glob(name))) >= 2 for name in ("began-*", "told-*")), seconds=120)
     disk.fill()
     (line.folder / "go").touch()
     for number in steadily(FULL_SECONDS):
