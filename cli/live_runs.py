@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
 
 from cli.exit_code import ExitCode
 from cli.problem import CommandError, UsageError
-from cli.session import Session
+from cli.session import Session, patiently
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.api.phases import ConditionType, LiveReason
@@ -61,7 +62,7 @@ async def awaited_live_run(session: Session, story: str, namespace: str, *, seco
     said = "the operator has not processed it yet"
     with trio.move_on_after(AWAITED_SECONDS if seconds is None else seconds):
         while True:
-            found = await session.client.get(STORY, story, namespace)
+            found = await patiently(lambda: session.client.get(STORY, story, namespace))
             status = found.get("status") or {}
             condition = find_condition(status.get("conditions") or (), ConditionType.LIVE_RUN) or {}
             if condition.get("observedGeneration") == found["metadata"].get("generation"):
@@ -70,7 +71,8 @@ async def awaited_live_run(session: Session, story: str, namespace: str, *, seco
                     raise CommandError(f"Story {story!r} has no run: {said}", remedy=_explained(session))
                 with suppress(NotFoundError):
                     if reason in _THERE and status.get("liveRun"):
-                        return await session.client.get(STORY_RUN, status["liveRun"], namespace)
+                        name = status["liveRun"]
+                        return await patiently(partial(session.client.get, STORY_RUN, name, namespace))
             await trio.sleep(_AGAIN_SECONDS)
     raise CommandError(
         f"Story {story!r} has no run yet: {said}", remedy=_explained(session), code=ExitCode.WAIT_TIMED_OUT

@@ -119,7 +119,9 @@ def _exit_codes() -> str:
     lines = [
         "## Exit codes",
         "",
-        "For several runs, the exit code is the worst of them: 3 before 4 before 5 before 6.",
+        "For several runs, the exit code is the worst of them: 3 before 4 before 5 before 6. Only the run decides",
+        "about the code of a command that waits for it: an API server that is away, busy or full is asked again until",
+        "the run has ended or `--timeout` has passed.",
         "",
         "| code | meaning |",
     ]

@@ -15,7 +15,7 @@ from cli.large_inputs import with_stored_inputs
 from cli.live_runs import live_run_named
 from cli.problem import CommandError, UsageError
 from cli.selection import age_order
-from cli.session import Session
+from cli.session import Session, patiently
 from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
 from core.api.identity import label_value
@@ -26,6 +26,8 @@ from core.kube.informer import Informer
 from views.run_view import CommandText, RunView, plain_command, view_run
 
 LATEST: Final = "@latest"
+_STORY_SECONDS: Final = 30.0
+"""How long a run is not shown because its Story cannot be read."""
 _MAX_NAME: Final = 253
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -245,7 +247,9 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
         trim=_progress_of_pod,
     )
-    story = await visible_story_of(session, run)
+    story = None
+    with trio.move_on_after(_STORY_SECONDS):
+        story = await patiently(lambda: visible_story_of(session, run))
     bindings = bindings_informer(session, run) if may_stream(story) else None
     following = Following(
         run,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from cli.console import Console
 from cli.options import CommonOptions
@@ -16,9 +17,13 @@ from cli.target import embedded_cluster, is_configured
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
 from core.kube.errors import ConfigError, TransportError
-from core.kube.retry import ONCE
+from core.kube.retry import ONCE, CallRetries, with_retries
 from embedded.folder import EmbeddedCluster
 
+T = TypeVar("T")
+
+PATIENCE: Final = CallRetries(attempts=1_000_000, max_seconds=5.0, deadline_seconds=math.inf)
+"""For a command that waits: its caller, ``--timeout`` or Ctrl-C ends it."""
 _DATA_IS_ANOTHER_FLAG: Final = frozenset({"approve", "reject"})
 """Verbs whose ``--data`` is not the folder of the embedded cluster."""
 
@@ -108,3 +113,14 @@ async def why_unreachable(options: CommonOptions) -> str:
     except (CommandError, ConfigError, TransportError) as error:
         return str(error)
     return ""
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """The result of idempotent requests about a run that goes on even if no one can be told.
+
+    A server that is away, busy or full is asked again, however often.
+
+    Raises:
+        KubeError: another attempt does not help.
+    """
+    return await with_retries(call, policy=PATIENCE, idempotent=True)

@@ -15,7 +15,7 @@ from cli.pod_logs import PodLog, attempts_started, numbered, previous_of, read_p
 from cli.problem import CommandError
 from cli.render.log_lines import LogForm, lines_of
 from cli.runs import look_at, pods_of, step_runs_of
-from cli.session import Session
+from cli.session import Session, patiently
 from cli.stored_logs import StoredLog, StoredLogs, read_stored_logs
 from cli.worker_following import WorkerFollower
 from cli.worker_logs import WarmLog, read_worker_logs
@@ -28,6 +28,7 @@ from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.engine.ports import JOB, WORKER
 from core.engine.step.record import executor_of
+from core.kube.errors import TransportError
 from views.lost_logs import LostLog, lost_log, may_have_logged, never_begins, why_never_begun
 from views.step_layout import path_of
 
@@ -128,13 +129,14 @@ async def _follow(printer: _Printer, run: Object) -> None:
     async with trio.open_nursery() as of_workers:
         async with trio.open_nursery() as nursery:
             while True:
-                over = await _over(session, run)
-                step_runs = await step_runs_of(session, run)
-                for log in numbered(await pods_of(session, run, tolerant=False), step_runs):
+                over = await patiently(lambda: _over(session, run))
+                step_runs = await patiently(lambda: step_runs_of(session, run))
+                pods = await patiently(lambda: pods_of(session, run, tolerant=False))
+                for log in numbered(pods, step_runs):
                     if wish.takes(log) and log.name not in printer.seen and log.has_started:
                         printer.seen.add(log.name)
                         show = _labelled(printer.show, LogSource(log.step, log.attempt))
-                        nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
+                        nursery.start_soon(_read_to_the_end, session, log, wish.parameters, show)
                 await workers.look(of_workers, step_runs)
                 if over:
                     break
@@ -146,6 +148,15 @@ async def _follow(printer: _Printer, run: Object) -> None:
         await workers.read_rest(step_runs)
     if not printer.seen:  # their Pods have gone, or never started
         await _print_all(printer, await session.client.get(STORY_RUN, run["metadata"]["name"], session.namespace))
+
+
+async def _read_to_the_end(
+    session: Session, log: PodLog, parameters: dict[str, str], show: Callable[[datetime | None, str], object]
+) -> None:
+    try:
+        await read_pod_log(session, log, parameters, show)
+    except TransportError as error:  # those of other Pods go on
+        session.console.note(f"the log of Pod {log.name} broke off: {error}")
 
 
 async def _print_all(printer: _Printer, run: Object) -> None:

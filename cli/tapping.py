@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from cli.exit_code import ExitCode
 from cli.render.output import escaped, json_text
 from cli.render.packets import packet_line
 from cli.runs import look_at
-from cli.session import Session
+from cli.session import Session, patiently
 from cli.stream_console import (
     ANSWER_SECONDS,
     LOOK_SECONDS,
@@ -187,12 +188,14 @@ async def _end_of(session: Session, run: Object) -> ExitCode:
     with trio.move_on_after(END_SECONDS):
         while True:
             try:
-                stored = await session.client.get(STORY_RUN, metadata["name"], metadata["namespace"])
+                stored = await patiently(
+                    partial(session.client.get, STORY_RUN, metadata["name"], metadata["namespace"])
+                )
             except NotFoundError:
                 session.console.note(f"{metadata['name']} was deleted")
                 return ExitCode.RUN_CANCELED
             if (stored.get("status") or {}).get("finishedAt"):
-                view = await look_at(session, stored)
+                view = await patiently(partial(look_at, session, stored))
                 session.console.note(f"{view.name} {view.word}")
                 return exit_code_of(view)
             await trio.sleep(LOOK_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -17,7 +18,7 @@ from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
 from cli.render.output import render
 from cli.runs import is_name
-from cli.session import Session, open_session, why_unreachable
+from cli.session import Session, open_session, patiently, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
 from cli.watching import exit_after
@@ -188,13 +189,16 @@ async def wait_for_answer(session: Session, trigger: Object, *, timeout: float |
     metadata = trigger["metadata"]
     place, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
     selector = f"metadata.name={metadata['name']}"
-    await session.client.list(STORY_TRIGGER, metadata["namespace"], field_selector=selector)  # may the user?
+    deadline = trio.current_time() + (timeout if timeout is not None else float("inf"))
+    list_it = partial(session.client.list, STORY_TRIGGER, metadata["namespace"], field_selector=selector)
+    with trio.move_on_at(deadline):
+        await patiently(list_it)  # may the user?
     informer = Informer(session.client, STORY_TRIGGER, namespace=metadata["namespace"], field_selector=selector)
     notes = _Notes(session.console)
     changed = trio.Event()
     informer.add_handler(lambda _: changed.set())
     async with trio.open_nursery() as nursery:
-        with trio.move_on_after(timeout if timeout is not None else float("inf")):
+        with trio.move_on_at(deadline):
             await nursery.start(informer.run)
             while True:
                 changed = trio.Event()

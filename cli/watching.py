@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import trio
 import typer
 
+from cli.boundary import only
 from cli.console import Console
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode, worst
@@ -17,7 +18,7 @@ from cli.interruption import InterruptedBySignalError
 from cli.options import CommonOptions
 from cli.render.output import json_text, yaml_text
 from cli.runs import Following, find_run, open_following, visible_story_of
-from cli.session import Session
+from cli.session import Session, patiently
 from cli.step_logs import LogWish, print_logs
 from cli.streams import ask_for_news, may_stream
 from core.api import keys
@@ -25,11 +26,14 @@ from core.api.artifact import for_people
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.engine.realtime import is_realtime
+from core.kube.errors import KubeError, is_retryable
+from core.kube.retry import CallRetries, with_retries
 from core.workloads.live_run import is_always_on
 from views.gates import open_gates_of
 from views.run_view import RunView
 
 CANCEL_DEADLINE_SECONDS: Final = 10.0
+REPORT_PATIENCE: Final = CallRetries(attempts=100, max_seconds=2.0, deadline_seconds=15.0)
 
 
 @dataclass
@@ -130,9 +134,9 @@ async def report(session: Session, view: RunView) -> None:
     """Print the output of a run that succeeded; for another run: step, error, last log lines and the next command."""
     console = session.console
     if not view.terminal:
-        console.note(await _gates_note(session, view))
+        console.note(await _details(view, lambda: _gates_note(session, view)))
     elif exit_code_of(view) is not ExitCode.DONE:
-        console.note(await failure_report(session, await find_run(session, view.name), view))
+        console.note(await _details(view, lambda: _failure_note(session, view)))
     elif view.output is not None:
         console.note(f"{view.name} {view.word}; see the output again with: {session.command('outputs', view.name)}")
     elif any(step.serves_stream for step in view.steps):
@@ -150,6 +154,20 @@ async def report(session: Session, view: RunView) -> None:
             console.result(yaml_text(for_people(view.output)))
         else:
             console.result(yaml_text(view.output) if output == "yaml" else json_text(view.output))
+
+
+async def _details(view: RunView, read: Callable[[], Awaitable[str]]) -> str:
+    """What ``read`` says. The wait is over and has its result, which no server that is away may take from it."""
+    try:
+        return await with_retries(read, policy=REPORT_PATIENCE, idempotent=True)
+    except KubeError as error:
+        if not is_retryable(error):
+            raise
+        return f"{view.name} {view.word}; the details of {view.name} cannot be read: {error}"
+
+
+async def _failure_note(session: Session, view: RunView) -> str:
+    return await failure_report(session, await find_run(session, view.name), view)
 
 
 def _get(session: Session, view: RunView) -> str:
@@ -213,12 +231,23 @@ async def _follow(
         if may_stream(following.story) and session.console.interactive and not quiet.options.quiet:
             nursery.start_soon(_ask_for_news, asking, session, following)
         if logs:
-            nursery.start_soon(print_logs, session, run, LogWish(follow=True))
+            nursery.start_soon(_print_logs, session, run)
         view = await show_until_done(quiet, following, timeout=timeout, exit_on_gate=exit_on_gate)
         asking.cancel()
         if not view.terminal:
             nursery.cancel_scope.cancel()  # its logs continue
         return view
+
+
+async def _print_logs(session: Session, run: Object) -> None:
+    """Print the logs as far as they can be read: the wait is for the run."""
+    try:
+        await print_logs(session, run, LogWish(follow=True))
+    except* KubeError as group:
+        error = only(group)
+        if not is_retryable(error):
+            raise
+        session.console.note(f"the logs of {run['metadata']['name']} cannot be read any more: {error}")
 
 
 async def _ask_for_news(scope: trio.CancelScope, session: Session, following: Following) -> None:
@@ -229,7 +258,7 @@ async def _ask_for_news(scope: trio.CancelScope, session: Session, following: Fo
 async def _cancel_and_wait(session: Session, run: Object) -> bool:
     """Cancel the run; returns whether it has ended before the deadline for interrupted commands."""
     with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_DEADLINE_SECONDS):
-        await request_cancel(session, run)
+        await patiently(lambda: request_cancel(session, run))
         await _follow(session, run, show=False, logs=False, timeout=None)
         return True
     return False

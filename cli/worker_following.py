@@ -10,7 +10,7 @@ from datetime import datetime
 import trio
 
 from cli.pod_logs import PodLog, read_pod_log
-from cli.session import Session
+from cli.session import Session, patiently
 from cli.worker_logs import ShowLine, StepsInWorkers, TimedLine, since, worker_pods
 from core.api.objects import Object
 
@@ -83,7 +83,7 @@ class WorkerFollower:
     async def look(self, nursery: trio.Nursery, step_runs: Sequence[Object]) -> None:
         """Read the logs of ended containers, and follow those of others in ``nursery``, as far as they are new."""
         self._steps.learn(step_runs, self._show)
-        for log in await worker_pods(self._session, self._run, step_runs):
+        for log in await patiently(lambda: worker_pods(self._session, self._run, step_runs)):
             known = self._pods.get(log.name)
             if known is not None and known.restarts >= log.restarts:
                 continue

@@ -68,6 +68,9 @@ _CODE_OF_REASON: Final[Mapping[StatusReason, int]] = {
     StatusReason.TIMEOUT: 504,
 }
 
+_BUSY: Final = (408, 429)
+_NOT_IMPLEMENTED: Final = 501
+
 
 class WatchEventType(StrEnum):
     """The ``type`` of one line of a watch."""
@@ -120,6 +123,14 @@ def status_failure(
         status["details"] = copy_value(dict(details))
     status["code"] = code
     return status
+
+
+def says_not_now(code: int) -> bool:
+    """Whether a refusal with this HTTP code is about the server, not about the request, which may succeed later.
+
+    The server is away, busy, or its disk is full (507). 501 is final: the server does not know how.
+    """
+    return code in _BUSY or (code >= 500 and code != _NOT_IMPLEMENTED)
 
 
 def copy_value(value: Any) -> Any:

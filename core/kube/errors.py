@@ -21,9 +21,9 @@
          ├─ UnsupportedMediaTypeError bug   415
          ├─ InvalidError             user   422  ``causes`` name the fields
          ├─ TooManyRequestsError     retry  429  after ``retry_after``; nothing was done
-         ├─ InternalServerError      retry  500, and each other code above, such as 507: its disk is full
+         ├─ InternalServerError      retry  500, and each other code above but 501, such as 507: its disk is full
          ├─ ServiceUnavailableError  retry  502, 503
-         └─ ServerTimeoutError       retry  504 and ServerTimeout; outcome unknown
+         └─ ServerTimeoutError       retry  408, 504 and ServerTimeout; outcome unknown
 
 *retry*: the same call may succeed later, and may be repeated if it is idempotent (core.kube.retry). *user*: a person
   must change something. *bug*: the operator sent a wrong request. "—": an answer that the caller must handle.
@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from kubewire.wire import Object, StatusReason, status_failure
+from kubewire.wire import Object, StatusReason, says_not_now, status_failure
 
 _LONGEST_TEXT: Final = 400
 
@@ -209,6 +209,7 @@ _BY_CODE: Final[Mapping[int, tuple[type[ApiError], str]]] = {
     403: (ForbiddenError, StatusReason.FORBIDDEN),
     404: (NotFoundError, StatusReason.NOT_FOUND),
     405: (MethodNotAllowedError, StatusReason.METHOD_NOT_ALLOWED),
+    408: (ServerTimeoutError, StatusReason.TIMEOUT),
     409: (ConflictError, StatusReason.CONFLICT),
     410: (ResourceExpiredError, StatusReason.GONE),
     413: (RequestTooLargeError, StatusReason.REQUEST_ENTITY_TOO_LARGE),
@@ -234,7 +235,7 @@ def error_from_status(status: Object, *, retry_after: float | None = None) -> Ap
     """The most specific error for a ``Status`` of kind Failure, for example from a watch event."""
     code = int(status.get("code") or 0)
     kind = _BY_REASON.get(str(status.get("reason") or "")) or _BY_CODE.get(code, (ApiError, ""))[0]
-    if kind is ApiError and code >= 500:
+    if kind is ApiError and says_not_now(code):
         kind = InternalServerError
     error = kind(status, retry_after=retry_after)
     if isinstance(error, NotFoundError) and not error.details.get("name"):

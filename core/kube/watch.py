@@ -23,10 +23,8 @@ from core.kube import request
 from core.kube.client import KubeClient
 from core.kube.errors import (
     ApiError,
-    InternalServerError,
     KubeError,
     ServerTimeoutError,
-    TooManyRequestsError,
     is_retryable,
 )
 from core.kube.paging import ListSelection, newest_version
@@ -265,7 +263,7 @@ class _Watcher:
             cause.reason == "ResourceVersionTooLarge" for cause in error.causes
         ):
             return _Ending.RELIST  # the server's history ends before ours: it was restored from a backup
-        if isinstance(error, (TooManyRequestsError, InternalServerError)) or is_retryable(error):
+        if is_retryable(error):
             return _Ending.FAILED
         return _Ending.RELIST
 

@@ -48,9 +48,15 @@ class Fault(StrEnum):
     """429 with a ``Retry-After`` of two seconds."""
     TIMEOUT = "timeout"
     """No answer for almost as long as the engine waits for a write; applied at the end."""
+    FULL = "full"
+    """From this request on, the server refuses every write with 507 for a while, and answers reads: its disk is full.
+
+    For the process, or for all clients: the invariants know whom a fault disturbs.
+    """
 
 
 RETRY_AFTER_SECONDS = 2.0
+FULL_SECONDS = 15.0
 SLOW_SECONDS = 0.5
 LATE_SECONDS = 1.0
 TIMEOUT_SECONDS = 29.0
@@ -76,6 +82,8 @@ class Process:
     """Set when there is such a request."""
     known: Known = field(default_factory=lambda: Known(lambda kind, change: None))
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
+    full_until: float = 0.0
+    """In virtual time: until then its writes are refused."""
     healed: bool = False
     """Its requests have no more faults."""
     ownership: Ownership = WHOLE_CLUSTER
@@ -90,14 +98,16 @@ class Process:
             await trio.lowlevel.checkpoint()
             self.check()
             raise UnavailableError("the key belongs to another process: nothing was sent")
-        return await self.call(cluster, apply, versioned=versioned)
+        return await self.call(cluster, apply, versioned=versioned, writes=True)
 
     def may_write(self) -> bool:
         """The fence: whether the process owns the key that the current task works for."""
         key = current_key()
         return key is None or self.ownership.owns(key)
 
-    async def call(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
+    async def call(
+        self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False, writes: bool = False
+    ) -> T:
         """Send one request to the server, and return its answer."""
         fault = None if self.healed else self.faults.get(self.calls)
         self.calls += 1
@@ -121,6 +131,10 @@ class Process:
                 raise UnavailableError("injected: not done")
             case Fault.BUSY:
                 raise UnavailableError("injected: too many requests", retry_after_seconds=RETRY_AFTER_SECONDS)
+            case Fault.FULL:
+                self.full_until = trio.current_time() + FULL_SECONDS
+        if writes and not self.healed and trio.current_time() < self.full_until:
+            raise UnavailableError("injected: no space left")
         answer = _translated(apply)
         await trio.sleep(_AFTER_SECONDS.get(fault, latency))
         self.check()

@@ -22,7 +22,7 @@ FROZEN_SECONDS = 9.0
 """Longer than any lease of these cases."""
 FAULTS = (
     (Fault.LOST_ANSWER, Fault.ERROR_APPLIED),
-    (Fault.UNAVAILABLE, Fault.STALE, Fault.ERROR, Fault.BUSY),
+    (Fault.UNAVAILABLE, Fault.STALE, Fault.ERROR, Fault.BUSY, Fault.FULL),
     (Fault.SLOW, Fault.LATE_ANSWER, Fault.TIMEOUT),
 )
 """Requests that take effect although their sender gets an error; that do not; that take time."""

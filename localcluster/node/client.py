@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import orjson
 import trio
 
+from kubewire.wire import says_not_now
 from localcluster.node.http import Answer, ConnectionLostError, Http, HttpServer
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ApiError(Exception):
     @property
     def is_transient(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.code == 429 or self.code >= 500
+        return says_not_now(self.code)
 
 
 class UnreachableError(Exception):

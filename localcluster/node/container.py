@@ -40,6 +40,7 @@ Object = dict[str, Any]
 DEFAULT_TERMINATION_LOG = "/dev/termination-log"
 START_ERROR_CODE = 128
 _DRAIN_SECONDS = 1.0
+_LOG_SECONDS, _LOG_PAUSE_SECONDS = 600.0, 0.2
 _PIPE_BYTES = 64 << 10
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80
@@ -125,13 +126,15 @@ class Container:
         ready = not probes.decide_readiness(self.spec)
         self._set(scope, self.record.running(began_at, shown_id, ready=ready))
         outcome = await self._attend(process, log, scope, order)
+        finished_at = self._services.now()
+        await _finish(log, scope.stop)
         return Terminated(
             exit_code=outcome.code,
             reason="Completed" if outcome.code == 0 else "Error",
             message=self._termination_message(scope, outcome),
             signal=outcome.signal,
             started_at=began_at,
-            finished_at=self._services.now(),
+            finished_at=finished_at,
             container_id=shown_id,
             cpu_seconds=outcome.cpu_seconds,
         )
@@ -258,6 +261,14 @@ async def _pump(stream: trio.lowlevel.FdStream, name: str, log: LogWriter) -> No
     async with stream:
         while chunk := await stream.receive_some(_PIPE_BYTES):
             log.write(name, chunk)
+
+
+async def _finish(log: LogWriter, stop: Stop) -> None:
+    """Wait until the disk has room for the whole log: who is told of the end may look for the result in it."""
+    with trio.move_on_after(_LOG_SECONDS):
+        while not log.finish():
+            if await stop.sleep(_LOG_PAUSE_SECONDS):
+                return
 
 
 async def _end_on_stop(process: RunningProcess, stop: Stop) -> None:

@@ -6,10 +6,9 @@ A file larger than ``ROTATE_BYTES`` is renamed to ``<name>.1`` and replaces the 
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,8 @@ from localcluster.log import get_logger
 _log = get_logger("localcluster.node")
 
 ROTATE_BYTES = 16 << 20
+WAITING_BYTES = 4 << 20
+"""So much output of one container is kept in memory while the disk is full."""
 _SEPARATORS = 3  # between the four parts of a record
 _PART_BYTES = 16 << 10
 _READ_BYTES = 256 << 10
@@ -40,13 +41,18 @@ class LogOptions:
 
 
 class LogWriter:
-    """Appends to one container's log. Writes go to the page cache and do not wait for the disk."""
+    """Appends to one container's log. Writes go to the page cache and do not wait for the disk.
+
+    While the disk is full, output waits in memory, and the program goes on: the result of a step may be in its output.
+    Each later write tries again; of more than ``WAITING_BYTES`` the beginning is lost.
+    """
 
     def __init__(self, path: Path, now: Now) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._now = path, now
         self._pending = {"stdout": b"", "stderr": b""}
         self._file = _open(path)
+        self._waiting = b""
         self._grown = trio.lowlevel.ParkingLot()
         self.closed = False
 
@@ -60,11 +66,20 @@ class LogWriter:
         self._pending[stream] = rest
         self._append(stream, records)
 
+    def finish(self) -> bool:
+        """Write the incomplete lines, and what waits; returns whether the log is complete."""
+        for stream, rest in self._pending.items():
+            self._pending[stream] = b""
+            self._append(stream, [(b"F", rest)] if rest else [])
+        if self._waiting:
+            self._write_waiting()
+        return not self._waiting
+
     def close(self) -> None:
         """Write the incomplete lines, and let followers end."""
         if not self.closed:
-            for stream, rest in self._pending.items():
-                self._append(stream, [(b"F", rest)] if rest else [])
+            if not self.finish():
+                self._count_lost(self._waiting)
             os.close(self._file)
             self.closed = True
             self._grown.unpark_all()
@@ -86,23 +101,35 @@ class LogWriter:
         if not records:
             return
         head = f"{to_micro_time(self._now())} {stream} ".encode()
-        content = b"".join(head + tag + b" " + line + b"\n" for tag, line in records)
-        try:
-            self._write_whole_lines(content)
+        was_waiting = bool(self._waiting)
+        self._waiting += b"".join(head + tag + b" " + line + b"\n" for tag, line in records)
+        self._write_waiting()
+        if self._waiting and not was_waiting:
+            _log.warning("container_output_waits", path=str(self._path))
+        if len(self._waiting) > WAITING_BYTES:
+            kept_from = self._waiting.find(b"\n", len(self._waiting) - WAITING_BYTES - 1) + 1
+            self._count_lost(self._waiting[:kept_from])
+            self._waiting = self._waiting[kept_from:]
+
+    def _write_waiting(self) -> None:
+        with suppress(OSError):  # the next write tries again
+            self._write_whole_lines()
             if os.fstat(self._file).st_size > ROTATE_BYTES:
                 self._rotate()
-        except OSError as error:
-            # When the disk is full, output is lost, but the program goes on.
-            _log.warning("container_output_lost", path=str(self._path), lines=len(records), error=error.strerror)
         self._grown.unpark_all()
 
-    def _write_whole_lines(self, content: bytes) -> None:
-        """Write ``content``, but never half a record: the next record would follow on the same line."""
+    def _write_whole_lines(self) -> None:
+        """Write what waits, but never half a record: the next record would follow on the same line."""
+        content = self._waiting
         written = os.write(self._file, content)
         if written < len(content):
             half = written - (content.rfind(b"\n", 0, written) + 1)
             os.ftruncate(self._file, os.fstat(self._file).st_size - half)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written -= half
+        self._waiting = content[written:]
+
+    def _count_lost(self, records: bytes) -> None:
+        _log.warning("container_output_lost", path=str(self._path), lines=records.count(b"\n"))
 
     def _rotate(self) -> None:
         """Begin a new file; if the disk has no room for one, keep the old file."""

@@ -120,8 +120,7 @@ class Knowledge(Generic[ConfigT]):
     def _emit(self, key: str, value: Any) -> None:
         steprun = self._steprun(SignalsUnavailableError("signals unavailable: this process has no StepRun"))
         services = self._services
-        change = signals.update(key, value, now=services.now(), max_payload_bytes=services.max_signal_bytes)
-        steprun.update(change, signals.PATCH_TIMEOUT_SECONDS)
+        signals.emit(steprun, key, value, now=services.now(), max_payload_bytes=services.max_signal_bytes)
 
     def _signal_events(self, after: int) -> list[Object]:
         steprun = self._steprun(SignalsUnavailableError("signals unavailable: this process has no StepRun"))
@@ -162,9 +161,13 @@ class Context(Knowledge[ConfigT]):
         The status shows a value of at most 256 bytes as compact JSON, unless it contains a credential; of others it
         shows size, hash and type. ``bubu_sdk.text_signal`` makes a longer text that users can read.
 
+        A signal that cannot be stored within 3 s, because the API server is away, busy or its disk is full, is given
+        up with a warning in the log.
+
         Raises:
             SignalsUnavailableError: this process has no StepRun.
-            KubeError: the SDK could not write the status within 3 s.
+            StepRunError: another Pod owns the StepRun.
+            KubeError: the API server refuses the signal.
         """
         self._emit(key, value)
 
@@ -175,12 +178,14 @@ class Context(Knowledge[ConfigT]):
     def record_effect(self, key: str, status: str = "succeeded", details: Any = None) -> None:
         """Record that the step changed something outside; compensations read it. A known key is not recorded twice.
 
+        While the API server is away or its disk is full, this waits until the step's deadline, and at least 30 s.
+
         Raises:
             ValueError: the key is blank.
             OutputError: the details cannot be written as JSON.
             EffectsUnavailableError: this process has no StepRun.
             StepRunError: another Pod owns the StepRun.
-            KubeError: the SDK could not write the status within 3 s.
+            KubeError: the API server refuses the record, or the outage did not end in time.
         """
         self._effects().record(key, status, details)
 

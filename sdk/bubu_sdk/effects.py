@@ -134,14 +134,18 @@ class Effects:
     def record(self, key: str, status: str, details: Any = None) -> None:
         """Record an effect in the status; a key that is already there is not recorded twice.
 
+        The effect has happened, and compensations rely on the record: an outage of the API server is waited out.
+
         Raises:
             ValueError: the key is blank.
             OutputError: the details cannot be written as JSON.
             StepRunError: another Pod owns the StepRun.
-            KubeError: the SDK could not write the status within 3 s.
+            KubeError: the API server refuses the record, or the outage did not end in time.
         """
-        change = record(key, status, details, now=self._timing.now(), max_details_bytes=self._max_details_bytes)
-        self._steprun.update(change, PATCH_TIMEOUT_SECONDS)
+        self._steprun.update(self._entry(key, status, details), patient_until=self._patient_until)
+
+    def _entry(self, key: str, status: str, details: Any) -> StatusUpdate:
+        return record(key, status, details, now=self._timing.now(), max_details_bytes=self._max_details_bytes)
 
     def has(self, key: str) -> bool:
         """Whether the effect has happened: its claim is completed, or the status contains it.
@@ -369,7 +373,7 @@ class Effects:
     def _record_for_people(self, key: str, details: Any) -> None:
         """Write ``status.effects``; best effort: the claim has the truth, and the next attempt writes it again."""
         try:
-            self.record(key, "succeeded", details)
+            self._steprun.update(self._entry(key, "succeeded", details), PATCH_TIMEOUT_SECONDS)
         except (KubeError, StepRunError) as error:
             log.warning("effect %s is completed, but not listed in the status: %s", key, error)
 

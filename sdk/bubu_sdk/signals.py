@@ -7,19 +7,47 @@ so that the events of a retried attempt are kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import canonical, encode, redaction
+from bubu_sdk import canonical, encode, logs, redaction
 from bubu_sdk.errors import Object
+from bubu_sdk.kube import KubeError
 from bubu_sdk.status import SHOWN_VALUE, SignalEvent, StatusUpdate
+from bubu_sdk.steprun import StepRunClient
 
 PATCH_TIMEOUT_SECONDS: Final = 3.0
 DEFAULT_MAX_PAYLOAD_BYTES: Final = 8192
 DEFAULT_SAMPLE_BYTES: Final = 2048
 SHOWN_VALUE_BYTES: Final = 256
 """Values up to this size, as compact JSON, are in the status."""
+
+log = logging.getLogger(logs.SDK_LOGGER)
+
+
+def emit(
+    steprun: StepRunClient,
+    key: str,
+    value: Any,
+    *,
+    now: datetime,
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+) -> None:
+    """Write ``update`` within 3 s. A signal says how far the work is, so an outage of the API server does not end it.
+
+    Raises:
+        OutputError, ValueError: as ``update``.
+        StepRunError: another Pod owns the StepRun.
+        KubeError: the API server refuses the signal.
+    """
+    try:
+        steprun.update(update(key, value, now=now, max_payload_bytes=max_payload_bytes), PATCH_TIMEOUT_SECONDS)
+    except KubeError as error:
+        if not error.is_outage:
+            raise
+        log.warning("signal %r is not stored: %s", key, error)
 
 
 def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> StatusUpdate:

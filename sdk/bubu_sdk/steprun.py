@@ -88,32 +88,40 @@ class StepRunClient:
         ``podName`` between attempts, so a stale name must not lock out the next Pod.
         """
         deadline = self._monotonic() + self._timeout_seconds
-        with self._own_writes:
-            return self._retried(lambda: self._update_once(change, deadline, fenced=False), deadline)
+        return self._retried(lambda: self._update_once(change, deadline, fenced=False), deadline)
 
-    def update(self, change: Change | StatusUpdate, timeout_seconds: float | None = None) -> Object:
+    def update(
+        self,
+        change: Change | StatusUpdate,
+        timeout_seconds: float | None = None,
+        *,
+        patient_until: float | None = None,
+    ) -> Object:
         """The StepRun after ``change`` was merged into its status; an empty change writes nothing.
 
+        Args:
+            timeout_seconds: the time for all attempts; by default, as long as an operation may take.
+            patient_until: for what must not be lost. While the API server is away, or refuses every write because its
+                disk is full, the change is kept and sent again, however often, until then on the monotonic clock, and
+                for at least ``timeout_seconds``.
         Raises:
             FencedError: another Pod owns the StepRun.
             TransitionError: the phase may not change to the requested one.
             KubeError: the request failed, also after the retries that the error's class allows, or the time was up.
         """
-        deadline = self._monotonic() + (timeout_seconds or self._timeout_seconds)
-        with self._own_writes:
-            return self._retried(lambda: self._update_once(change, deadline), deadline)
+        deadline = max(self._monotonic() + (timeout_seconds or self._timeout_seconds), patient_until or 0.0)
+        patient = patient_until is not None
+        return self._retried(lambda: self._update_once(change, deadline), deadline, patient=patient)
 
     def report(self, outcome: StatusUpdate, *, patient_until: float = 0.0) -> Object:
-        """``update`` with the outcome of the attempt, after which the process ends.
-
-        While the API server is away, or refuses every write because its disk is full, the outcome is kept and sent
-        again, however often, until ``patient_until`` on the monotonic clock, and for as long as an operation may take.
-        """
-        deadline = max(self._monotonic() + self._timeout_seconds, patient_until)
-        with self._own_writes:
-            return self._retried(lambda: self._update_once(outcome, deadline), deadline, patient=True)
+        """``update`` with the outcome of the attempt, after which the process ends; it must not be lost."""
+        return self.update(outcome, patient_until=patient_until)
 
     def _update_once(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool = True) -> Object:
+        with self._own_writes:  # not while it waits for another attempt: what others write may be urgent
+            return self._changed(change, deadline, fenced=fenced)
+
+    def _changed(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool) -> Object:
         known, self._answered = self._answered, None
         if known is not None and known.get("metadata", {}).get("resourceVersion"):
             try:

@@ -73,7 +73,13 @@ spec:
     ref: {name: worker}
     sideEffects: true
     with: {n: "{{ steps.first.output.n }}", charge: true}
-  - {name: last, needs: [pay], ref: {name: worker}, with: {n: "{{ steps.pay.output.n }}"}}
+  - name: told
+    image: busybox
+    run: |
+      echo $$ > @FOLDER@/told-$BUBU_STEPRUN_NAME
+      while ! test -e @FOLDER@/go; do sleep 0.05; done
+      echo '{"n": 40}'
+  - {name: last, needs: [pay, told], ref: {name: worker}, with: {n: "{{ steps.told.output.n }}"}}
   output: {n: "{{ steps.last.output.n }}"}
 """
 
@@ -156,7 +162,9 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
 def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full(
     line: CommandLine, disk: SmallDisk
 ) -> None:
-    """Containers with the SDK end their work, charge, and report while every write is refused with 507."""
+    """Containers end while every write is refused with 507: those with the SDK after they have charged, whose results
+    they report, and scripts, whose results the node and the operator read.
+    """
     program = line.folder / "work.py"
     program.write_text(ENGRAM.format(folder=str(line.folder)))
     images = line.file("sdk-images.yaml", IMAGES.format(program=json.dumps(str(program))))
@@ -167,14 +175,14 @@ def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full
         "Engram": "/apis/bubustack.io/v1alpha1/namespaces/default/engrams",
         "Story": "/apis/bubustack.io/v1alpha1/namespaces/default/stories",
     }
-    for manifest in YAML(typ="safe", pure=True).load_all(STORY):
+    for manifest in YAML(typ="safe", pure=True).load_all(STORY.replace("@FOLDER@", str(line.folder))):
         assert api.ask("POST", paths[manifest["kind"]], manifest)[0] == 201
     runs = "/apis/runs.bubustack.io/v1alpha1/namespaces/default/storyruns"
     for number in range(RUNS):
         run = {"metadata": {"name": f"full-{number}"}, "spec": {"storyRef": {"name": "full"}}}
         kind = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun"}
         assert api.ask("POST", runs, {**kind, **run})[0] == 201
-    wait_until(lambda: len(list(line.folder.glob("began-*"))) >= 2, seconds=120)
+    wait_until(lambda: all(len(list(line.folder.glob(name))) >= 2 for name in ("began-*", "told-*")), seconds=120)
     disk.fill()
     (line.folder / "go").touch()
     for number in steadily(FULL_SECONDS):
@@ -189,6 +197,8 @@ def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full
 
     wait_until(lambda: all(phase in ("Succeeded", "Failed") for phase in phases()), seconds=300)
     assert phases() == ["Succeeded"] * RUNS
+    outputs: Any = api.ask("GET", runs)[1]["items"]
+    assert [run["status"]["output"] for run in outputs] == [{"n": 41}] * RUNS
     charges = (line.folder / "charges").read_text().split()
     assert (len(charges), len(set(charges))) == (RUNS, RUNS)
 

@@ -13,7 +13,7 @@ from bubu_sdk.kube import MERGE_PATCH, ConflictError, KubeError, UnreachableErro
 from core.api.objects import Object
 from fuzz.engine.clients.fate import Fates
 from fuzz.engine.cluster import Cluster, Place, RefusedError
-from fuzz.engine.process import LATE_SECONDS, RETRY_AFTER_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS, Fault
+from fuzz.engine.process import FULL_SECONDS, LATE_SECONDS, RETRY_AFTER_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS, Fault
 from kubewire.wire import copy_value
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate import admission
@@ -76,6 +76,10 @@ class Connection:
             raise UnreachableError("the server is down")
         if (before := _before(fault, wanted)) is not None:
             raise before
+        if fault is Fault.FULL:
+            self.fates.full_until = trio.current_time() + FULL_SECONDS
+        if wanted.method != "GET" and self.fates.is_full(actor, trio.current_time()):
+            raise status_error(507, "injected: no space left")
         answer = apply()
         await trio.sleep({Fault.SLOW: SLOW_SECONDS, Fault.LATE_ANSWER: LATE_SECONDS}.get(fault or Fault.BUSY, latency))
         if fault is Fault.LOST_ANSWER:

@@ -37,6 +37,8 @@ class Fates:
     failed_at: dict[str, list[float]] = field(default_factory=dict)
     """By the name of a client: when its requests had faults."""
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
+    full_until: float = 0.0
+    """In virtual time: until then all their writes are refused."""
     healed: bool = False
     """Requests have no more faults."""
     _left_behind: tuple[object, ...] = ()
@@ -59,3 +61,10 @@ class Fates:
             self.faulted[fault] += 1
             self.failed_at.setdefault(client, []).append(now)
         return fault
+
+    def is_full(self, client: str, now: float) -> bool:
+        """Whether a write of the client is refused now; counts it among the faults."""
+        if self.healed or now >= self.full_until:
+            return False
+        self.failed_at.setdefault(client, []).append(now)
+        return True

@@ -106,8 +106,7 @@ class StreamKnowledge(Generic[ConfigT]):
         steprun = services.steprun()
         if steprun is None:
             raise SignalsUnavailableError("signals unavailable: this process has no StepRun")
-        change = signals.update(key, value, now=services.now(), max_payload_bytes=services.max_signal_bytes)
-        steprun.update(change, signals.PATCH_TIMEOUT_SECONDS)
+        signals.emit(steprun, key, value, now=services.now(), max_payload_bytes=services.max_signal_bytes)
 
 
 class StreamContext(StreamKnowledge[ConfigT]):
@@ -134,9 +133,13 @@ class StreamContext(StreamKnowledge[ConfigT]):
     def emit_signal(self, key: str, value: Any) -> None:
         """Publish a value in the status of the StepRun; ``None`` deletes the key. Not for each message.
 
+        A signal that cannot be stored within 3 s, because the API server is away, busy or its disk is full, is given
+        up with a warning in the log.
+
         Raises:
             SignalsUnavailableError: this process has no StepRun.
-            KubeError: the SDK could not write the status within 3 s.
+            StepRunError: another Pod owns the StepRun.
+            KubeError: the API server refuses the signal.
         """
         self._emit(key, value)
 

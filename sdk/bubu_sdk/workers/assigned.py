@@ -41,10 +41,16 @@ class AssignedStepRun(StepRunClient):
         self.outcome = StatusUpdate({**self._started, **outcome.fields}, outcome.cleared)
         return self._given
 
-    def update(self, change: Change | StatusUpdate, timeout_seconds: float | None = None) -> Object:
+    def update(
+        self,
+        change: Change | StatusUpdate,
+        timeout_seconds: float | None = None,
+        *,
+        patient_until: float | None = None,
+    ) -> Object:
         """As in a Job; after the outcome is known, fields are added to it: the link to the logs."""
         if self.outcome is None or not isinstance(change, StatusUpdate):
-            return super().update(change, timeout_seconds)
+            return super().update(change, timeout_seconds, patient_until=patient_until)
         self.outcome = StatusUpdate({**self.outcome.fields, **change.fields}, self.outcome.cleared)
         return self._given
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import httpx
 import pytest
 import trio
 
 from cli.console import Console
 from cli.options import CommonOptions
 from cli.session import Session
+from core.api.resource import Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation
 from core.kube.credentials import bearer_token
+from core.kube.retry import ONCE
 from deployment.crds import install_crds
 from embedded.admission import local_webhooks
 from localcluster.server.cluster import open_api_server
@@ -76,3 +81,48 @@ def session_of(client: KubeClient, options: CommonOptions) -> Session:
 def with_options() -> Callable[[Session, CommonOptions], Session]:
     """The same connection with other flags."""
     return lambda session, options: session_of(session.client, options)
+
+
+CODES = (408, 429, 500, 503, 504, 507)
+
+
+@dataclass
+class Moody(httpx.AsyncBaseTransport):
+    """Refuses or loses what ``is_meant`` says, ``times`` in a row for each path, then lets it pass."""
+
+    inner: httpx.AsyncBaseTransport
+    is_meant: Callable[[httpx.Request], object]
+    times: int = 3
+    refused: Counter[str] = field(default_factory=Counter)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = f"{request.method} {request.url.path}"
+        if not self.is_meant(request) or self.refused[path] >= self.times:
+            return await self.inner.handle_async_request(request)
+        self.refused[path] += 1
+        if self.refused[path] % 3 == 2:
+            raise httpx.ReadError("connection lost")
+        code = CODES[self.refused.total() % len(CODES)]
+        return httpx.Response(code, content=b"not now")
+
+
+Refusing = Callable[..., Any]
+
+
+@pytest.fixture
+def refusing(server: Server) -> Refusing:
+    """A session like that of a command, whose requests are refused if they are meant."""
+
+    @asynccontextmanager
+    async def opened(is_meant: Callable[[httpx.Request], object], **options: Any) -> AsyncIterator[Session]:
+        transport = Moody(server.transport, is_meant, **options)
+        async with open_client(server.config, transport=transport, retry=ONCE) as client:
+            yield session_of(client, CommonOptions())
+        assert transport.refused
+
+    return opened
+
+
+def of(resource: Resource, name: str = "") -> Callable[[httpx.Request], bool]:
+    path = f"/{resource.plural}" + (f"/{name}" if name else "")
+    return lambda request: request.url.path.endswith(path) and "watch" not in request.url.params

@@ -44,7 +44,7 @@ from hub.stream_view import StreamView
 from hub.topology import BindingName
 from manager.bind import Address
 from manager.hub_console import ConsoleOptions, HubConsole
-from tests.unit.cli.conftest import Server
+from tests.unit.cli.conftest import Refusing, Server, of
 from tests.unit.hub.cluster_samples import (
     engram_step,
     pinned_revision,
@@ -198,6 +198,25 @@ async def test_a_tap_ends_with_the_code_of_its_run(
         assert code is ExitCode.RUN_FAILED
         with pytest.raises(CommandError, match="has finished"):
             await step_of(session, "run-1/sink")
+
+
+async def test_the_code_of_a_run_whose_streams_have_ended_is_read_although_reads_are_refused(
+    session: Session, refusing: Refusing
+) -> None:
+    codes: list[ExitCode] = []
+    async with console_rig(session) as rig, refusing(of(STORY_RUN, "run-1")) as refused, trio.open_nursery() as nursery:
+
+        async def tapped() -> None:
+            codes.append(await tap(refused, rig.run, rig.bindings["sink"], TapWish()))
+
+        nursery.start_soon(tapped)
+        await rig.until_tapped("sink")
+        status = {"status": {"phase": "Failed", "finishedAt": format_instant(system_now())}}
+        await session.client.patch(STORY_RUN, "run-1", status, namespace="default", subresource="status")
+        for step in ("emit", "sink"):
+            await rig.annotate(step, {keys.ANNOTATION_STREAM_FINISHED: "true"})
+
+    assert codes == [ExitCode.RUN_FAILED]
 
 
 async def test_expired_requests_of_others_are_removed_and_live_ones_stay(session: Session) -> None:

@@ -18,6 +18,7 @@ from kubewire.wire import (
     apply_merge_patch,
     copy_value,
     merge_patch_between,
+    says_not_now,
     status_failure,
     values_equal,
 )
@@ -201,3 +202,11 @@ def test_a_patch_type_is_its_content_type() -> None:
         "application/strategic-merge-patch+json",
         "application/apply-patch+yaml",
     }
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [((408, 429, 500, 502, 503, 504, 507, 599), True), ((200, 400, 403, 404, 409, 410, 413, 422, 501), False)],
+)
+def test_only_refusals_about_the_server_pass(codes: tuple[int, ...], expected: bool) -> None:
+    assert {says_not_now(code) for code in codes} == {expected}

@@ -549,6 +549,39 @@ def test_an_effect_happens_once_although_the_disk_of_the_api_server_is_full(scen
     assert (scene.claim["completionStatus"], scene.claim["details"]) == ("completed", {"chargeId": "ch_1"})
 
 
+@pytest.mark.parametrize(("patient_until", "full_until"), [(0.0, 15.0), (600.0, 300.0)])
+def test_an_explicit_record_is_kept_while_the_disk_of_the_api_server_is_full(
+    scene: Scene, patient_until: float, full_until: float
+) -> None:
+    def full(method: str, _: str, __: Any) -> None:
+        if method != "GET" and scene.simulation.seconds < full_until:
+            raise status_error(507, "no space left; free some disk space and try again")
+
+    scene.cluster.before = full
+    scene.simulation.patient_until = patient_until
+    container = scene.simulation.container("pod-1")
+    container.start(lambda container: container.effects.record("mail", "succeeded", {"id": 7}))
+    scene.simulation.run()
+
+    (entry,) = scene.cluster.objects[STEP_RUN]["status"]["effects"]
+    assert (entry["key"], entry["details"]) == ("mail", {"id": 7})
+    assert full_until <= scene.simulation.seconds <= full_until + 8
+
+
+def test_a_completed_effect_does_not_wait_until_it_can_be_listed(scene: Scene) -> None:
+    """The claim is the truth; the next attempt lists the effect."""
+
+    def refuse(method: str, path: str, _: Any) -> None:
+        if method == "PATCH" and path.startswith(STEP_RUN):
+            raise status_error(507, "no space left; free some disk space and try again")
+
+    scene.cluster.before = refuse
+    scene.simulation.patient_until = 600.0
+
+    assert scene.run("pod-1", Charge()).executed
+    assert scene.simulation.seconds < 5
+
+
 def test_a_takeover_whose_answer_is_lost_is_found_by_the_holder(scene: Scene) -> None:
     scene.claimed(completionStatus="released")
     lost: list[str] = []

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bubu_sdk import redaction, signals, status
+from bubu_sdk import Context, redaction, signals, status
 from bubu_sdk.errors import Object
+from bubu_sdk.kube import status_error
 from bubu_sdk.status import SignalEvent
+from bubu_sdk.testing import EngramEnvironment
 
 NOW = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
 SECRET = "sesame"
@@ -159,3 +161,42 @@ def test_neither_secrets_nor_names_with_them_reach_the_status(value: Any) -> Non
         update = signals.update("progress", value, now=NOW)
 
     assert SECRET not in str(status.merge({}, update))
+
+
+def test_a_signal_that_cannot_be_stored_is_named_in_the_log_and_does_not_fail_the_step() -> None:
+    environment = EngramEnvironment(environ={"BUBU_K8S_PATCH_MAX_RETRIES": "1"})
+    signals = iter(range(1))
+
+    def refuse(method: str, _: str, body: Any) -> None:
+        if method == "PATCH" and "signals" in body["status"] and next(signals, None) is None:
+            raise status_error(507, "no space left; free some disk space and try again")
+
+    def main(ctx: Context[Any]) -> Any:
+        ctx.emit_signal("stored", 1)
+        ctx.emit_signal("lost", 2)
+        return {"n": 3}
+
+    environment.cluster.before = refuse
+    outcome = environment.run(main)
+
+    assert (outcome.exit_code, outcome.output, list(outcome.signals)) == (0, {"n": 3}, ["stored"])
+    (said,) = [record["msg"] for record in outcome.logs if "lost" in record["msg"]]
+    assert "signal 'lost' is not stored" in said
+    assert "507" in said
+
+
+@pytest.mark.parametrize("code", [413, 422, 501])
+def test_a_signal_that_is_refused_for_what_it_is_is_an_error(code: int) -> None:
+    environment = EngramEnvironment(environ={"BUBU_K8S_PATCH_MAX_RETRIES": "1"})
+    refusals: list[int] = []
+
+    def refuse(method: str, _: str, body: Any) -> None:
+        if method == "PATCH" and "signals" in body["status"]:
+            refusals.append(code)
+            raise status_error(code, "no")
+
+    environment.cluster.before = refuse
+    outcome = environment.run(lambda ctx: ctx.emit_signal("lost", 2))
+
+    assert outcome.exit_code == 1
+    assert refusals

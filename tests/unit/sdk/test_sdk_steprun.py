@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -167,6 +168,24 @@ def test_an_outcome_is_not_sent_for_ever(cluster: InMemoryCluster) -> None:
         mine.report(StatusUpdate({"phase": "Succeeded"}), patient_until=100)
 
     assert 90 < clock[0] < 100
+
+
+def test_a_thread_that_waits_for_an_outage_does_not_keep_others_from_writing(cluster: InMemoryCluster) -> None:
+    others: list[threading.Thread] = []
+
+    def meanwhile(_: float) -> None:
+        if not others:
+            cluster.before = None
+            others.append(threading.Thread(target=lambda: mine.update(StatusUpdate(signals={"b": {}})), daemon=True))
+            others[0].start()
+            others[0].join(20)
+            assert not others[0].is_alive()
+
+    cluster.before = lambda method, *_: full(True, method)
+    mine = StepRunClient(cluster, Identity(namespace="ns", step_run="sr", pod="pod-1"), sleep=meanwhile)
+    mine.update(StatusUpdate(signals={"a": {}}), patient_until=10**9)
+
+    assert list(status(cluster)["signals"]) == ["b", "a"]
 
 
 @pytest.mark.parametrize("code", [413, 422, 501])

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from core.kube import errors
-from kubewire.wire import StatusReason, status_failure
+from kubewire.wire import StatusReason, says_not_now, status_failure
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,10 @@ def test_a_status_becomes_the_error_of_its_reason(reason: str, kind: type[errors
         (504, b"upstream timed out", errors.ServerTimeoutError, "upstream timed out"),
         (404, b"404 page not found", errors.NotServedError, "404 page not found"),
         (409, b"{}", errors.ConflictError, "{}"),
+        (408, b"request timed out", errors.ServerTimeoutError, "request timed out"),
+        (507, b"disk full", errors.InternalServerError, "disk full"),
         (599, b"?", errors.InternalServerError, "?"),
+        (501, b"no watch", errors.ApiError, "no watch"),
         (418, b"teapot", errors.ApiError, "teapot"),
         (500, b"\xff\xfe", errors.InternalServerError, "\ufffd\ufffd"),
         (500, b'{"kind":"Status","status":"Failure","message":"m","code":0}', errors.InternalServerError, "m"),
@@ -99,3 +102,9 @@ def test_the_tree_in_the_docstring_is_complete_and_says_which_are_retried() -> N
     assert {name for name, mark in drawn.items() if mark == "retry"} == {
         name for name, kind in defined.items() if kind.retryable
     }
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, *range(500, 512), 599])
+@pytest.mark.parametrize("body", [b"", b'{"kind":"Status","status":"Failure"}'], ids=["proxy", "status"])
+def test_what_is_retried_says_something_about_the_server(code: int, body: bytes) -> None:
+    assert errors.is_retryable(errors.error_from_answer(code, body)) == says_not_now(code)

@@ -144,18 +144,38 @@ def test_the_book_finds_this_and_the_previous_run(tmp_path: Path) -> None:
     log.close()
 
 
-async def test_a_full_disk_costs_whole_lines_and_no_half_of_one_is_left(
+async def test_output_waits_in_its_order_while_the_disk_is_full(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LogWriter(tmp_path / "0.log", ticking()) as log:
         log.write("stdout", b"before\n")
         with largest_file((tmp_path / "0.log").stat().st_size + 60):
             log.write("stdout", b"a line that fits\na line that does not fit any more\n")
-            log.write("stdout", b"lost\n")
+            assert await text(tmp_path / "0.log") == b"before\na line that fits\n"
+            log.write("stderr", b"late\n")
+            log.write("stdout", b"last words")
+            assert not log.finish()
+        assert log.finish()
+
+    assert await text(tmp_path / "0.log") == (
+        b"before\na line that fits\na line that does not fit any more\nlate\nlast words\n"
+    )
+    assert caplog.messages == ["container_output_waits"]
+
+
+async def test_of_much_output_that_waits_the_end_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "WAITING_BYTES", 120)
+    with LogWriter(tmp_path / "0.log", ticking()) as log:
+        log.write("stdout", b"before\n")
+        with largest_file((tmp_path / "0.log").stat().st_size + 1):
+            for number in range(9):
+                log.write("stdout", f"line {number}\n".encode())
         log.write("stdout", b"after\n")
 
-    assert await text(tmp_path / "0.log") == b"before\na line that fits\nafter\n"
-    assert caplog.messages == ["container_output_lost"] * 2
+    assert await text(tmp_path / "0.log") == b"before\nline 7\nline 8\nafter\n"
+    assert caplog.messages == ["container_output_waits", *["container_output_lost"] * 7]
 
 
 async def test_a_log_that_cannot_be_rotated_goes_on_in_its_old_file(
