@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from bubu_impulses.webhook.application import Webhook
-from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, unsigned
+from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, is_repeatable, unsigned
 from bubu_impulses.webhook.server import ServerLimits, serve
 from bubu_sdk import AsyncImpulseContext, impulse
 
@@ -19,6 +19,10 @@ HOST_VARIABLE: Final = "BUBU_WEBHOOK_HOST"
 UNSIGNED: Final = (
     "anybody who has recorded a request can send it again with other headers, as a new event; take them from the body, "
     "for example key: '{{ body | toJson | sha256sum }}'"
+)
+REPEATABLE: Final = (
+    "key is empty, so each request starts a run, also a recorded one that anybody sends again; without this setting, "
+    "such a request meets the StoryTrigger of the first one"
 )
 PROBE_LIMITS: Final = ServerLimits(body_bytes=0, connections=16)
 
@@ -31,6 +35,8 @@ async def main(ctx: AsyncImpulseContext[WebhookConfig]) -> None:
             settings = checked(ctx.config, ctx.secrets)
             for name in unsigned(ctx.config):
                 ctx.log.warning("%s reads headers, which the signature does not cover: %s", name, UNSIGNED)
+            if is_repeatable(ctx.config):
+                ctx.log.warning(REPEATABLE)
             listeners = await _listen("port", ctx.config, ctx.config.port, opened)
             probed = await _listen("probePort", ctx.config, ctx.config.port_of_probes, opened)
         except ConfigurationError as error:
