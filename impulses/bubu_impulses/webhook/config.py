@@ -15,6 +15,10 @@ from bubu_sdk.template import Segments
 from bubu_sdk.text_template import TemplateSyntaxError, TextTemplate
 
 ROOTS: Final = ("body", "headers")
+PORT_VARIABLE: Final = "BUBU_WEBHOOK_PORT"
+PROBE_PORT_VARIABLE: Final = "BUBU_WEBHOOK_PROBE_PORT"
+"""With these a node without container engine moves a program whose ports are taken (``impulses/images.yaml``)."""
+_DEFAULT_PORT: Final = 8080
 TRIGGERS_PATH: Final = "/triggers/"
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
@@ -47,9 +51,11 @@ class AuthenticationConfig:
 class WebhookConfig:
     """The Impulse's ``with``."""
 
-    port: int = 8080
+    port: int | None = None
+    """Default: ``BUBU_WEBHOOK_PORT``, else 8080."""
     probe_port: int | None = None
-    """The port of ``/healthz`` and ``/readyz`` alone, which strangers do not reach; default: the one after ``port``."""
+    """The port of ``/healthz`` and ``/readyz`` alone, which strangers do not reach; default: the one after ``port``;
+    without ``port``, ``BUBU_WEBHOOK_PROBE_PORT``, else 8081."""
     host: str = ""
     """The address to listen on; default: ``BUBU_WEBHOOK_HOST``, else all."""
     path: str = "/"
@@ -71,12 +77,19 @@ class WebhookConfig:
     linger_seconds: float = 3.0
     """After SIGTERM: how long requests are still accepted, while the Service learns that this Pod ends."""
 
-    @property
-    def port_of_probes(self) -> int:
-        """0: any free port."""
-        if self.probe_port is not None:
-            return self.probe_port
-        return self.port + 1 if self.port else 0
+    def ports(self, variables: Mapping[str, str]) -> tuple[int, int]:
+        """The port of events and that of probes; 0: any free port.
+
+        Raises:
+            ConfigurationError: a variable is not a number.
+        """
+        port, probes = self.port, self.probe_port
+        if port is None:
+            port = _number(variables, PORT_VARIABLE, _DEFAULT_PORT)
+            probes = _number(variables, PROBE_PORT_VARIABLE, port + 1) if probes is None else probes
+        if probes is None:
+            probes = port + 1 if port else 0
+        return port, probes
 
 
 @dataclass(frozen=True)
@@ -148,11 +161,19 @@ def is_repeatable(config: WebhookConfig) -> bool:
     return config.key == "" and FACTS[config.auth.type].signed is not None
 
 
+def _number(variables: Mapping[str, str], name: str, default: int) -> int:
+    text = variables.get(name, "")
+    if text and not text.isdecimal():
+        raise ConfigurationError(f"the variable {name} must be a port, not {text!r}")
+    return int(text) if text else default
+
+
 def _limits(config: WebhookConfig) -> list[str]:
     problems = []
-    if not 0 <= config.port < 65536:
+    port, probes = config.ports({})
+    if not 0 <= port < 65536:
         problems.append("port: must be 0 to 65535")
-    elif not 0 <= config.port_of_probes < 65536 or config.port_of_probes == config.port > 0:
+    elif not 0 <= probes < 65536 or probes == port > 0:
         problems.append("probePort: must be 0 to 65535, and another port than port; the default is the one after port")
     if not config.path.startswith("/") or config.path.startswith((TRIGGERS_PATH, HEALTH_PATH, READY_PATH)):
         problems.append(f"path: must begin with '/', and not with {TRIGGERS_PATH}, {HEALTH_PATH} or {READY_PATH}")

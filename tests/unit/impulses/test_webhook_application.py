@@ -23,6 +23,7 @@ from bubu_sdk.testing import ImpulseEnvironment, Rejection
 from tests.integration.impulse_pages import documents
 
 SECRETS = {"secret": "s-1", "token": "t-1", "old": "s-0", "blank": " ", "spoilt": "whsec_!", "cut": "whsec_"}
+MOVED = {"BUBU_WEBHOOK_PORT": "8082", "BUBU_WEBHOOK_PROBE_PORT": "8090"}
 RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
 LOG = logging.getLogger("test-webhook")
 
@@ -497,6 +498,31 @@ async def test_health_needs_no_credentials_and_readiness_ends_with_the_signal(st
 def test_a_wrong_configuration_is_refused_with_its_path(given: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "ports"),
+    [
+        ({}, {}, (8080, 8081)),
+        ({"probePort": 1}, {}, (8080, 1)),
+        ({"port": 9000}, MOVED, (9000, 9001)),
+        ({"port": 9000, "probePort": 1}, MOVED, (9000, 1)),
+        ({"port": 0}, MOVED, (0, 0)),
+        ({}, MOVED, (8082, 8090)),
+        ({"probePort": 1}, MOVED, (8082, 1)),
+    ],
+)
+def test_a_node_may_move_ports_that_the_configuration_does_not_choose(
+    given: dict[str, Any], variables: dict[str, str], ports: tuple[int, int]
+) -> None:
+    config: WebhookConfig = decode.decode(given, WebhookConfig, "config")
+
+    assert config.ports(variables) == ports
+
+
+def test_a_variable_that_is_no_port_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="BUBU_WEBHOOK_PORT"):
+        WebhookConfig().ports({"BUBU_WEBHOOK_PORT": "x"})
 
 
 def test_all_problems_are_reported_at_once() -> None:

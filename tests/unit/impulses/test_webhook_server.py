@@ -359,6 +359,27 @@ def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
             assert f"{name}: cannot listen on 127.0.0.1:{config[name]}: Address already in use" in line
 
 
+def test_pods_of_an_impulse_share_the_port_that_the_node_has_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = free_port()
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        port = other.getsockname()[1]
+        for name, value in (("HOST", "127.0.0.1"), ("PORT", str(port)), ("PROBE_PORT", str(probes))):
+            monkeypatch.setenv(f"BUBU_WEBHOOK_{name}", value)
+        environment = ImpulseEnvironment(config={"lingerSeconds": 0}, secrets={"a": {"secret": "s"}})
+        outcomes = []
+        runner = threading.Thread(target=lambda: outcomes.append(environment.run(program.main)), daemon=True)
+        runner.start()
+        while runner.is_alive():
+            with suppress(httpx.ConnectError):
+                assert httpx.get(f"http://127.0.0.1:{probes}/readyz").status_code == 200
+                break
+        environment.stop()
+        runner.join(10)
+
+    (line,) = [line for line in outcomes[0].logs if line["msg"] == "listening"]
+    assert (line["port"], line["probePort"]) == (port, probes)
+
+
 def signed(content: Any) -> dict[str, Any]:
     body = json.dumps(content).encode()
     header = {"X-Hub-Signature-256": f"sha256={signature('s-1', body)}", "X-Delivery": str(content["n"])}
