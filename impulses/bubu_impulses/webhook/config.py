@@ -26,7 +26,7 @@ _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
 _TOLERANCE_SECONDS: Final = 300
 _MAX_TOLERANCE_SECONDS: Final = 3600
-"""Below the time for which StoryTriggers are kept, so that a recorded request is never accepted after that."""
+"""Far below the day for which StoryTriggers are kept, so that a recorded request is never accepted after that."""
 
 
 class ConfigurationError(ValueError):
