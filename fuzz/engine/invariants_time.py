@@ -156,7 +156,9 @@ def _open(
         return  # it runs again once nothing runs any more, and a worker that is missing does not say so
     if obj["kind"] == "StoryRun":
         ends_first = moved_at if pending_redrive(run) is not None else {}  # it runs again once nothing runs any more
-        at = max((at for name, at in ends_first.items() if name.startswith(f"{run['metadata']['name']}-")), default=None)
+        at = max(
+            (at for name, at in ends_first.items() if name.startswith(f"{run['metadata']['name']}-")), default=None
+        )
         yield from ((what, due if at is None else max(due, at)) for what, due in _open_of_run(history, run))
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
         yield from _open_of_step_run(history, obj, moved_at, lingering)
