@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
@@ -22,11 +22,14 @@ from core.kube.errors import KubeError, NotFoundError
 from core.policy.borrowed import is_foreign
 from webhooks.cluster_view import ClusterView, InMemoryView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import reference, steps, worker
+from webhooks.validate import call, reference, steps, worker
 
 MISSING: Final = Rule("cluster/secret-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 
 _PATIENCE_SECONDS: Final = 3.0
+_MOST_LEVELS: Final = 10
+"""Of Stories that call each other, as ``storyrun.max-story-depth`` allows by default."""
+_MOST_STORIES: Final = 50
 _AT_ONCE: Final = 8
 
 _Place = tuple[Resource, str, str]  # resource, namespace and name
@@ -44,14 +47,18 @@ class NeededSecret:
     namespace: str
     name: str
     keys: tuple[str, ...] = ()
+    story: str = ""
+    """Namespace and name of a Story that is called; empty for the one that is run."""
 
     @property
     def problem(self) -> str:
         if not self.name:
-            return (
-                f"step {self.step!r} needs a Secret for {self.logical!r}, and neither its Engram nor the step names one"
-            )
-        return f"Secret {self.name!r}, which step {self.step!r} needs, does not exist in namespace {self.namespace}"
+            return f"{self._where} needs a Secret for {self.logical!r}, and neither its Engram nor the step names one"
+        return f"Secret {self.name!r}, which {self._where} needs, does not exist in namespace {self.namespace}"
+
+    @property
+    def _where(self) -> str:
+        return f"step {self.step!r}{f' of Story {self.story}' if self.story else ''}"
 
     @property
     def remedy(self) -> str:
@@ -96,11 +103,18 @@ def findings(story: ReadOnlyObject, namespace: str, world: ClusterView) -> Itera
 
 
 async def warn_of_missing(session: Session, story: Object) -> None:
-    """Print a note for each Secret that a step of the Story needs and that is missing in the session's namespace."""
+    """Print a note for each Secret that is missing in the session's namespace, and that a step of the Story needs, or
+    of a Story that it calls: their runs are in the same namespace.
+    """
     namespace = session.namespace
     with trio.move_on_after(_PATIENCE_SECONDS):
-        world = InMemoryView(await _definitions(session, story), complete=False, namespace=namespace)
+        stories = [story, *await _called(session, story)]
+        definitions = [each for one in stories for each in await _definitions(session, one)]
+        world = InMemoryView(definitions, complete=False, namespace=namespace)
         needed = list(needed_secrets(story, namespace, world))
+        for called in stories[1:]:
+            where = "/".join(_place_of(called, namespace))
+            needed += [replace(each, story=where) for each in needed_secrets(called, namespace, world)]
         missing = await missing_secrets(session, {(namespace, each.name) for each in needed if each.name})
         for each in needed:
             if not each.name or (namespace, each.name) in missing:
@@ -126,6 +140,26 @@ async def missing_secrets(session: Session, wanted: Collection[tuple[str, str]])
             if is_name(place[1]):
                 nursery.start_soon(ask, *place)
     return frozenset(missing)
+
+
+async def _called(session: Session, story: Object) -> list[Object]:
+    """The Stories that ``story`` calls, directly or not, each once, as far as they can be read."""
+    level, found = [story], list[Object]()
+    seen = {_place_of(story, session.namespace)}
+    for _ in range(_MOST_LEVELS - 1):
+        wanted = [place for each in level for place in call.targets(each, _place_of(each, session.namespace)[0])]
+        new = [place for place in dict.fromkeys(wanted) if place not in seen][: _MOST_STORIES - len(seen)]
+        if not new:
+            break
+        seen.update(new)
+        level = await _read(session, [(STORY, *place) for place in new])
+        found += level
+    return found
+
+
+def _place_of(story: Object, namespace: str) -> tuple[str, str]:
+    metadata = story.get("metadata") or {}
+    return metadata.get("namespace") or namespace, str(metadata.get("name") or "")
 
 
 async def _definitions(session: Session, story: Object) -> list[Object]:

@@ -18,6 +18,7 @@ from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
 from cli.render.output import render
 from cli.runs import is_name
+from cli.secretnames import warn_of_missing
 from cli.session import Session, open_session, patiently, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
@@ -139,11 +140,14 @@ def request_run(
             print_object(options, trigger_manifest(story, options.namespace, given.read(), identity))
             return ExitCode.DONE
         async with open_session(options) as session:
-            whole = await _checked_inputs(session, story, given)
+            found = await _readable_story(session, story)
+            whole = given.read() if found is None else await fitting_inputs(session.console, found, given)
             manifest = trigger_manifest(story, session.namespace, whole, identity)
             if options.dry_run is DryRun.CLIENT:
                 print_object(options, manifest)
                 return ExitCode.DONE
+            if found is not None:
+                await warn_of_missing(session, found)
             dry_run = options.dry_run is DryRun.SERVER
             trigger, is_new = await submit(session, manifest, dry_run=dry_run)
             if not wait or dry_run:
@@ -240,18 +244,17 @@ class _Notes:
         self._has_problem = error is not None
 
 
-async def _checked_inputs(session: Session, story: str, given: GivenInputs) -> Object:
-    """The inputs, and what a person adds; unchecked if the user may not read the Story.
+async def _readable_story(session: Session, story: str) -> Object | None:
+    """The Story; None if the user may not read it.
 
     Raises:
-        CommandError: there is no such Story, or the inputs do not fit it.
+        CommandError: there is no such Story.
     """
     wanted = {"spec": {"storyRef": {"name": story}}}
     try:
-        found = await story_to_submit(session, wanted, session.namespace)
+        return await story_to_submit(session, wanted, session.namespace)
     except ForbiddenError:
-        return given.read()
-    return await fitting_inputs(session.console, found, given)
+        return None
 
 
 async def _report(session: Session, trigger: Object, *, is_new: bool) -> ExitCode:

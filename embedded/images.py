@@ -89,6 +89,7 @@ def _entry(program: Program) -> dict[str, object]:
         "env": {name: _literal(value) for name, value in program.env.items()},
         "workdir": program.workdir,
         "inherit": [_literal(word) for word in program.inherit],
+        "ports": {str(port): name for port, name in program.ports.items()},
     }
 
 

@@ -549,7 +549,8 @@ def _key_that_no_signature_covers(chance: Chance, draft: Draft) -> str:
     choices: tuple[tuple[Object, str], ...] = (
         ({"keyHeader": "X-Delivery"}, "keyHeader"),
         ({"key": "{{ headers.x }}"}, "key"),
-        ({"auth": {"type": "hmac"}, "inputs": {"id": "{{ headers.x }}"}}, "inputs.id"),
+        ({"key": ""}, "key"),
+        ({"auth": {"type": "standard"}, "inputs": {"id": "{{ headers.x }}"}}, "inputs.id"),
     )
     settings, path = chance.pick(choices)
     _listener(draft, "webhook", settings)

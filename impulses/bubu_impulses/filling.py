@@ -5,9 +5,10 @@ A string that is a single action gets the value with its type, so ``"{{ body.num
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from bubu_sdk.template import Segments
 from bubu_sdk.text_template import TemplateSyntaxError, TextTemplate
 
 
@@ -21,6 +22,11 @@ class Filling:
             ValueError: a template cannot be used; the message has its path.
         """
         self._data = _parsed(data, roots, name)
+
+    @property
+    def paths(self) -> list[Segments]:
+        """The paths of all templates."""
+        return [path for template in _templates(self._data) for path in template.paths]
 
     def fill(self, roots: Mapping[str, Any]) -> Any:
         """The data with all templates replaced.
@@ -44,6 +50,14 @@ def _parsed(data: Any, roots: Collection[str], path: str) -> Any:
     if isinstance(data, list):
         return [_parsed(item, roots, f"{path}[{index}]") for index, item in enumerate(data)]
     return data
+
+
+def _templates(data: Any) -> Iterator[TextTemplate]:
+    if isinstance(data, TextTemplate):
+        yield data
+    elif isinstance(data, (dict, list)):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _templates(item)
 
 
 def _filled(data: Any, roots: Mapping[str, Any]) -> Any:

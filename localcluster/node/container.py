@@ -28,6 +28,7 @@ from localcluster.node.logs import LogWriter, last_output
 from localcluster.node.mounts import container_mounts, link_mounts
 from localcluster.node.podfields import PodFieldError
 from localcluster.node.podstatus import RestartPolicy
+from localcluster.node.ports import group_of
 from localcluster.node.processes import Exit, LaunchError, RunningProcess
 from localcluster.node.records import ContainerRecord, Terminated
 from localcluster.node.services import NodeServices
@@ -105,14 +106,17 @@ class Container:
     async def _run_once(self, scope: PodScope) -> Terminated | None:
         """Run it once; None if the Pod was stopped before the start."""
         container_id = uuid.uuid4().hex
-        prepared = await self._prepared(scope, container_id)
-        if prepared is None:
-            return None
-        order, log = prepared
         try:
-            return await self._launched(order, log, scope, container_id)
+            prepared = await self._prepared(scope, container_id)
+            if prepared is None:
+                return None
+            order, log = prepared
+            try:
+                return await self._launched(order, log, scope, container_id)
+            finally:
+                self._services.logbook.close(log, scope.directory_name, self.record.name, self.record.restarts)
         finally:
-            self._services.logbook.close(log, scope.directory_name, self.record.name, self.record.restarts)
+            self._services.ports.give_back(container_id)
 
     async def _launched(self, order: LaunchOrder, log: LogWriter, scope: PodScope, container_id: str) -> Terminated:
         began_at = self._services.now()
@@ -124,7 +128,8 @@ class Container:
         began_at = self._services.now()
         shown_id = f"localprocess://{container_id}"
         ready = not probes.decide_readiness(self.spec)
-        self._set(scope, self.record.running(began_at, shown_id, ready=ready))
+        ports = self._services.ports.of(container_id)
+        self._set(scope, self.record.running(began_at, shown_id, ready=ready, ports=ports))
         outcome = await self._attend(process, log, scope, order)
         finished_at = self._services.now()
         await _finish(log, scope.stop)
@@ -172,8 +177,13 @@ class Container:
         root = scope.directory / "roots" / self.record.name
         if not isolated:
             base["BUBU_VOLUME_ROOT"] = str(root)
+        # Probes of other ports: the author has chosen others, and the program knows them.
+        asked = probes.asked_ports(spec)
+        wanted = program.ports if not asked or asked & set(program.ports) else ()
+        ports = services.ports.lend(container_id, group_of(pod), wanted, services.host.address_of(pod))
+        moved = {program.ports[port]: str(lent) for port, lent in ports.items()}
         variables = container_variables(
-            pod, spec, sources, services.host, {**base, **inherited(program), **program.env}
+            pod, spec, sources, services.host, {**base, **inherited(program), **program.env, **moved}
         )
         argv = program.argv(spec, variables)
         if not argv:
@@ -218,7 +228,7 @@ class Container:
                 self._set(scope, self.record.running_ready(ready))
 
         address = self._services.host.address_of(scope.pod)
-        probed = probes.Probed(self.spec, address, order, self._services.launcher)
+        probed = probes.Probed(self.spec, address, order, self._services.launcher, self.record.ports)
         if await probes.watch_health(probed, set_ready):
             grace = scope.pod["spec"].get("terminationGracePeriodSeconds", 30)
             await _end(process, grace)

@@ -9,6 +9,7 @@ The file is YAML, by default ``~/.config/bobrapet/images.yaml`` (``$XDG_CONFIG_H
         env: {MODEL: small}                     # what ENV is to an image
         workdir: ./engrams                      # what WORKDIR is to an image; default: the directory of this file
         inherit: [OPENAI_API_KEY]               # variables of the node's own environment that the program may see
+        ports: {8080: SUMMARIZE_PORT}           # ports that it listens on, and variables that tell it to use others
 
 ``command`` and ``args`` combine with those of the container exactly as an image's ENTRYPOINT and CMD do: a container's
 ``command`` replaces both, its ``args`` replace ``args`` only. ``$(PYTHON)`` in command and args is the interpreter of
@@ -36,7 +37,7 @@ from localcluster.node.expansion import expand
 Object = dict[str, Any]
 
 _GLOB_LETTERS = frozenset("*?[")
-_FIELDS = frozenset({"command", "args", "env", "workdir", "inherit"})
+_FIELDS = frozenset({"command", "args", "env", "workdir", "inherit", "ports"})
 
 
 class ImageMapError(Exception):
@@ -56,6 +57,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/"
     inherit: tuple[str, ...] = ()
+    ports: Mapping[int, str] = field(default_factory=dict)
+    """Ports that it listens on, each with the variable that says which one it is to use instead."""
 
     def argv(self, container: Object, variables: Mapping[str, str]) -> tuple[str, ...]:
         """The words to execute for ``container``, combined as Kubernetes does; its own words are expanded.
@@ -144,7 +147,7 @@ def _document(text: str, path: Path) -> Any:
 def _program(pattern: object, entry: object, path: Path) -> Program:
     where = f"{path}: images[{pattern}]"
     if not isinstance(entry, dict):
-        raise ImageMapError(f"{where}: must be a mapping with command, args, env, workdir or inherit")
+        raise ImageMapError(f"{where}: must be a mapping with command, args, env, workdir, inherit or ports")
     unknown = sorted(set(entry) - _FIELDS)
     if unknown:
         raise ImageMapError(f"{where}.{unknown[0]}: unknown field; known are {', '.join(sorted(_FIELDS))}")
@@ -159,6 +162,9 @@ def _program(pattern: object, entry: object, path: Path) -> Program:
     command, env = listed("command"), entry.get("env") or {}
     if not isinstance(env, dict):
         raise ImageMapError(f"{where}.env: must be a mapping from names to values")
+    ports = entry.get("ports") or {}
+    if not isinstance(ports, dict) or not all(str(port).isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise ImageMapError(f"{where}.ports: must be a mapping from ports to names of variables")
     if command and command[0].startswith("./"):
         command[0] = str(path.parent / command[0])
     return Program(
@@ -167,6 +173,7 @@ def _program(pattern: object, entry: object, path: Path) -> Program:
         env={str(name): expand(str(value), words) for name, value in env.items()},
         workdir=str(path.parent / str(entry.get("workdir") or ".")),
         inherit=tuple(listed("inherit")),
+        ports={int(port): str(name) for port, name in ports.items()},
     )
 
 

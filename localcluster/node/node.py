@@ -33,6 +33,7 @@ from localcluster.node.logbook import LogBook, pod_directory
 from localcluster.node.pod import PodWorker
 from localcluster.node.podfields import HostFacts
 from localcluster.node.podstatus import FINISHED
+from localcluster.node.ports import Ports
 from localcluster.node.processes import open_launcher
 from localcluster.node.services import NodeServices
 from localcluster.node.settings import HOST_IP, PROCESSOR_USE, NodeSettings
@@ -63,6 +64,7 @@ async def open_services(
             images=ImageMap(settings.image_map),
             logbook=logbook,
             slots=ContainerSlots(settings.max_containers),
+            ports=Ports(),
             host=HostFacts(settings.name, HOST_IP, settings.capacity, address_of=lambda pod: address_of(pod, settings)),
             base_variables={
                 **machine_variables(os.environ, str(Path(sys.executable).parent)),

@@ -13,6 +13,9 @@ from localcluster.node.records import ContainerRecord, Running, Terminated, Wait
 
 Object = dict[str, Any]
 
+LISTENING = "Listening"
+"""The condition of a Pod that says where it listens, if its image map entry has ports."""
+
 
 class PodPhase(StrEnum):
     PENDING = "Pending"
@@ -135,8 +138,12 @@ def _conditions(view: PodView, phase: PodPhase, previous: list[Object], now: dat
         ("ContainersReady", ready, "" if ready else why_unready, "" if ready else unready_message),
         ("Ready", ready, "" if ready else why_unready, "" if ready else unready_message),
     ]
+    ports = [pair for record in view.main for pair in record.ports.items()]
+    if ports:
+        where = ", ".join(f"port {port} is {view.pod_ip}:{lent}" for port, lent in ports)
+        wanted.append((LISTENING, True, "PortsOfTheMachine", where))
     known = {condition["type"]: condition for condition in previous}
-    ours = {kind for kind, *_ in wanted}
+    ours = {LISTENING, *(kind for kind, *_ in wanted)}
     return [_condition(*entry, known.get(entry[0]), now) for entry in wanted] + [
         condition for condition in previous if condition["type"] not in ours
     ]

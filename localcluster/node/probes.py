@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +33,20 @@ class Probed:
     """That of its Pod."""
     order: LaunchOrder
     launcher: Launcher
+    ports: Mapping[int, int]
+    """Ports that the container listens on instead of others."""
 
 
 def decide_readiness(container: Object) -> bool:
     """Whether a probe decides that the container is ready; otherwise it is ready when it has started."""
     return bool(container.get("readinessProbe") or container.get("startupProbe"))
+
+
+def asked_ports(container: Object) -> set[int]:
+    """The ports that its probes ask."""
+    probes = [container.get(f"{kind}Probe") or {} for kind in ("startup", "readiness", "liveness")]
+    targets = [probe[how] for probe in probes for how in ("httpGet", "tcpSocket", "grpc") if probe.get(how)]
+    return {_number(container, target.get("port")) for target in targets}
 
 
 async def watch_health(probed: Probed, set_ready: Callable[[bool], None]) -> bool:
@@ -107,7 +116,7 @@ async def _passes(probed: Probed, probe: Object) -> bool:
             passed = await _http_passes(probed, probe["httpGet"])
         else:
             target = probe.get("tcpSocket") or probe.get("grpc") or {}
-            port = _port(probed.container, target.get("port"))
+            port = _port(probed, target.get("port"))
             passed = await _tcp_passes(target.get("host") or probed.address, port)
     return passed
 
@@ -135,7 +144,7 @@ async def _http_passes(probed: Probed, target: Object) -> bool:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check this certificate either
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
-    port = _port(probed.container, target.get("port"))
+    port = _port(probed, target.get("port"))
     url = f"{scheme}://{target.get('host') or probed.address}:{port}"
     headers = {str(header["name"]).lower(): str(header["value"]) for header in target.get("httpHeaders") or []}
     server = HttpServer(url, unverified, connections=1)
@@ -157,7 +166,12 @@ async def _tcp_passes(host: str, port: int) -> bool:
     return True
 
 
-def _port(container: Object, port: object) -> int:
+def _port(probed: Probed, port: object) -> int:
+    number = _number(probed.container, port)
+    return probed.ports.get(number, number)
+
+
+def _number(container: Object, port: object) -> int:
     """A port by its number, or by its name in the container's ports; 0 if unknown: nothing listens on that port."""
     if isinstance(port, int):
         return port

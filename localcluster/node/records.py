@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -93,22 +94,29 @@ class ContainerRecord:
     restarts: int = 0
     ready: bool = False
     container_id: str = ""
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """While it runs: ports of its image map entry, each with the one that it listens on. They are in a condition of
+    the Pod, and not in the status of the container."""
 
     def waiting(self, reason: str, message: str = "") -> ContainerRecord:
         """The container does not run, because of ``reason``; a run that has ended becomes ``last``."""
         last = self.state if isinstance(self.state, Terminated) else self.last
-        return replace(self, state=Waiting(reason, message), last=last, ready=False)
+        return replace(self, state=Waiting(reason, message), last=last, ready=False, ports={})
 
-    def running(self, started_at: datetime, container_id: str, *, ready: bool) -> ContainerRecord:
+    def running(
+        self, started_at: datetime, container_id: str, *, ready: bool, ports: Mapping[int, int] | None = None
+    ) -> ContainerRecord:
         last = self.state if isinstance(self.state, Terminated) else self.last
-        return replace(self, state=Running(started_at), last=last, ready=ready, container_id=container_id)
+        return replace(
+            self, state=Running(started_at), last=last, ready=ready, container_id=container_id, ports=ports or {}
+        )
 
     def running_ready(self, ready: bool) -> ContainerRecord:
         """The container still runs; its probes have changed its readiness."""
         return replace(self, ready=ready)
 
     def terminated(self, outcome: Terminated) -> ContainerRecord:
-        return replace(self, state=outcome, ready=False)
+        return replace(self, state=outcome, ready=False, ports={})
 
     def restarted(self) -> ContainerRecord:
         """The container starts again; the end of the previous run and the higher count are always written together."""

@@ -12,6 +12,7 @@ from localcluster.node.client import ApiClient
 from localcluster.node.images import ImageMap
 from localcluster.node.logbook import LogBook
 from localcluster.node.podfields import HostFacts
+from localcluster.node.ports import Ports
 from localcluster.node.processes import Launcher
 from localcluster.node.settings import NodeSettings
 from localcluster.node.sources import SourceReader
@@ -26,6 +27,7 @@ class NodeServices:
     images: ImageMap
     logbook: LogBook
     slots: ContainerSlots
+    ports: Ports
     host: HostFacts
     base_variables: Mapping[str, str]
     """The environment with which every container starts: variables of the machine and of the API server."""

@@ -58,6 +58,11 @@ class TextTemplate:
         self.text = text
         self._parts = _parsed(text, roots)
 
+    @property
+    def paths(self) -> list[template.Segments]:
+        """The paths of all actions, in their order."""
+        return [part.path for part in self._parts if isinstance(part, _Action)]
+
     def value(self, data: Mapping[str, Any]) -> Any:
         """The value, with its JSON type, if the template is a single action without a text around it; else the text.
 

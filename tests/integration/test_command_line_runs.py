@@ -266,6 +266,7 @@ def test_a_missing_secret_and_a_misspelt_input_are_said_at_the_start(stand: Stan
 
     ran = stand.bobrapet("run", "needy.yaml", *stand.there)
     submitted = stand.bobrapet("submit", "needy", "--name=needy-1", "--input=cuont=3")
+    triggered = stand.bobrapet("trigger", "needy", "--submission-id=needy-2", "--no-wait")
 
     assert ran.code != 0
     assert secret in ran.err.splitlines()
@@ -274,6 +275,7 @@ def test_a_missing_secret_and_a_misspelt_input_are_said_at_the_start(stand: Stan
         "warning: input cuont is not in the inputsSchema of Story 'needy': did you mean 'count'?",
         secret,
     ]
+    assert (triggered.code, triggered.err.splitlines()) == (0, [secret])
 
 
 def test_a_key_starts_one_run_however_often_it_is_submitted(stand: Stand) -> None:

@@ -43,7 +43,7 @@ def test_the_configuration_of_the_page_about_webhooks_is_accepted() -> None:
     settings = webhook.checked(decoded, {"secret": "s"})
 
     assert settings.path == "/github"
-    assert settings.key is not None
+    assert settings.has_default_key
     assert webhook.unsigned(decoded) == []
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def test_an_applied_impulse_listens_and_starts_runs(line: CommandLine) -> None:
     assert status == 202, accepted
     path = f"/triggers/{accepted['trigger']}"
     wait_until(lambda: ask(port, path)[1]["decision"] == "Created")
-    assert post(port, json.dumps(BODY).encode())[1]["trigger"] == accepted["trigger"]
+    replayed = post(port, json.dumps(BODY).encode(), delivery="event-2")
+    assert (replayed[0], replayed[1]["trigger"]) == (202, accepted["trigger"])
 
     wait_until(lambda: impulses(line)["pull-requests"]["status"]["storiesLaunched"] == 1)
     wait_until(lambda: impulses(line)["cron"]["status"]["storiesLaunched"] >= 2)
@@ -69,10 +71,36 @@ def test_why_shows_the_port_that_is_taken(line: CommandLine) -> None:
     wait_until(lambda: impulses(line)["pull-requests"]["status"]["phase"] == "Running")
 
 
-def apply(line: CommandLine, name: str, **configuration: Any) -> None:
-    """The template and the page's objects, with another configuration and port, and the Secret of the page."""
+def test_two_webhooks_listen_beside_another_program(line: CommandLine) -> None:
+    with ExitStack() as taken:
+        with suppress(OSError):  # another program of this machine has it already
+            taken.enter_context(socket.create_server(("127.0.0.1", TEMPLATES_PORT)))
+        apply(line, "webhook")
+        apply(line, "webhook", impulse="others")
+        ports = [port_of(line, name) for name in ("pull-requests", "others")]
+
+        assert len({TEMPLATES_PORT, *ports}) == 3
+        for number, port in enumerate(ports):
+            status, accepted = post(port, json.dumps({**BODY, "pull_request": {"number": number}}).encode())
+            assert status == 202, accepted
+
+
+def port_of(line: CommandLine, impulse: str) -> int:
+    """The port of an Impulse that is ready, as the command shows it."""
+    wait_until(lambda: impulses(line)[impulse]["status"]["phase"] == "Running")
+    shown = json.loads(line.quick("why", f"impulse/{impulse}", "--local", "-ojson").out)["summary"]
+    (port,) = re.findall(rf"port {TEMPLATES_PORT} is 127\.0\.0\.1:(\d+)", shown)
+    return int(port)
+
+
+def apply(line: CommandLine, name: str, impulse: str = "", **configuration: Any) -> None:
+    """The template and the page's objects, with another configuration and port, and the Secret of the page.
+
+    ``impulse``: another name of the Impulse.
+    """
     manifest, objects = template(name), documents(name)
     impulse_in(objects)["spec"]["with"] |= configuration
+    impulse_in(objects)["metadata"]["name"] = impulse or impulse_in(objects)["metadata"]["name"]
     if port := configuration.get("port"):
         text = json.dumps(manifest).replace(str(TEMPLATES_PORT), str(port))
         manifest = json.loads(text.replace(str(TEMPLATES_PORT + 1), str(port + 1)))
@@ -94,8 +122,8 @@ def impulses(line: CommandLine) -> dict[str, Any]:
     return {each["metadata"]["name"]: {"status": {"phase": "", "storiesLaunched": 0}, **each} for each in found}
 
 
-def post(port: int, body: bytes, signature: str = "") -> tuple[int, Any]:
-    headers = {"X-GitHub-Delivery": "event-1", "Content-Type": "application/json"}
+def post(port: int, body: bytes, signature: str = "", delivery: str = "event-1") -> tuple[int, Any]:
+    headers = {"X-GitHub-Delivery": delivery, "Content-Type": "application/json"}
     return ask(port, "/github", body, {**headers, "X-Hub-Signature-256": signature or signed(body)})
 
 

@@ -18,12 +18,14 @@ MODULES: Final = {
     "hub/console_grants.py": {"digest", "sha256", "key"},
     "impulses/bubu_impulses/webhook/authentication.py": {
         "shown",
+        "signatures",
         "expected",
         "one",
         "secret",
         "secrets",
         "_digest",
         "signature",
+        "_signature",
     },
     "localcluster/server/authn.py": {"known", "token"},
 }

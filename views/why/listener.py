@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from core.api.conditions import find_condition
 from core.api.keys import ANNOTATION_SUSPEND, LABEL_APP_INSTANCE
 from core.api.objects import Object, is_being_deleted
 from core.api.phases import ImpulseReason, Reason
@@ -29,6 +30,8 @@ _OBSTACLES: Final = {
     ),
 }
 _MOST_PODS: Final = 3
+LISTENING: Final = "Listening"
+"""The condition of a Pod of the embedded cluster with the addresses of its ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,16 @@ def explain_listener(facts: ListenerFacts) -> ListenerExplanation:
     view = view_impulse(facts.impulse)
     if view.is_ready and view.is_current:
         counted = f"{view.received} received, {view.launched} started a run, {view.failed} rejected"
-        return ListenerExplanation(view, (), facts.unseen, f"is active and listening; events: {counted}")
+        where = "".join(f"; {text}" for pod in explained_pods(facts.pods) if (text := _place_of(pod)))
+        return ListenerExplanation(view, (), facts.unseen, f"is active and listening{where}; events: {counted}")
     return ListenerExplanation(view, tuple(_causes(facts, view)), facts.unseen)
+
+
+def _place_of(pod: Object) -> str:
+    """Where it listens, on a node without a network for Pods; empty on others."""
+    return str(
+        (find_condition((pod.get("status") or {}).get("conditions") or (), LISTENING) or {}).get("message") or ""
+    )
 
 
 def _causes(facts: ListenerFacts, view: ImpulseView) -> Iterator[Cause]:

@@ -73,7 +73,7 @@ def _circle(own: _Key, first: Link, world: ClusterView) -> list[_Key]:
     pending = [start]
     for current in pending:
         found = world.find(STORY, *current)
-        for target in _targets(found, current[0]) if not isinstance(found, Unseen) else ():
+        for target in targets(found, current[0]) if not isinstance(found, Unseen) else ():
             if target == own:
                 return _way(came_from, own, current)
             if target not in came_from and len(came_from) < _MAX_STORIES:
@@ -89,7 +89,8 @@ def _way(came_from: Mapping[_Key, _Key], own: _Key, last: _Key) -> list[_Key]:
     return list(reversed(way))
 
 
-def _targets(story: ReadOnlyObject, namespace: str) -> Iterator[_Key]:
+def targets(story: ReadOnlyObject, namespace: str) -> Iterator[tuple[str, str]]:
+    """Namespace and name of the Stories that the ``executeStory`` steps of a Story in ``namespace`` call."""
     for top in steps.top_level(story.get("spec") or {}):
         for placed in steps.with_branches(top):
             target = _target(placed.step)

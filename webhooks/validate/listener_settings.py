@@ -26,12 +26,20 @@ UNSIGNED: Final = Rule("impulse/unsigned", "6", severity=Severity.WARNING)
 
 FUNCTIONS: Final = ("default", "lower", "upper", "trim", "toString", "toJson", "sha256sum")
 """The functions of the SDK's text templates."""
+SIGNED_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hmac": (),
+    "slack": ("x-slack-request-timestamp",),
+    "stripe": (),
+    "standard": ("webhook-id", "webhook-timestamp"),
+}
+"""By the ``auth.type`` of a webhook with signatures: the headers that are signed, as well as the body."""
 _HEADERS: Final = "headers"
 _WEBHOOK_ROOTS: Final = ("body", _HEADERS)
 _CRON_ROOTS: Final = ("start",)
 _ACTION: Final = re.compile(r"\{\{((?:[^{}\"]|\"(?:[^\"\\]|\\.)*\")*)\}\}")
 _PART: Final = re.compile(r"(?:[^|\"]|\"(?:[^\"\\]|\\.)*\")+")
 _ROOT: Final = re.compile(r"\.?(\w+)")
+_HEADER_NAME: Final = re.compile(r"headers(?:\.(\w+)|\[[\"']([^\"'\\]*)[\"']\])")
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _CRON_FIELDS: Final[Sequence[tuple[str, range, tuple[str, ...]]]] = (
@@ -159,18 +167,30 @@ def _webhook(given: Mapping[str, Any], path: str) -> Iterator[Finding]:
     yield from _templates(given.get("inputs"), f"{path}.inputs", _WEBHOOK_ROOTS)
     yield from _templates(given.get("key"), f"{path}.key", _WEBHOOK_ROOTS)
     credentials = given.get("auth")
-    if (credentials.get("type") if isinstance(credentials, Mapping) else None) in ("bearer", "none"):
+    kind = credentials.get("type", "hmac") if isinstance(credentials, Mapping) else "hmac"
+    signed = SIGNED_HEADERS.get(kind) if isinstance(kind, str) else None
+    if signed is None:
         return
-    unsigned = [f"{path}.keyHeader"] if given.get("keyHeader") else []
+    if given.get("key") == "":
+        message = "without a key, anybody who has recorded a request can send it again as a new event"
+        yield UNSIGNED.at(f"{path}.key", message, "remove it: the default recognises a request that is sent again")
+    header = given.get("keyHeader")
+    unsigned = [f"{path}.keyHeader"] if isinstance(header, str) and header and header.lower() not in signed else []
     for name in ("key", "inputs"):
-        unsigned += [where for where, text in _strings(given.get(name), f"{path}.{name}") if _reads_headers(text)]
+        strings = _strings(given.get(name), f"{path}.{name}")
+        unsigned += [where for where, text in strings if _reads_other_headers(text, signed)]
     for where in unsigned:
         message = "reads a header, which the signature does not cover: a recorded request can be sent with another one"
-        yield UNSIGNED.at(where, message, "take it from the body, for example key: '{{ body | toJson | sha256sum }}'")
+        yield UNSIGNED.at(where, message, "take it from the body, for example key: '{{ body.id }}'")
 
 
-def _reads_headers(text: str) -> bool:
-    return any(_root_of(action[1]) == _HEADERS for action in _ACTION.finditer(text))
+def _reads_other_headers(text: str, signed: Collection[str]) -> bool:
+    for action in _ACTION.finditer(text):
+        if _root_of(action[1]) == _HEADERS:
+            name = _HEADER_NAME.match(action[1].strip().removeprefix("."))
+            if name is None or (name[1] or name[2]) not in signed:
+                return True
+    return False
 
 
 def _templates(value: Any, path: str, roots: Collection[str]) -> Iterator[Finding]:

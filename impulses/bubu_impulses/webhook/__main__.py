@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -10,7 +11,15 @@ from typing import Final
 import trio
 
 from bubu_impulses.webhook.application import Webhook
-from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, unsigned
+from bubu_impulses.webhook.config import (
+    PORT_VARIABLE,
+    ConfigurationError,
+    Settings,
+    WebhookConfig,
+    checked,
+    is_repeatable,
+    unsigned,
+)
 from bubu_impulses.webhook.server import ServerLimits, serve
 from bubu_sdk import AsyncImpulseContext, impulse
 
@@ -19,6 +28,10 @@ HOST_VARIABLE: Final = "BUBU_WEBHOOK_HOST"
 UNSIGNED: Final = (
     "anybody who has recorded a request can send it again with other headers, as a new event; take them from the body, "
     "for example key: '{{ body | toJson | sha256sum }}'"
+)
+REPEATABLE: Final = (
+    "key is empty, so each request starts a run, also a recorded one that anybody sends again; without this setting, "
+    "such a request meets the StoryTrigger of the first one"
 )
 PROBE_LIMITS: Final = ServerLimits(body_bytes=0, connections=16)
 
@@ -31,8 +44,11 @@ async def main(ctx: AsyncImpulseContext[WebhookConfig]) -> None:
             settings = checked(ctx.config, ctx.secrets)
             for name in unsigned(ctx.config):
                 ctx.log.warning("%s reads headers, which the signature does not cover: %s", name, UNSIGNED)
-            listeners = await _listen("port", ctx.config, ctx.config.port, opened)
-            probed = await _listen("probePort", ctx.config, ctx.config.port_of_probes, opened)
+            if is_repeatable(ctx.config):
+                ctx.log.warning(REPEATABLE)
+            port, probe_port = ctx.config.ports(os.environ)
+            listeners = await _listen("port", ctx.config, port, opened)
+            probed = await _listen("probePort", ctx.config, probe_port, opened)
         except ConfigurationError as error:
             ctx.log.error("the configuration cannot be used: %s", error)  # noqa: TRY400 - the message says everything
             raise SystemExit(1) from error
@@ -66,7 +82,10 @@ async def _listen(name: str, config: WebhookConfig, port: int, opened: AsyncExit
     """
     host = config.host or os.environ.get(HOST_VARIABLE, "")
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host or None)
+        if config.port is None and PORT_VARIABLE in os.environ:
+            listeners = [_shared_listener(host, port)]
+        else:
+            listeners = await trio.open_tcp_listeners(port, host=host or None)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(
@@ -76,6 +95,12 @@ async def _listen(name: str, config: WebhookConfig, port: int, opened: AsyncExit
     for listener in listeners:
         await opened.enter_async_context(listener)
     return listeners
+
+
+def _shared_listener(host: str, port: int) -> trio.SocketListener:
+    """A listener whose port other Pods of this Impulse use as well: the node has lent it to all of them."""
+    with socket.create_server((host, port), reuse_port=True) as opened:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(opened.dup()))
 
 
 def _port_of(listeners: list[trio.SocketListener]) -> int:

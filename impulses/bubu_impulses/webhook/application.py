@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from bubu_impulses.webhook import checking
+from bubu_impulses.webhook.authentication import UnauthenticatedError
 from bubu_impulses.webhook.checking import BodyError
 from bubu_impulses.webhook.config import HEALTH_PATH, READY_PATH, TRIGGERS_PATH, Settings
 from bubu_impulses.webhook.messages import Request, Response, answer, refusal
@@ -30,9 +32,6 @@ from bubu_sdk.text_template import TemplateDataError
 
 RETRY_SECONDS: Final = 5
 """What a sender is asked to wait while the cluster does not answer."""
-
-
-_UNAUTHENTICATED: Final = refusal(401, "Unauthenticated", "the credentials are missing or wrong")
 
 
 class Acceptor(Protocol):
@@ -55,12 +54,19 @@ class Webhook:
     """Answers requests."""
 
     def __init__(
-        self, settings: Settings, acceptor: Acceptor, log: logging.Logger, is_ending: Callable[[], bool]
+        self,
+        settings: Settings,
+        acceptor: Acceptor,
+        log: logging.Logger,
+        is_ending: Callable[[], bool],
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """``now`` gives the seconds since 1970."""
         self._settings = settings
         self._acceptor = acceptor
         self._log = log
         self._is_ending = is_ending
+        self._now = now
 
     async def handle(self, request: Request) -> Response:
         """The answer; errors are answers, too."""
@@ -93,8 +99,10 @@ class Webhook:
             return refusal(404, "NotFound", f"nothing is served at {path}")
         if wrong := _only("POST" if is_event else "GET", request):
             return wrong
-        if not self._settings.authentication.may_admit(request):
-            return _UNAUTHENTICATED
+        try:
+            self._settings.authentication.check_head(request, self._now())
+        except UnauthenticatedError as error:
+            return refusal(401, error.reason, str(error))
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if is_event and kind != "application/json" and not kind.endswith("+json"):
             return refusal(415, "NotJson", f"the content type must be application/json, not {kind}")
@@ -104,12 +112,13 @@ class Webhook:
         path = request.path
         if path in (HEALTH_PATH, READY_PATH):
             return self._health(path)
-        if not self._settings.authentication.admits(request):
-            return _UNAUTHENTICATED
         try:
+            self._settings.authentication.check(request, self._now())
             if path == self._settings.path:
                 return await self._event(request)
             return _decided(200, await self._acceptor.decision(path.removeprefix(TRIGGERS_PATH)))
+        except UnauthenticatedError as error:
+            return refusal(401, error.reason, str(error))
         except EngramError as error:
             return self._failed(error)
 
@@ -120,10 +129,12 @@ class Webhook:
         settings = self._settings
         try:
             body = checking.parsed(request.body)
+            if (challenge := settings.authentication.challenge(body)) is not None:
+                return answer(200, {"challenge": challenge})
             if settings.schema is not None:
                 settings.schema.check(body)
             roots = {"body": body, "headers": settings.authentication.without_credentials(request.headers)}
-            key = self._key(roots)
+            key = self._key(request, roots)
             inputs = body if settings.inputs is None else settings.inputs.fill(roots)
         except BodyError as error:
             return refusal(400, "InvalidBody", str(error))
@@ -138,12 +149,14 @@ class Webhook:
         self._log.info("accepted", extra=fields)
         return _decided(202, decision)
 
-    def _key(self, roots: Mapping[str, Any]) -> str | None:
+    def _key(self, request: Request, roots: Mapping[str, Any]) -> str | None:
         settings = self._settings
         if settings.key is not None:
             key = settings.key.render(roots).strip()
         elif settings.key_header:
             key = str(roots["headers"].get(settings.key_header, "")).strip()
+        elif settings.has_default_key and (default := settings.authentication.default_key(request)) is not None:
+            key = default
         else:
             return None
         if not key:

@@ -59,6 +59,45 @@ async def test_a_missing_secret_of_any_step_is_noted_before_the_run(
     ]
 
 
+def calls(name: str, story: str) -> Object:
+    return {"name": name, "type": "executeStory", "with": {"storyRef": {"name": story}}}
+
+
+async def test_a_missing_secret_of_a_called_story_is_noted_once(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await a_story(session, mail="smtp")
+    await put(session, STORY, "middle", spec={"steps": [calls("on", "report"), calls("gone", "absent")]})
+    branches = {"name": "both", "type": "parallel", "with": {"steps": [calls("branch", "middle")]}}
+    top = await put(session, STORY, "top", spec={"steps": [branches, calls("again", "report"), calls("self", "top")]})
+
+    await warn_of_missing(session, top)
+
+    send, last = (
+        text.replace(f"step '{step}'", f"step '{step}' of Story default/report")
+        for text, step in ((MAIL, "send"), (OTHER, "last"))
+    )
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {send} (create it: {CREATE})",
+        f"warning: {last} (create it: {CREATE.replace('smtp', 'other')})",
+    ]
+
+
+async def test_a_chain_of_calls_is_followed_as_deep_as_runs_go(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await a_story(session, mail="smtp")
+    await put(session, STORY, "call-1", spec={"steps": [calls("on", "report")]})
+    for number in range(2, 12):
+        await put(session, STORY, f"call-{number}", spec={"steps": [calls("on", f"call-{number - 1}")]})
+    noted = []
+    for number in (9, 10):
+        await warn_of_missing(session, await session.client.get(STORY, f"call-{number}", PLACE))
+        noted.append(len(capsys.readouterr().err.splitlines()))
+
+    assert noted == [2, 0]
+
+
 async def test_secrets_that_exist_need_no_note(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     story = await a_story(session, mail="smtp")
     for name in ("smtp", "other"):

@@ -1,10 +1,11 @@
 """What a webhook Impulse answers, without a socket.
 
-(webhook/application.py, authentication.py, checking.py, config.py)
+(webhook/application.py, checking.py, config.py; signatures in general: test_webhook_authentication.py)
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -15,13 +16,14 @@ import pytest
 
 from bubu_impulses.webhook.application import Webhook
 from bubu_impulses.webhook.authentication import signature
-from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, unsigned
+from bubu_impulses.webhook.config import ConfigurationError, Settings, WebhookConfig, checked, is_repeatable, unsigned
 from bubu_impulses.webhook.messages import Request, Response
 from bubu_sdk import AsyncImpulseContext, decode
 from bubu_sdk.testing import ImpulseEnvironment, Rejection
 from tests.integration.impulse_pages import documents
 
-SECRETS = {"secret": "s-1", "token": "t-1", "old": "s-0", "blank": " "}
+SECRETS = {"secret": "s-1", "token": "t-1", "old": "s-0", "blank": " ", "spoilt": "whsec_!", "cut": "whsec_"}
+MOVED = {"BUBU_WEBHOOK_PORT": "8082", "BUBU_WEBHOOK_PROBE_PORT": "8090"}
 RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
 LOG = logging.getLogger("test-webhook")
 
@@ -156,6 +158,42 @@ async def test_a_recorded_request_meets_its_storytrigger_whatever_its_headers_ar
     assert len(stand.environment.triggers) == 1
 
 
+async def test_without_a_key_a_recorded_request_meets_its_storytrigger(stand: Stand) -> None:
+    first = await stand.send(event(b'{"n": 1}', x_github_delivery="d-1"))
+    replayed = await stand.send(event(b'{"n": 1}', x_github_delivery="d-2"))
+    other = await stand.send(event(b'{"n":1}'))
+
+    assert (first.status, replayed.status, other.status) == (202, 202, 202)
+    assert content(first)["trigger"] == content(replayed)["trigger"] != content(other)["trigger"]
+    keys = [trigger["spec"]["deliveryIdentity"]["key"] for trigger in stand.environment.triggers]
+    assert keys == [hashlib.sha256(body).hexdigest() for body in (b'{"n": 1}', b'{"n":1}')]
+
+
+async def test_a_recorded_request_does_not_get_other_inputs_from_other_headers(stand: Stand) -> None:
+    given = {"inputs": {"event": '{{ headers["x-event"] }}'}}
+
+    answers = [await stand.send(event({"n": 1}, x_event=name), **given) for name in ("push", "push", "delete")]
+
+    assert [answer.status for answer in answers] == [202, 202, 409]
+    assert len(stand.environment.triggers) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "is_repeated"),
+    [({"key": ""}, True), ({"key": "", "auth": {"type": "bearer"}}, False), ({"auth": {"type": "bearer"}}, False)],
+)
+async def test_requests_start_a_run_each_with_an_empty_key_or_without_signatures(
+    stand: Stand, given: dict[str, Any], is_repeated: bool
+) -> None:
+    request = event({"n": 1}, authorization="Bearer t-1")
+
+    answers = [await stand.send(request, **given) for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [202, 202]
+    assert len(stand.environment.triggers) == 2
+    assert is_repeatable(decode.decode(given, WebhookConfig, "config")) == is_repeated
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
@@ -164,6 +202,12 @@ async def test_a_recorded_request_meets_its_storytrigger_whatever_its_headers_ar
         ({"key": "{{ body.id }}", "inputs": {"headers": "{{ body.headers }}"}}, []),
         ({"keyHeader": "X-Delivery", "auth": {"type": "bearer"}}, []),
         ({"keyHeader": "X-Delivery", "auth": {"type": "none"}}, []),
+        ({"keyHeader": "Webhook-Id", "auth": {"type": "standard"}}, []),
+        ({"key": '{{ headers["webhook-id"] }}', "auth": {"type": "standard"}}, []),
+        ({"key": '{{ headers["webhook-id"] }}'}, ["key"]),
+        ({"key": "{{ headers | toJson }}", "auth": {"type": "standard"}}, ["key"]),
+        ({"inputs": {"at": ['{{ headers["x-slack-request-timestamp"] }}']}, "auth": {"type": "slack"}}, []),
+        ({"inputs": {"id": '{{ headers["x-id"] }}'}, "auth": {"type": "stripe"}}, ["inputs"]),
     ],
 )
 def test_settings_that_a_signature_does_not_cover_are_found(given: dict[str, Any], names: list[str]) -> None:
@@ -176,7 +220,7 @@ def test_settings_that_a_signature_does_not_cover_are_found(given: dict[str, Any
         ({"key": "{{ body.repository.name }}#{{ body.number }}"}, "shop#7"),
         ({"key": '{{ headers["x-event"] }}:{{ body.number }}'}, "push:7"),
         ({"keyHeader": "X-Event"}, "push"),
-        ({}, None),
+        ({"key": ""}, None),
     ],
 )
 async def test_the_key_comes_from_a_header_or_a_template(stand: Stand, given: dict[str, Any], key: str | None) -> None:
@@ -437,6 +481,12 @@ async def test_health_needs_no_credentials_and_readiness_ends_with_the_signal(st
         ({"patienceSeconds": 11}, "patienceSeconds"),
         ({"lingerSeconds": -1}, "lingerSeconds"),
         ({"key": "{{ body.a }}", "keyHeader": "X-A"}, "either keyHeader or key"),
+        ({"key": "", "keyHeader": "X-A"}, "either keyHeader or key"),
+        ({"auth": {"toleranceSeconds": 300}}, "auth.toleranceSeconds: .* hmac signs no timestamp"),
+        ({"auth": {"type": "slack", "toleranceSeconds": 0}}, "auth.toleranceSeconds"),
+        ({"auth": {"type": "stripe", "toleranceSeconds": 3601}}, "auth.toleranceSeconds"),
+        ({"auth": {"type": "standard", "secretKeys": ["spoilt"]}}, "auth.secretKeys: spoilt: after whsec_"),
+        ({"auth": {"type": "standard", "secretKeys": ["cut"]}}, "auth.secretKeys: cut: after whsec_"),
         ({"key": "{{ env }}"}, "key"),
         ({"keyHeader": "X Y"}, "keyHeader"),
         ({"keyHeader": "x-hub-signature-256"}, "keyHeader"),
@@ -448,6 +498,31 @@ async def test_health_needs_no_credentials_and_readiness_ends_with_the_signal(st
 def test_a_wrong_configuration_is_refused_with_its_path(given: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "ports"),
+    [
+        ({}, {}, (8080, 8081)),
+        ({"probePort": 1}, {}, (8080, 1)),
+        ({"port": 9000}, MOVED, (9000, 9001)),
+        ({"port": 9000, "probePort": 1}, MOVED, (9000, 1)),
+        ({"port": 0}, MOVED, (0, 0)),
+        ({}, MOVED, (8082, 8090)),
+        ({"probePort": 1}, MOVED, (8082, 1)),
+    ],
+)
+def test_a_node_may_move_ports_that_the_configuration_does_not_choose(
+    given: dict[str, Any], variables: dict[str, str], ports: tuple[int, int]
+) -> None:
+    config: WebhookConfig = decode.decode(given, WebhookConfig, "config")
+
+    assert config.ports(variables) == ports
+
+
+def test_a_variable_that_is_no_port_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="BUBU_WEBHOOK_PORT"):
+        WebhookConfig().ports({"BUBU_WEBHOOK_PORT": "x"})
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -10,7 +10,9 @@ import pytest
 from cli.render.why import lines_of_listener
 from core.api.objects import Object
 from core.api.phases import Phase
+from localcluster.node import podstatus
 from views.impulses import view_impulse
+from views.why import listener
 from views.why.cause import CauseKind
 from views.why.document import document_of_listener
 from views.why.listener import ListenerFacts, explain_listener, log_of_unready
@@ -69,6 +71,14 @@ def test_of_an_impulse_that_is_up_there_is_no_cause() -> None:
     told = explain_listener(ListenerFacts(an_impulse("DeploymentReady", "active", "Running", triggersReceived=2)))
     assert told.causes == ()
     assert told.summary == "is active and listening; events: 2 received, 0 started a run, 0 rejected"
+
+
+def test_an_impulse_of_the_embedded_cluster_is_shown_with_its_address() -> None:
+    pod = a_pod(state={"running": {}}, ready=True)
+    pod["status"]["conditions"] = [{"type": listener.LISTENING, "message": "port 8080 is 127.0.0.1:8082"}]
+    told = explain_listener(ListenerFacts(an_impulse("DeploymentReady", "active", "Running"), (pod,)))
+    assert told.summary.startswith("is active and listening; port 8080 is 127.0.0.1:8082; events: ")
+    assert listener.LISTENING == podstatus.LISTENING
 
 
 def test_a_status_of_an_earlier_spec_says_nothing_about_this_one() -> None:

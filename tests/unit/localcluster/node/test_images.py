@@ -9,6 +9,9 @@ from localcluster.node.images import ImageMap, ImageMapError, Program, UnknownIm
 MAP = Path("/maps/images.yaml")
 
 
+BAD_PORTS = ("[8080]", "{x: P}", "{0: P}", "{65536: P}")
+
+
 def written(directory: Path, text: str) -> ImageMap:
     path = directory / "images.yaml"
     path.write_text(text)
@@ -16,11 +19,12 @@ def written(directory: Path, text: str) -> ImageMap:
 
 
 def test_an_entry_says_command_args_env_and_directory() -> None:
-    text = "images: {a: {command: [$(PYTHON), ./x.py], args: [--fast], env: {M: 1}, workdir: sub, inherit: [KEY]}}"
+    words = "command: [$(PYTHON), ./x.py], args: [--fast], env: {M: 1}, workdir: sub, inherit: [KEY], ports: {8080: P}"
+    text = f"images: {{a: {{{words}}}}}"
 
     program = parse_image_map(text, MAP)["a"]
 
-    assert program == Program((sys.executable, "./x.py"), ("--fast",), {"M": "1"}, "/maps/sub", ("KEY",))
+    assert program == Program((sys.executable, "./x.py"), ("--fast",), {"M": "1"}, "/maps/sub", ("KEY",), {8080: "P"})
 
 
 def test_a_first_word_with_a_dot_is_relative_to_the_file() -> None:
@@ -102,6 +106,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("images: {a: {comand: [x]}}", r"images\[a\].comand: unknown field; known are args"),
         ("images: {a: {command: x}}", r"images\[a\].command: must be a list"),
         ("images: {a: {env: [x]}}", r"images\[a\].env: must be a mapping"),
+        *((f"images: {{a: {{ports: {ports}}}}}", r"images\[a\].ports: must be a mapping") for ports in BAD_PORTS),
     ],
 )
 def test_a_damaged_map_names_entry_and_field(text: str, complaint: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from localcluster.node.podstatus import PodPhase, PodView, RestartPolicy, Verdict, pod_phase, pod_status
+from localcluster.node.podstatus import LISTENING, PodPhase, PodView, RestartPolicy, Verdict, pod_phase, pod_status
 from localcluster.node.records import ContainerRecord, Running, Terminated, Waiting, from_status, lost
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -20,6 +20,19 @@ def view(
     policy: RestartPolicy, main: Sequence[ContainerRecord], init: Sequence[ContainerRecord] = (), stopped: bool = False
 ) -> PodView:
     return PodView(policy, init, main, NOW, "127.0.0.1", "127.0.0.1", stopped=stopped)
+
+
+def test_a_pod_says_where_it_listens_while_it_runs() -> None:
+    def shown(record: ContainerRecord, previous: dict[str, Any]) -> list[Any]:
+        status = pod_status(view(RestartPolicy.ALWAYS, [record]), previous, NOW)
+        return [each["message"] for each in status["conditions"] if each["type"] == LISTENING]
+
+    listens = FRESH.running(NOW, "id", ready=True, ports={8080: 8082, 8081: 8081})
+    previous = pod_status(view(RestartPolicy.ALWAYS, [listens]), {}, NOW)
+
+    assert shown(listens, {}) == ["port 8080 is 127.0.0.1:8082, port 8081 is 127.0.0.1:8081"]
+    ended = listens.terminated(Terminated(1, "Error"))
+    assert shown(ended, previous) == shown(ended.waiting("CrashLoopBackOff"), previous) == shown(RUNS, previous) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cronsim import CronSim, CronSimError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bubu_impulses.webhook.authentication import FACTS
 from bubu_sdk.text_template import _ARITY, TemplateSyntaxError, TextTemplate
 from core.api.objects import Object
 from tests.integration.impulse_pages import PAGES, documents, impulse_in, template
@@ -112,10 +113,27 @@ def test_an_unknown_time_zone_gets_a_remedy(name: str, meant: str) -> None:
         ({"key": "{{ body.id }}", "inputs": {"a": {"b": "{{ headers.x }}"}}}, ["spec.with.inputs.a.b"]),
         ({"key": "{{ body.headers }}"}, []),
         ({"keyHeader": "X-Id", "auth": {"type": "none"}}, []),
+        ({"key": ""}, ["spec.with.key"]),
+        ({"key": "", "auth": {"type": "stripe"}}, ["spec.with.key"]),
+        ({"key": "", "auth": {"type": "bearer"}}, []),
+        ({"auth": {"type": "standard"}}, []),
+        ({"keyHeader": "Webhook-Id", "auth": {"type": "standard"}}, []),
+        ({"keyHeader": "X-Id", "auth": {"type": "standard"}}, ["spec.with.keyHeader"]),
+        ({"key": '{{ headers["webhook-id"] | lower }}', "auth": {"type": "standard"}}, []),
+        ({"key": '{{ headers["webhook-id"] }}'}, ["spec.with.key"]),
+        ({"key": "{{ headers | toJson }}", "auth": {"type": "standard"}}, ["spec.with.key"]),
+        ({"key": '{{ headers["webhook-id"] }}{{ headers.x }}', "auth": {"type": "standard"}}, ["spec.with.key"]),
+        ({"inputs": {"at": '{{ headers["x-slack-request-timestamp"] }}'}, "auth": {"type": "slack"}}, []),
     ],
 )
 def test_what_a_signature_does_not_cover_is_named(settings: Any, paths: list[str]) -> None:
     assert [each.path for each in findings("webhook", settings)] == paths
+
+
+def test_the_signed_headers_are_those_of_the_program() -> None:
+    facts = {str(scheme): each.signed_headers for scheme, each in FACTS.items() if each.signed is not None}
+
+    assert {kind: frozenset(names) for kind, names in listener_settings.SIGNED_HEADERS.items()} == facts
 
 
 @pytest.mark.parametrize("name", PAGES)
