@@ -64,7 +64,8 @@ async def _serve(
     config = ctx.config
     ports = {"port": _port_of(listeners), "probePort": _port_of(probed)}
     ctx.log.info("listening", extra={**ports, "path": config.path, "auth": str(config.auth.type)})
-    webhook = Webhook(settings, ctx, ctx.log, ctx.cancelled.is_set)
+    name = os.environ.get("BUBU_IMPULSE_NAME", "")
+    webhook = Webhook(settings, ctx, ctx.log, ctx.cancelled.is_set, impulse=name)
     limits = ServerLimits(config.max_body_bytes, config.max_connections)
     async with trio.open_nursery() as nursery:
         probes = partial(serve, linger_seconds=config.linger_seconds)

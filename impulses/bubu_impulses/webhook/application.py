@@ -60,13 +60,19 @@ class Webhook:
         log: logging.Logger,
         is_ending: Callable[[], bool],
         now: Callable[[], float] = time.time,
+        impulse: str = "",
     ) -> None:
-        """``now`` gives the seconds since 1970."""
+        """
+        Args:
+            now: gives the seconds since 1970.
+            impulse: its name. Impulses of one Story share keys, and each starts a run for the same event.
+        """
         self._settings = settings
         self._acceptor = acceptor
         self._log = log
         self._is_ending = is_ending
         self._now = now
+        self._before_default_key = f"{impulse}:" if impulse else ""
 
     async def handle(self, request: Request) -> Response:
         """The answer; errors are answers, too."""
@@ -156,7 +162,7 @@ class Webhook:
         elif settings.key_header:
             key = str(roots["headers"].get(settings.key_header, "")).strip()
         elif settings.has_default_key and (default := settings.authentication.default_key(request)) is not None:
-            key = default
+            key = self._before_default_key + default
         else:
             return None
         if not key:

@@ -169,6 +169,15 @@ async def test_without_a_key_a_recorded_request_meets_its_storytrigger(stand: St
     assert keys == [hashlib.sha256(body).hexdigest() for body in (b'{"n": 1}', b'{"n":1}')]
 
 
+async def test_two_impulses_of_one_story_start_a_run_each_for_an_event_without_a_key(stand: Stand) -> None:
+    webhooks = [Webhook(settings(), stand.ctx, LOG, lambda: False, impulse=name) for name in ("a", "b", "a")]
+
+    answers = [await webhook.handle(event({"n": 1})) for webhook in webhooks]
+
+    assert [answer.status for answer in answers] == [202, 202, 202]
+    assert len({content(answer)["trigger"] for answer in answers}) == 2
+
+
 async def test_a_recorded_request_does_not_get_other_inputs_from_other_headers(stand: Stand) -> None:
     given = {"inputs": {"event": '{{ headers["x-event"] }}'}}
 
