@@ -116,7 +116,7 @@ def _check_that_only_one_step_is_followed(line: CommandLine, folder: Path, progr
 def _check_that_another_process_repeats_the_step(
     line: CommandLine, folder: Path, blocked: subprocess.Popen[str]
 ) -> None:
-    """The lock is held, so no thread of the worker renews its Lease: its watchdog ends it after 16 s.
+    """The lock is held, so the process of the steps does not answer its supervisor, which ends the worker after 15 s.
 
     The step goes to the other worker, or to the next process of the same Pod.
     """
@@ -136,11 +136,12 @@ def _check_that_another_process_repeats_the_step(
 
 
 def _worker_that_forks(program: Path) -> int:
-    """The process of the program that has children, and is none itself."""
+    """The process of the program that has children, and is none itself. The supervisor of tasks is one of another."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if str(program).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            if str(program).encode() in command and b"-c" not in command:
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     (found,) = {parent for parent in parents.values() if parent in parents and parents[parent] not in parents}
     return found

@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.integration.commandline import REPOSITORY, CommandLine, kill, wait_until
 
 PROGRAM = """
@@ -45,7 +47,7 @@ kind: Engram
 metadata: {name: warm}
 spec:
   templateRef: {name: warm}
-  overrides: {warm: {replicas: 1, concurrencyPerWorker: 4}}
+  overrides: {warm: {replicas: 1, concurrencyPerWorker: 4, isolation: ISOLATION}}
 ---
 apiVersion: bubustack.io/v1beta1
 kind: Story
@@ -68,31 +70,32 @@ spec:
 """
 
 
-def test_steps_run_in_a_worker_which_may_be_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", ["process", "task"])
+def test_steps_run_in_a_worker_which_may_be_killed(tmp_path: Path, isolation: str) -> None:
     line = CommandLine(tmp_path)
     program, manifests = tmp_path / "warm.py", tmp_path / "manifests.yaml"
     program.write_text(PROGRAM)
-    manifests.write_text(MANIFESTS)
+    manifests.write_text(MANIFESTS.replace("ISOLATION", isolation))
     command = ["/usr/bin/env", f"PYTHONPATH={REPOSITORY / 'sdk'}", sys.executable, str(program)]
     images = line.file("images.yaml", json.dumps({"images": {"test/warm": {"command": command}}}))
     up = line.bobrapet("up", "--quiet", f"--image-map={images}")
     assert up.code == 0, up.err
     try:
-        _check_a_chain(line, manifests)
+        _check_a_chain(line, manifests, isolation)
         _check_a_killed_worker(line, manifests, program, tmp_path / "held")
     finally:
         line.quick("down")
         line.wait_until_nothing_runs()
 
 
-def _check_a_chain(line: CommandLine, manifests: Path) -> None:
+def _check_a_chain(line: CommandLine, manifests: Path, isolation: str) -> None:
     done = line.bobrapet("run", str(manifests), "--story=chain", "-ojson")
 
     assert done.code == 0, done.err
     steps = json.loads(done.out)["steps"]
     assert steps[0]["given"] == [1, {"count": None}]
     assert len({step["zygote"] for step in steps}) == 1  # one process has imported the program
-    assert len({step["pid"] for step in steps}) == 3  # and each step had its own
+    assert len({step["pid"] for step in steps}) == (3 if isolation == "process" else 1)  # and each step had its own
     assert not any(step["token"] for step in steps)
     shown = line.quick("logs", "@latest:chain", "b").out
     assert "at work in b" in shown
@@ -110,7 +113,7 @@ def _check_a_killed_worker(line: CommandLine, manifests: Path, program: Path, fi
 
 
 def _supervisor_of(program: Path) -> int:
-    """The process of the program that no other process of it has started."""
+    """The process with the name of the program that no other one has started."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -13,15 +13,18 @@ import socket
 import time
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 PACKET_BYTES: Final = 64 * 1024
+PING_SECONDS: Final = 5.0
 SEND_SECONDS: Final = 10.0
 """So long a message may take: a receiver that lives reads it within milliseconds."""
 _PART: Final = b"+"
 _LAST: Final = b"."
 _MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """More than an API server stores in an object."""
+_MAX_UNANSWERED: Final = 3
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -84,3 +87,32 @@ def receive(end: socket.socket) -> bytes | None:
         if kind == _LAST:
             return b"".join(parts)
     return None
+
+
+class Pings:
+    """Asks the process at the other end of a control socket, again and again, whether it is at work.
+
+    Pauses do not count, of this process or of the machine: between two pings this process has worked.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._unanswered = 0
+        """Pings since the last answer."""
+        self._ping_at = 0.0
+
+    def answered(self) -> None:
+        """Something has arrived from the other process. Any thread may call it."""
+        self._unanswered = 0
+
+    def are_in_vain(self) -> bool:
+        """Whether it has not answered for long. Asks it again if it is time; returns at once."""
+        now = time.monotonic()
+        if now >= self._ping_at:
+            if self._unanswered >= _MAX_UNANSWERED:
+                return True
+            self._ping_at = now + PING_SECONDS
+            self._unanswered += 1
+            with suppress(OSError):  # it has ended, or has not read what it was told for long
+                send_packet(self._control, b"p", 0)
+        return False

@@ -105,9 +105,10 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
         _limit_memory(inheritance.memory_bytes)
     _seed()
     atexit._clear()
-    outcome, ending = _run(inheritance, order, environment, output, ErrandCluster(end))
+    cluster = ErrandCluster(end)
+    outcome, ending = _run(inheritance, order, environment, output, cluster)
     with suppress(OSError):  # the worker has ended, and its successor reports the end of this process
-        channel.send(end, outcome_to_wire(outcome))
+        cluster.report(outcome)
     _say_farewell(ending)
     return ending.exit_code
 

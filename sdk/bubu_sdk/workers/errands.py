@@ -1,19 +1,23 @@
-"""What the process of a step asks of the API server: its worker does it, with the token that the process does not have.
+"""What a step asks of the API server: its worker does it, with the token that the process of the step does not have.
 
-The process sends a request over its channel and waits for the answer. The worker makes it if the step of this channel
-may ask for it: so no step writes the record, or claims the effects, of another one. Source: SDK contract 24.8.
+The process sends a request over the channel of the step and waits for the answer. The worker makes it if the step of
+this channel may ask for it: so no step writes the record, or claims the effects, of another one. Source: SDK contract
+24.8.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+from bubu_sdk import logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import (
     CATALOG_API,
@@ -30,12 +34,16 @@ from bubu_sdk.kube import (
 )
 from bubu_sdk.workers import channel
 from bubu_sdk.workers.assignment import WORKER_EXIT, AssignedAttempt
+from bubu_sdk.workers.order import outcome_of_wire, outcome_to_wire
+from bubu_sdk.workers.outcome import AttemptOutcome
 
 _REQUEST: Final = b"r"
 _MAX_SECONDS: Final = 30.0
 _FORBIDDEN: Final = 403
 _NAME: Final = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 _CHANGES: Final = ("add", "remove", "replace", "test")
+
+log = logging.getLogger(logs.SDK_LOGGER)
 
 
 class ErrandCluster:
@@ -44,6 +52,7 @@ class ErrandCluster:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._pid = os.getpid()
 
     def request(
@@ -61,7 +70,8 @@ class ErrandCluster:
         errand = json.dumps([method, path, body, content_type, timeout_seconds], ensure_ascii=False)
         try:
             with self._lock:
-                channel.send(self._end, _REQUEST + errand.encode(errors="surrogatepass"))
+                with self._sending:
+                    channel.send(self._end, _REQUEST + errand.encode(errors="surrogatepass"))
                 answer = channel.receive(self._end)
         except OSError as error:
             raise UnreachableError(f"{method} {path}: {error}") from error
@@ -69,10 +79,45 @@ class ErrandCluster:
             raise UnreachableError(f"{method} {path}: the worker ends")
         return _answered(json.loads(answer))
 
+    def report(self, outcome: AttemptOutcome) -> None:
+        """Say how the step has ended. It may have left a thread that is asking for something: nothing is answered then.
 
-def is_errand(sent: bytes) -> bool:
-    """Whether the process asks for something; otherwise it reports how it ended."""
-    return sent.startswith(_REQUEST)
+        Raises:
+            OSError: the worker has ended.
+        """
+        with self._sending:
+            channel.send(self._end, outcome_to_wire(outcome))
+
+
+def report_over(end: socket.socket, answer: Callable[[bytes], bytes]) -> AttemptOutcome | None:
+    """What a step reports over its channel; ``None`` if it says nothing, or what cannot be read.
+
+    Until then, it may send one errand after the other, which ``answer`` does. Nobody waits for one after the report.
+    """
+    errand = None
+    with suppress(OSError):
+        while (sent := channel.receive(end)) is not None:
+            if not sent.startswith(_REQUEST):
+                return _outcome_in(sent)
+            if errand is not None:
+                errand.join()
+            errand = threading.Thread(target=_run, args=(end, answer, sent), name="bubu-errand", daemon=True)
+            errand.start()
+    return None
+
+
+def _outcome_in(report: bytes) -> AttemptOutcome | None:
+    try:
+        return outcome_of_wire(report)
+    except ValueError as error:
+        log.warning("the process of a step has reported what cannot be read: %s", error)
+        return None
+
+
+def _run(end: socket.socket, answer: Callable[[bytes], bytes], sent: bytes) -> None:
+    given = answer(sent)
+    with suppress(OSError):  # it has ended
+        channel.send(end, given)
 
 
 def answer_to(sent: bytes, attempt: AssignedAttempt, namespace: str, cluster: Cluster) -> bytes:

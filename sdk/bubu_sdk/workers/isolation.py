@@ -29,7 +29,8 @@ class Isolation(Protocol):
     """Starts steps."""
 
     can_kill: bool
-    """Whether ``kill`` ends a step at once; otherwise it asks once more, and the function has its grace."""
+    """Whether ``kill`` ends one step alone; otherwise it ends all of them, so a step is asked first and has its grace.
+    """
 
     def prepare(self, lost: Callable[[str], None]) -> None:
         """Get ready to start steps; blocks.

@@ -26,8 +26,6 @@ class AttemptOutcome:
     exit_code: int
     update: StatusUpdate | None = None
     """What the SDK reports about the function; ``None`` if the process ended without a report."""
-    hung: bool = False
-    """The function is still running: only the end of the whole worker ends it."""
 
 
 def patch_of(
@@ -47,13 +45,12 @@ def patch_of(
     before: Object = step_run.get("status") or {}
     update = outcome.update if assignment.is_current(step_run, attempt) else None
     after = before if update is None else status.merge(before, _identified(update, before, pod))
-    if not outcome.hung:
-        ended: Object = {
-            "attempt": attempt.attempt,
-            "exitCode": outcome.exit_code,
-            "finishedAt": instant.format_seconds(now),
-        }
-        after = {"retries": 0, **after, WORKER_EXIT: ended}
+    ended: Object = {
+        "attempt": attempt.attempt,
+        "exitCode": outcome.exit_code,
+        "finishedAt": instant.format_seconds(now),
+    }
+    after = {"retries": 0, **after, WORKER_EXIT: ended}
     body, content_type = patch_between(step_run, before, after)
     if body is None:
         return None

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import shutil
 import signal
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from bubu_sdk import logs
 from bubu_sdk.errors import EngramError, ErrorType
 from bubu_sdk.kube import Cluster
 from bubu_sdk.workers import channel, errands, kinship, records
 from bubu_sdk.workers.assignment import AssignedAttempt
-from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
+from bubu_sdk.workers.order import StepOrder, order_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.relay import OutputRelay
 from bubu_sdk.workers.zygote import Child, ZygoteProcess
 
 _MESSAGE_BYTES: Final = 16384
-_PING_SECONDS: Final = 5.0
-_MAX_UNANSWERED: Final = 3
 _SWEEP_SECONDS: Final = 10.0
 """The time to kill what a killed zygote has left behind."""
 _CLOSE_SECONDS: Final = 5.0
 _KILLED: Final = 128 + signal.SIGKILL
-
-log = logging.getLogger(logs.SDK_LOGGER)
 
 
 class ProcessIsolation:
@@ -60,9 +53,7 @@ class ProcessIsolation:
         self._control: socket.socket | None = None
         self._forking = 0
         """Children on their way into ``_spare``; several threads refill."""
-        self._unanswered = 0
-        """Pings since the last answer of the zygote."""
-        self._ping_at = 0.0
+        self._pings: channel.Pings | None = None
         self._problem: str | None = None
         self._is_closing = False
         self._is_prepared = False
@@ -81,7 +72,7 @@ class ProcessIsolation:
             finally:
                 os._exit(1)
         theirs.close()
-        self._control = ours
+        self._control, self._pings = ours, channel.Pings(ours)
         kinship.adopt_orphans()  # those of a zygote that was killed
 
     def prepare(self, lost: Callable[[str], None]) -> None:
@@ -123,17 +114,9 @@ class ProcessIsolation:
         return child
 
     def problem(self) -> str | None:
-        """Whether the zygote cannot end steps, or does not answer any more.
-
-        Pauses do not count, of this process or of the machine: between two pings this process has worked.
-        """
-        now = time.monotonic()
-        if self._problem is None and self._is_prepared and now >= self._ping_at:
-            self._ping_at = now + _PING_SECONDS
-            if self._unanswered >= _MAX_UNANSWERED:
-                self._problem = "the zygote, which starts and ends the processes of steps, does not answer"
-            self._unanswered += 1
-            self._tell(b"p")
+        """Whether the zygote cannot end steps, or does not answer any more."""
+        if self._problem is None and self._is_prepared and self._pings is not None and self._pings.are_in_vain():
+            self._problem = "the zygote, which starts and ends the processes of steps, does not answer"
         return self._problem
 
     def close(self) -> None:
@@ -217,9 +200,10 @@ class ProcessIsolation:
     def _watch(self, lost: Callable[[str], None]) -> None:
         """Notice the end of the zygote. The kernel ends its children; those they have left behind are ended here."""
         assert self._control is not None
+        assert self._pings is not None
         with suppress(OSError):
             while packet := self._control.recv(_MESSAGE_BYTES):
-                self._unanswered = 0
+                self._pings.answered()
                 match packet.split():
                     case [b"u"]:
                         self._problem = "what a step has started cannot be killed"
@@ -285,33 +269,13 @@ class _ChildProcess:
 
     def wait(self) -> AttemptOutcome:
         """What the process said of itself. That it has ended, only the zygote says."""
-        report, outcome = self._report(), None
+        outcome = errands.report_over(self._end, self._answer)
         self._ended.wait()
-        if report is not None:
-            try:
-                outcome = outcome_of_wire(report)
-            except ValueError as error:
-                log.warning("the process of a step has reported what cannot be read: %s", error)
         return outcome or AttemptOutcome(self._exit_code)
 
-    def _report(self) -> bytes | None:
-        """Its report. Until then, it may send one errand after the other; nobody waits for one after its end."""
-        errand = None
-        with suppress(OSError):
-            while (sent := channel.receive(self._end)) is not None:
-                if not errands.is_errand(sent):
-                    return sent
-                if errand is not None:
-                    errand.join()
-                errand = threading.Thread(target=self._run_errand, args=(sent,), name="bubu-errand", daemon=True)
-                errand.start()
-        return None
-
-    def _run_errand(self, sent: bytes) -> None:
+    def _answer(self, sent: bytes) -> bytes:
         assert self._attempt is not None, "begin() comes first"
-        answer = self._isolation.run_errand(sent, self._attempt)
-        with suppress(OSError):  # it has ended
-            channel.send(self._end, answer)
+        return self._isolation.run_errand(sent, self._attempt)
 
     def end(self, exit_code: int) -> None:
         """It has ended, with everything that it had started: what it has sent before can still be received."""

@@ -1,19 +1,26 @@
 """Serves as a warm worker: puts the parts together, in the order that a fork demands.
 
-The zygote is forked first, while this process has one thread. Then come signal handlers, threads and connections.
+The zygote, or the host of tasks, is forked first, while this process has one thread. Then come signal handlers, threads
+and connections. With tasks, the process that has imported the program becomes the supervisor by executing another one,
+and the program is imported again in the host.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
+import bubu_sdk
 from bubu_sdk import hosting, kubeconfig, logs, process, volume
 from bubu_sdk.errors import EngramError
 from bubu_sdk.signature import StepFunction
@@ -26,13 +33,18 @@ from bubu_sdk.workers.processes import ProcessIsolation
 from bubu_sdk.workers.relay import OutputRelay, WorkerRecords
 from bubu_sdk.workers.reporting import ExitReporter
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
-from bubu_sdk.workers.supervisor import KILL_SECONDS, LeaseRenewed, Unable, WorkerSupervisor
-from bubu_sdk.workers.watchdog import Watchdog, end_hung_process
+from bubu_sdk.workers.supervisor import LeaseRenewed, Unable, WorkerSupervisor
+from bubu_sdk.workers.taskhost import HOST_VARIABLE, TRACE_SIGNAL, TaskIsolation
 from bubu_sdk.workers.watching import StepRunWatch
 from bubu_sdk.workers.zygote import Child
 
 log = logging.getLogger(logs.SDK_LOGGER)
 
+_SUPERVISOR: Final = (
+    "import sys; sys.path.append(sys.argv[1]); from bubu_sdk.workers import serving;"
+    " serving.supervise_tasks(sys.argv[2:])"
+)
+_DUMP_SECONDS: Final = 1.0
 _STORE_LIBRARIES = dict.fromkeys(("s3", "gcs", "azure"), ("obstore", "obstore.store"))
 
 
@@ -61,23 +73,71 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
     records = WorkerRecords(_fields(settings), relay.put)
     with logs.Attached(records, debug=process.wants_debug(os.environ), root=True):
         relay.begin()
-        code = _run(settings, isolation, None)
+        code = _run(settings, isolation)
         isolation.close()
         relay.close()
     process.leave(Ending(code))
 
 
 def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
+    """Be the host, if the supervisor has started this process; otherwise become the supervisor."""
+    descriptor = os.environ.pop(HOST_VARIABLE, None)
+    if descriptor is None:
+        _become_supervisor()
+    if not descriptor:
+        sys.stderr.write(f"{sys.executable} always starts this program: it cannot serve with isolation task\n")
+        sys.exit(1)
+    control = socket.socket(fileno=int(descriptor))
+    control.set_inheritable(False)
     output = tasks.TaskOutput(1, _fields(settings))
     sys.stdout = sys.stderr = output
     level = tasks.RootLevel()
-    isolation = tasks.TaskIsolation(engram, process.connect, output, level)
+    faulthandler.register(TRACE_SIGNAL, file=2)
     with logs.Attached(
         tasks.TaskRecords(_fields(settings), output, level), debug=process.wants_debug(os.environ), root=True
     ):
-        code = _run(settings, isolation, Watchdog(KILL_SECONDS))
+        is_set_up = tasks.TaskHost(control, engram, output, level).serve()
     output.end()
-    process.leave(Ending(code, hung=code != 0))
+    process.leave(Ending(0 if is_set_up else 1))
+
+
+def _become_supervisor() -> NoReturn:
+    """Execute an interpreter that does not know the program: neither its modules, nor what its site starts.
+
+    A fork would not do: the threads of a program, and its model on a GPU, do not survive it, or would keep the token.
+    """
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            os.set_inheritable(int(each.name), int(each.name) <= 2)
+    os.environ[HOST_VARIABLE] = ""  # if the program is started again, the interpreter is a part of it
+    folder = str(Path(bubu_sdk.__file__).parents[1])
+    try:
+        command = [sys.executable, "-I", "-S", "-c", _SUPERVISOR, folder, *sys.orig_argv]
+        os.execv(sys.executable, command)  # noqa: S606 - a shell would need quotes
+    except OSError as error:
+        sys.stderr.write(f"this worker cannot execute {sys.executable!r}: {error}\n")
+        sys.exit(1)
+
+
+def supervise_tasks(command: Sequence[str]) -> NoReturn:
+    """The supervisor of tasks; ``command`` is the command line that started the program."""
+    os.environ.pop(HOST_VARIABLE, None)
+    settings = WorkerSettings.of(os.environ)
+    kinship.keep_private()
+    isolation = TaskIsolation(
+        [sys.executable, *command[1:]], namespace=settings.namespace, connect=lambda: process.connect(os.environ)
+    )
+    records = WorkerRecords(_fields(settings), OutputRelay(2).put)  # the host writes to the other descriptor
+    with logs.Attached(records, debug=process.wants_debug(os.environ), root=True):
+        isolation.begin(_confine)
+        code = _run(settings, isolation)
+        isolation.close()
+    process.leave(Ending(code))
+
+
+def _confine() -> None:
+    _hide_token()
+    confinement.separate()
 
 
 def load(engram: StepFunction, settings: WorkerSettings) -> Child:
@@ -106,14 +166,14 @@ def _hide_token() -> None:
         log.warning("this node has no Landlock: the steps of this worker can read the token of its Pod")
 
 
-def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | None) -> int:
+def _run(settings: WorkerSettings, isolation: Isolation) -> int:
     """Prepare, then supervise; returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_now(isolation))
     try:
         cluster = process.connect(os.environ)
         reporter = ExitReporter(cluster, settings)
-        supervisor = WorkerSupervisor(settings, isolation, reporter, os.environ, watchdog=watchdog)
+        supervisor = WorkerSupervisor(settings, isolation, reporter, os.environ)
         isolation.prepare(lambda reason: supervisor.post(Unable(reason)))
     except EngramError as error:
         log.error("this worker cannot serve: %s", error)  # noqa: TRY400 - the trace says nothing more
@@ -124,7 +184,7 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
         renewed=lambda silence_seconds: supervisor.post(LeaseRenewed(silence_seconds)),
         distrusted=lambda reason: supervisor.post(Unable(reason)),
         looked_at=lambda: supervisor.looked_at,
-        hung=end_hung_process,
+        hung=_end_stuck_process,
     )
     watch = StepRunWatch(cluster, settings, supervisor.post)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -133,6 +193,14 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
     code = supervisor.run(heartbeat, watch.list_anew)
     heartbeat.close()
     return code
+
+
+def _end_stuck_process() -> None:
+    """Show where the threads are and end the process with code 1, also if nobody reads what it writes."""
+    dump = threading.Thread(target=faulthandler.dump_traceback, kwargs={"file": 2}, daemon=True)
+    dump.start()
+    dump.join(_DUMP_SECONDS)
+    os._exit(1)
 
 
 def _exit_now(isolation: Isolation) -> Callable[[int, object], NoReturn]:

@@ -31,7 +31,6 @@ from bubu_sdk.workers.ledger import End, Ledger, Release, Start
 from bubu_sdk.workers.order import StepOrder
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.settings import WorkerSettings, seconds_of
-from bubu_sdk.workers.watchdog import Watchdog
 from bubu_sdk.workers.watching import Listed, LostSight, Seen, WatchNews
 
 UNSURE_SECONDS: Final = 12.0
@@ -47,7 +46,6 @@ _REPORT_SECONDS: Final = 5.0
 """The time that a process has to report after the grace of its function, before it is killed."""
 _CANNOT_START: Final = 128
 _ANNOUNCE_SECONDS: Final = 3.0
-_HUNG_REPORT_SECONDS: Final = 2.0
 
 log = logging.getLogger(logs.SDK_LOGGER)
 
@@ -57,7 +55,6 @@ class AttemptOver:
     """An attempt is reported, or needs no report."""
 
     attempt: AssignedAttempt
-    hung: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,14 +129,12 @@ class WorkerSupervisor:
         reports: Reports,
         environ: Mapping[str, str],
         *,
-        watchdog: Watchdog | None = None,
         now: Callable[[], float] = clock.now,
     ) -> None:
         self._settings = settings
         self._isolation = isolation
         self._reports = reports
         self._environ = environ
-        self._watchdog = watchdog
         self._now = now
         self._began_at = now()
         self._news: SimpleQueue[News] = SimpleQueue()
@@ -183,14 +178,13 @@ class WorkerSupervisor:
                 pass
             else:
                 self.looked_at = self._now()
-                if self._take(news):
-                    return self._exit_code
+                self._take(news)
             self._look_at_clock()
             if self._must_exit or self._has_drained():
                 return self._exit_code
 
-    def _take(self, news: News) -> bool:
-        """Do what follows from the news; True if the process must end at once."""
+    def _take(self, news: News) -> None:
+        """Do what follows from the news."""
         match news:
             case Listed(step_runs, number) if self._ledger.holds and number >= self._resumes_with:
                 self._resumes_with = _NEVER
@@ -205,16 +199,10 @@ class WorkerSupervisor:
                 self._do(self._ledger.see(step_run))
             case LostSight(step_run):
                 self._do(self._ledger.lose_sight(step_run))
-            case AttemptOver(attempt, hung):
+            case AttemptOver(attempt):
                 with self._lock:
                     self._running.pop(attempt.key, None)
                 self._do(self._ledger.over(attempt))
-                if hung:
-                    log.error(
-                        "%s ignores its cancellation: the worker ends, and with it all its steps", attempt.step_run
-                    )
-                    self._exit_code = 1
-                    return True
             case LeaseRenewed(silence_seconds):
                 if silence_seconds > UNSURE_SECONDS:  # this thread may not have looked meanwhile
                     self._hold(self._now() - silence_seconds + KILL_SECONDS)
@@ -228,7 +216,6 @@ class WorkerSupervisor:
                 log.error("the worker ends: %s", reason)
                 self._exit_code = 1
                 self._drain()
-        return False
 
     def _do(self, steps: Sequence[ledger.Step]) -> None:
         for step in steps:
@@ -238,7 +225,7 @@ class WorkerSupervisor:
                 case Release(attempt, step_run, exit_code):
                     self._carry(attempt, StepOrder(attempt, step_run), AttemptOutcome(exit_code))
                 case End(attempt, at_once):
-                    self._end(attempt, self._now() if at_once else None)
+                    self._end(attempt, self._now() if at_once and self._isolation.can_kill else None)
 
     def _begin(self, attempt: AssignedAttempt, step_run: Object) -> None:
         """Start an attempt, unless its time was over before this worker had room for it, or saw it."""
@@ -262,11 +249,8 @@ class WorkerSupervisor:
         if outcome is None:
             step, outcome = self._run_step(running, order)
         running.is_over = True
-        if outcome.hung:
-            self._report_hung(attempt, outcome)
-        else:
-            self._reports.report(attempt, outcome, self._ledger.latest(attempt))
-        self.post(AttemptOver(attempt, outcome.hung))
+        self._reports.report(attempt, outcome, self._ledger.latest(attempt))
+        self.post(AttemptOver(attempt))
         if step is not None:
             step.discard()
 
@@ -285,14 +269,6 @@ class WorkerSupervisor:
         if must_end:
             step.terminate()
         return step, step.wait()
-
-    def _report_hung(self, attempt: AssignedAttempt, outcome: AttemptOutcome) -> None:
-        """Report the result, but not for long: the function is still at work."""
-        limit = threading.Timer(_HUNG_REPORT_SECONDS, self._reports.stop)
-        limit.daemon = True
-        limit.start()
-        self._reports.report(attempt, outcome, self._ledger.latest(attempt))
-        limit.cancel()
 
     def _timeout_seconds(self, attempt: AssignedAttempt) -> float:
         environ = {**self._environ, **attempt.environment}
@@ -327,10 +303,6 @@ class WorkerSupervisor:
             self._give_up(problem)
         if now >= self._drain_ends_at + _REPORT_SECONDS:
             self._reports.stop()
-        if self._watchdog is not None:
-            with self._lock:
-                works = any(not each.is_over for each in self._running.values())
-            self._watchdog.guard(renewed_at if works else None)
 
     def _kill_late(self, now: float) -> None:
         with self._lock:
@@ -340,9 +312,8 @@ class WorkerSupervisor:
                 each.step.kill()
             each.kills += 1
             each.killed_at = now if each.killed_at is None else each.killed_at
-            patience = _OVERDUE_SECONDS + (0.0 if self._isolation.can_kill else self._grace_seconds(each.attempt))
-            if now - each.killed_at >= patience and each.kills >= _OVERDUE_LOOKS:
-                self._give_up(f"{each.attempt.step_run} was killed {patience:g} s ago and is not over")
+            if now - each.killed_at >= _OVERDUE_SECONDS and each.kills >= _OVERDUE_LOOKS:
+                self._give_up(f"{each.attempt.step_run} was killed {_OVERDUE_SECONDS:g} s ago and is not over")
 
     def _give_up(self, reason: str) -> None:
         """End the worker at once. Its attempts are released by the next process of the container, or are lost."""

@@ -1,8 +1,8 @@
-"""Isolation in tasks: the function runs in a thread of the worker, which has loaded what all steps share.
+"""Isolation in tasks: the host, a process that has loaded what all steps share, and runs each of them in a thread.
 
-A function that ignores its cancellation cannot be ended alone: its outcome is ``hung``, and the supervisor ends the
-whole worker. What steps print, and what they log, is told apart by a context variable, which threads that a function
-starts itself do not have: their lines are those of the worker.
+It has no token: its steps ask and report over channels. A function that ignores its cancellation cannot be ended alone,
+so the host ends itself. What steps print, and what they log, is told apart by a context variable, which threads that a
+function starts itself do not have: their lines are those of the worker.
 """
 
 from __future__ import annotations
@@ -11,25 +11,32 @@ import io
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from bubu_sdk import instant, logs, process, redaction, stores
+from bubu_sdk import instant, logs, process, redaction, stores, traces
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.errors import ErrorType, as_engram_error
 from bubu_sdk.hosting import host_for_setup
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
+from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import clock, records
+from bubu_sdk.workers import channel, clock, records
 from bubu_sdk.workers.assigned import AssignedStepRun
-from bubu_sdk.workers.order import StepOrder
+from bubu_sdk.workers.errands import ErrandCluster
+from bubu_sdk.workers.order import StepOrder, order_of_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.relay import OutputLines
+
+_MESSAGE_BYTES: Final = 8192
+
+log = logging.getLogger(logs.SDK_LOGGER)
 
 _step: ContextVar[TaskStep | None] = ContextVar("bubu_sdk.workers.step", default=None)
 
@@ -155,67 +162,121 @@ class TaskRecords(logs.JsonLines):
         self._output.put(line.encode(errors="replace"))
 
 
-class TaskIsolation:
-    """Each step in a thread of this process."""
-
-    can_kill = False
+class TaskHost:
+    """The host: runs each step in a thread, as the supervisor says over the control socket (``taskhost``)."""
 
     def __init__(
         self,
+        control: socket.socket,
         engram: StepFunction,
-        connect: Callable[[Mapping[str, str]], Cluster],
         output: TaskOutput,
         level: RootLevel,
         *,
         open_store: Callable[[Mapping[str, str]], Store | None] = stores.open_store,
     ) -> None:
         self.engram = engram
-        self.connect = connect
         self.output = output
         self.level = level
         self.open_store = open_store
         self.loaded: Any = None
+        self._control = control
+        self._steps: dict[int, TaskStep] = {}
+        """Those under way, by the id that the supervisor gave."""
 
-    def prepare(self, lost: Callable[[str], None]) -> None:
-        """Call the engram's ``setup`` here."""
-        del lost  # threads are always there
-        self.loaded = set_up(self.engram)
+    def serve(self) -> bool:
+        """Call the engram's ``setup``, then run steps until the supervisor wants no more.
 
-    def start(self, order: StepOrder) -> TaskStep:
-        return TaskStep(self, order)
+        Returns:
+            False: the ``setup`` has failed, and the supervisor knows why.
+        """
+        try:
+            self.loaded = set_up(self.engram)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything; the supervisor reports it
+            self._tell(b"!" + traces.of_user_code(error).encode(errors="replace")[-_MESSAGE_BYTES:])
+            return False
+        self._tell(b"r")
+        while self._obey():
+            pass
+        return True
 
-    def problem(self) -> str | None:
-        """None that it could notice: a thread that cannot be ended is the whole worker's."""
-        return None
+    def _obey(self) -> bool:
+        """Do one order; False if there will be no more."""
+        try:
+            order, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        except OSError:
+            return False
+        match order.split():
+            case [b"p"]:
+                self._tell(b"p")
+            case [b"s", number]:
+                self._begin(int(number), socket.socket(fileno=descriptors[0]))
+            case [b"t", number] if (step := self._steps.get(int(number))) is not None:
+                step.terminate()
+        return bool(order)
 
-    def close(self) -> None:
-        """Nothing is left to end: the process ends."""
+    def _begin(self, number: int, end: socket.socket) -> None:
+        try:
+            message = channel.receive(end)
+        except OSError:
+            message = None
+        if message is None:
+            end.close()  # the supervisor could not send it
+            return
+        cluster = ErrandCluster(end)
+        step = self._steps[number] = TaskStep(self, order_of_wire(message), cluster)
+        arguments = (number, step, end, cluster)
+        threading.Thread(target=self._carry_out, args=arguments, name="bubu-attempt", daemon=True).start()
+
+    def _carry_out(self, number: int, step: TaskStep, end: socket.socket, cluster: ErrandCluster) -> None:
+        """The thread of one attempt. When it shuts the channel down, nothing of the attempt runs any more."""
+        try:
+            outcome, ending = step.run()
+            with suppress(OSError):  # the worker ends
+                cluster.report(outcome)
+            if ending.hung:
+                log.error("%s ignores its cancellation: the worker ends, and with it all its steps", step.name)
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            del self._steps[number]
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # it counts also for those who have inherited it
+            end.close()
+
+    def _tell(self, message: bytes) -> None:
+        with suppress(OSError):  # the supervisor has ended, and the kernel ends this process
+            channel.send_packet(self._control, message, channel.SEND_SECONDS)
 
 
 class TaskStep:
-    """One attempt. ``wait`` does the work, in the thread that calls it."""
+    """One attempt."""
 
-    def __init__(self, isolation: TaskIsolation, order: StepOrder) -> None:
+    def __init__(self, host: TaskHost, order: StepOrder, cluster: Cluster) -> None:
         self._order = order
         self._client: AssignedStepRun | None = None
-        self._output = isolation.output
+        self._output = host.output
         environ = order.environment(os.environ)
         debug = process.wants_debug(environ)
-        self._level = isolation.level.lowered() if debug else nullcontext()
+        self._level = host.level.lowered() if debug else nullcontext()
         self.lines = OutputLines(order.log_fields, instant.utc_now)
         self.masking = redaction.Masking()
-        self.records = TaskRecords(order.log_fields, isolation.output, isolation.level, debug=debug)
+        self.records = TaskRecords(order.log_fields, host.output, host.level, debug=debug)
         world = World(
             environ,
-            isolation.connect,
-            isolation.open_store,
+            lambda _: cluster,
+            host.open_store,
             step_run_client=self._connected,
-            setup=lambda: isolation.loaded,
+            setup=lambda: host.loaded,
             ends_at=None if order.ends_at is None else clock.as_monotonic(order.ends_at),
         )
-        self._run = BatchRun(isolation.engram, world, self.records)
+        self._run = BatchRun(host.engram, world, self.records)
 
-    def wait(self) -> AttemptOutcome:
+    @property
+    def name(self) -> str:
+        """That of its StepRun."""
+        return self._order.attempt.step_run
+
+    def run(self) -> tuple[AttemptOutcome, Ending]:
+        """Do the work. The function may still be at work then: the ending says that it hangs."""
         token = _step.set(self)
         try:
             with self._level:
@@ -224,17 +285,11 @@ class TaskStep:
             _step.reset(token)
         self._output.end(self)
         update = self._client.outcome if self._client is not None else None
-        return AttemptOutcome(ending.exit_code, update, hung=ending.hung)
+        return AttemptOutcome(ending.exit_code, update), ending
 
     def terminate(self) -> None:
+        """Ask the function to end, as SIGTERM does. Any thread may call it, more than once; returns at once."""
         self._run.terminate(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Nothing else than ``terminate``: a thread cannot be killed, so the grace of the run decides."""
-        self.terminate()
-
-    def discard(self) -> None:
-        """Nothing is left."""
 
     def _connected(self, *arguments: Any, **options: Any) -> AssignedStepRun:
         order = self._order

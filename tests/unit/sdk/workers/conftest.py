@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +13,15 @@ from tests.unit.sdk.workers.worker_stand import WatchableApi, WatchableCluster, 
 
 
 class StartWorker(Protocol):
-    """Starts a program as a worker, and waits until it is ready."""
+    """Starts a program as a worker, and waits until it is ready.
 
-    def __call__(self, source: str, **environ: str) -> WorkerProcess: ...
+    ``command`` is how it is started, in its folder; its file is ``main.py``. ``supervisor`` is executed in the
+    supervisor of tasks, which nothing of the program reaches.
+    """
+
+    def __call__(
+        self, source: str, *, command: Sequence[str] = (), supervisor: str = "", **environ: str
+    ) -> WorkerProcess: ...
 
 
 @pytest.fixture
@@ -35,8 +41,9 @@ def start_worker(stand: WorkerStand, cluster: WatchableCluster, tmp_path: Path) 
         stack.callback(api.close)
         stack.callback(cluster.break_streams)
 
-        def start(source: str, **environ: str) -> WorkerProcess:
-            worker = stack.enter_context(WorkerProcess(stand, api, tmp_path, source, **environ))
+        def start(source: str, *, command: Sequence[str] = (), supervisor: str = "", **environ: str) -> WorkerProcess:
+            process = WorkerProcess(stand, api, tmp_path, source, command=command, supervisor=supervisor, **environ)
+            worker = stack.enter_context(process)
             worker.wait_until_ready()
             return worker
 

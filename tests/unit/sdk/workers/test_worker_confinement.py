@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,31 +26,70 @@ from bubu_sdk.workers import channel, errands
 from bubu_sdk.workers.assignment import AssignedAttempt
 from tests.unit.sdk.sdk_container import ROOT
 from tests.unit.sdk.workers.conftest import StartWorker
-from tests.unit.sdk.workers.worker_stand import WorkerStand, path_of
+from tests.unit.sdk.workers.worker_stand import NAMESPACE, POD, POD_UID, WorkerStand, eventually, path_of
 
 ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "sdk")}
 ATTEMPT = AssignedAttempt("run-a", "uid-a", 0, "pod-uid", {})
 OTHER = """
-    import json, os
+    import os, socket, stat, threading, time
+    from pathlib import Path
     from bubu_sdk import Context, engram
     from bubu_sdk.kube import KubeError, MERGE_PATCH
-    from bubu_sdk.workers import errands
+    from bubu_sdk.workers import channel, errands
+
+    kept = []
+    really = errands.ErrandCluster.__init__
+
+    def keep(self, end):
+        really(self, end)
+        kept.append(self)
+
+    errands.ErrandCluster.__init__ = keep
+
+    def sockets():
+        for number in range(3, 256):
+            try:
+                if stat.S_ISSOCK(os.fstat(number).st_mode):
+                    yield socket.socket(fileno=os.dup(number))
+            except OSError:
+                pass
 
     @engram
     def main(ctx: Context, inputs: dict):
-        import gc
-        (cluster,) = (each for each in gc.get_objects() if isinstance(each, errands.ErrandCluster))
         said = []
-        for path, status in inputs["writes"]:
+        for method, path, body in inputs.get("asks", ()):
+            for cluster in kept:
+                try:
+                    cluster.request(method, path, body, content_type=MERGE_PATCH)
+                    said.append("done")
+                except KubeError as error:
+                    said.append(getattr(error, "code", 0))
+        if text := inputs.get("says"):
+            channel.send(kept[-1]._end, text.encode())
+        if text := inputs.get("then"):
+            time.sleep(0.2)
+            channel.send(kept[-1]._end, text.encode())
+            Path(inputs["file"]).touch()
+            ctx.cancelled.wait()
+        if inputs.get("gives up"):
+            kept[-1]._end.shutdown(socket.SHUT_RDWR)
+            ctx.cancelled.wait()
+        if file := inputs.get("reads"):
             try:
-                cluster.request("PATCH", path, {"status": status}, content_type=MERGE_PATCH)
-                said.append("written")
-            except KubeError as error:
-                said.append(getattr(error, "code", 0))
+                said.append(Path(file).read_text())
+            except PermissionError:
+                said.append("hidden")
+        if inputs.get("signals"):
+            try:
+                os.kill(os.getppid(), 0)
+                said.append("reached")
+            except PermissionError:
+                said.append("not reached")
         return {"said": said}
 
     main.run()
 """
+BOTH = pytest.mark.parametrize("isolation", ["process", "task"])
 
 
 def permitted(method: str, path: str, body: Any = None, content_type: str = "application/json") -> bool:
@@ -147,21 +187,63 @@ def _sent() -> bytes:
     return b"r" + json.dumps(["GET", path_of("run-a"), None, "application/json", 1.0]).encode()
 
 
-def test_no_step_writes_for_another_one(start_worker: StartWorker, stand: WorkerStand) -> None:
-    start_worker(OTHER, BUBU_WORKER_CONCURRENCY="2")
-    stand.assign("victim", writes=[])
+@BOTH
+def test_no_step_writes_for_another_one(start_worker: StartWorker, stand: WorkerStand, isolation: str) -> None:
+    """With tasks, it has what a step before it has left in the process that they share: nothing answers that."""
+    start_worker(OTHER, BUBU_WORKER_CONCURRENCY="2", BUBU_WORKER_ISOLATION=isolation)
+    stand.assign("victim")
     stand.wait_for_exit("victim")
-    before = stand.step_run("victim")
+    before, lease = stand.step_run("victim"), f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{POD}"
     own, other = (f"{path_of(name)}/status" for name in ("forger", "victim"))
+    refused: list[tuple[str, str, Any]] = [
+        ("PATCH", other, {"status": {"output": {"forged": True}}}),
+        ("PATCH", own, {"status": {"workerExit": {"attempt": 0}}}),
+        ("POST", CLAIMS, claim("victim", None)),
+        ("PATCH", lease, {"spec": {"holderIdentity": "forged"}}),
+        ("GET", path_of(""), None),
+        ("GET", path_of("").rstrip("/"), None),
+        ("GET", path_of("victim"), None),
+    ]
 
-    stand.assign(
-        "forger",
-        writes=[(other, {"output": {"forged": True}}), (own, {"workerExit": {"attempt": 0}}), (own, {"signals": {}})],
-    )
+    stand.assign("forger", asks=[*refused, ("PATCH", own, {"status": {"signals": {}}})])
 
     assert stand.wait_for_exit("forger") == 0
-    assert stand.status("forger")["output"] == {"said": [403, 403, "written"]}
+    said = stand.status("forger")["output"]["said"]
+    of_the_victim, of_its_own = (said[::2], said[1::2]) if isolation == "task" else ([], said)
+    assert of_its_own == [*[403] * len(refused), "done"]
+    assert set(of_the_victim) <= {0}, "its channel is closed"
     assert stand.step_run("victim") == before
+    assert stand.lease["spec"]["holderIdentity"] == POD_UID
+
+
+def test_a_task_that_says_that_it_has_ended_asks_for_nothing_more_and_keeps_its_place(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    start_worker(OTHER, BUBU_WORKER_ISOLATION="task")
+    path, file = f"{path_of('ghost')}/status", tmp_path / "file"
+    errand = "r" + json.dumps(["PATCH", path, {"status": {"signals": {"forged": 1}}}, MERGE_PATCH, 5])
+
+    stand.assign("ghost", says='{"exitCode": 0, "update": null}', then=errand, file=str(file))
+    eventually(file.exists)
+    stand.assign("next")  # it has no room for it yet
+    assert stand.exit_code("ghost") is None
+    stand.change("ghost", annotations={"bubustack.io/cancel-requested": "true"})
+
+    assert stand.wait_for_exit("next") == 0
+    assert stand.exit_code("ghost") == 0
+    assert "signals" not in stand.status("ghost")
+
+
+@pytest.mark.parametrize("how", [{"gives up": True}, {"says": "nonsense", "gives up": True}])
+def test_a_task_that_ends_its_channel_without_a_report_ends_the_worker(
+    start_worker: StartWorker, stand: WorkerStand, how: dict[str, Any]
+) -> None:
+    """It may still be at work, so its place must not be given to others."""
+    worker = start_worker(OTHER, BUBU_WORKER_ISOLATION="task")
+    stand.assign("vague", **how)
+
+    assert worker.process.wait(60) == 1
+    assert stand.exit_code("vague") == 137
 
 
 def is_possible(restriction: str) -> bool:
@@ -206,6 +288,39 @@ def test_the_token_of_a_pod_is_hidden_and_all_else_is_there() -> None:
         import json.tool, sqlite3  # noqa: F401
         assert pathlib.Path("/dev/null").read_text() == ""
     """)
+
+
+@pytest.mark.skipif(not is_possible("hide(pathlib.Path('/var/tmp/none'))"), reason="this kernel has no Landlock")
+@BOTH
+def test_no_step_reads_the_token_of_its_worker(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path, isolation: str
+) -> None:
+    token, beside = tmp_path / "secrets" / "account" / "token", tmp_path / "secrets" / "other" / "file"
+    for file in (token, beside):
+        file.parent.mkdir(parents=True)
+        file.write_text("open")
+    account = f"""
+    import pathlib
+    from bubu_sdk import kubeconfig
+    kubeconfig.SERVICE_ACCOUNT = pathlib.Path({str(token.parent)!r})
+    """
+    options = {"source": account + OTHER} if isolation == "process" else {"source": OTHER, "supervisor": account}
+    start_worker(**options, BUBU_WORKER_ISOLATION=isolation)
+
+    for name, file in (("token", token), ("beside", beside)):
+        stand.assign(name, reads=str(file))
+
+    assert [stand.wait_for_exit(name) for name in ("token", "beside")] == [0, 0]
+    assert [stand.status(name)["output"]["said"] for name in ("token", "beside")] == [["hidden"], ["open"]]
+
+
+@pytest.mark.skipif(not is_possible("separate()"), reason="this kernel cannot keep signals back")
+def test_a_task_does_not_end_its_supervisor(start_worker: StartWorker, stand: WorkerStand) -> None:
+    start_worker(OTHER, BUBU_WORKER_ISOLATION="task")
+    stand.assign("signals", signals=True)
+
+    assert stand.wait_for_exit("signals") == 0
+    assert stand.status("signals")["output"]["said"] == ["not reached"]
 
 
 @pytest.mark.skipif(not is_possible("separate()"), reason="this kernel cannot keep signals back")

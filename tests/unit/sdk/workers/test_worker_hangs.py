@@ -20,8 +20,8 @@ from tests.unit.sdk.workers.test_worker_process import MANY, is_alive, waiting
 from tests.unit.sdk.workers.worker_stand import WorkerStand, eventually
 
 IMPATIENT = """
-    from bubu_sdk.workers import heartbeat, processes, supervisor, zygote
-    processes._PING_SECONDS = 0.2
+    from bubu_sdk.workers import channel, heartbeat, processes, supervisor, zygote
+    channel.PING_SECONDS = 0.2
     processes._CLOSE_SECONDS = 1.0
     heartbeat._ATTENTION_SECONDS = heartbeat._RETRY_SECONDS = heartbeat.RENEW_SECONDS = 0.6
     heartbeat._MAX_IGNORED = 2
@@ -32,8 +32,7 @@ IMPATIENT = """
 def assert_serves_again(stand: WorkerStand, name: str) -> None:
     """The next process of the container has released the attempt, and runs the next one."""
     assert stand.wait_for_exit(name) == 128 + signal.SIGKILL
-    stand.assign("again", do="echo", text="serves")
-    assert stand.wait_for_exit("again") == 0
+    stand.wait_until_it_serves(do="echo", text="serves")
 
 
 def test_a_zygote_that_stands_still_ends_the_worker(
@@ -93,7 +92,7 @@ def test_a_main_thread_that_is_stuck_ends_the_worker(
 ) -> None:
     flag = tmp_path / "stuck"
     stuck = f"""
-    import os
+    import os, time
     really_look = supervisor.WorkerSupervisor._look_at_clock
 
     def look(self):
@@ -103,7 +102,10 @@ def test_a_main_thread_that_is_stuck_ends_the_worker(
 
     supervisor.WorkerSupervisor._look_at_clock = look
     """
-    worker = start_worker(IMPATIENT + MANY.replace("@engram", stuck + "\n    @engram"), BUBU_WORKER_ISOLATION=isolation)
+    if isolation == "process":
+        worker = start_worker(IMPATIENT + stuck + MANY)
+    else:
+        worker = start_worker(MANY, supervisor=IMPATIENT + stuck, BUBU_WORKER_ISOLATION=isolation)
     process, child, zygote = waiting(stand, tmp_path, "alone")
     flag.touch()
     time.sleep(0.7)
@@ -112,13 +114,61 @@ def test_a_main_thread_that_is_stuck_ends_the_worker(
     assert worker.process.wait(60) == 1
     assert stand.lease["spec"]["renewTime"] == renewed
     assert 'File "' in worker.text, "it shows where its threads are"
-    if isolation == "process":
-        eventually(lambda: not any(map(is_alive, (process, child, zygote))))
-    else:
-        os.kill(child, signal.SIGKILL)
+    if isolation == "task":
+        os.kill(child, signal.SIGKILL)  # here, no container ends with the worker
+    eventually(lambda: not any(map(is_alive, (process, child, zygote))))
     flag.unlink()
     worker.restart()
     assert_serves_again(stand, "alone")
+
+
+LOCKED = """
+    import os, re
+    from pathlib import Path
+    from bubu_sdk import Context, engram
+
+    def keep_the_lock():
+        re.match("(a+)+$", "a" * 64 + "b")
+
+    @engram
+    def main(ctx: Context, inputs: dict):
+        if inputs["do"] == "lock":
+            Path(inputs["file"]).write_text(str(os.getpid()))
+            keep_the_lock()
+        return {}
+
+    main.run()
+"""
+
+
+def test_a_task_that_keeps_the_lock_of_the_interpreter_ends_the_worker(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    worker = start_worker(LOCKED, supervisor=IMPATIENT, BUBU_WORKER_ISOLATION="task")
+    file = tmp_path / "pid"
+    stand.assign("locks", do="lock", file=str(file))
+
+    assert worker.process.wait(60) == 1
+    assert "does not answer" in worker.text
+    assert "in keep_the_lock" in worker.text, "it shows where its threads are"
+    assert not is_alive(int(file.read_text()))
+    worker.restart()
+    assert_serves_again(stand, "locks")
+
+
+def test_a_host_that_stands_still_ends_the_worker(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    worker = start_worker(MANY, supervisor=IMPATIENT, BUBU_WORKER_ISOLATION="task")
+    host, child, _ = waiting(stand, tmp_path, "stuck")
+
+    os.kill(host, signal.SIGSTOP)
+
+    assert worker.process.wait(60) == 1
+    assert "does not answer" in worker.text
+    assert not any(map(is_alive, (host, child)))
+    worker.restart()
+    assert_serves_again(stand, "stuck")
 
 
 def test_children_that_cannot_be_killed_are_not_waited_for() -> None:

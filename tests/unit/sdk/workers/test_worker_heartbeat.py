@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +13,7 @@ from bubu_sdk.workers import clock
 from bubu_sdk.workers import heartbeat as module
 from bubu_sdk.workers.heartbeat import Heartbeat
 from tests.unit.sdk.workers.conftest import StartWorker
-from tests.unit.sdk.workers.test_worker_process import MANY, waiting
+from tests.unit.sdk.workers.test_worker_process import MANY, is_alive, waiting
 from tests.unit.sdk.workers.test_worker_watching import SETTINGS
 from tests.unit.sdk.workers.worker_stand import WatchableCluster, WorkerStand, eventually
 
@@ -119,21 +116,15 @@ def test_a_machine_that_was_suspended_ends_its_steps(
 
     time.clock_gettime = gettime
     """
-    start_worker(suspended + MANY, BUBU_WORKER_ISOLATION=isolation)
-    _, child, _ = waiting(stand, tmp_path, "before")
+    options = {"source": suspended + MANY} if isolation == "process" else {"source": MANY, "supervisor": suspended}
+    worker = start_worker(**options, BUBU_WORKER_ISOLATION=isolation)
+    process, child, _ = waiting(stand, tmp_path, "before", deaf=isolation == "task")
 
     flag.touch()
 
     assert stand.wait_for_exit("before") in (0, 143, 137)
-    if isolation == "task":  # nobody else ends what a function leaves behind
-        os.kill(child, signal.SIGKILL)
-    names = (f"after-{number}" for number in itertools.count())
-    eventually(lambda: serves(stand, next(names)))
-
-
-def serves(stand: WorkerStand, name: str) -> bool:
-    """Not before it knows that the operator has heard it again."""
-    stand.assign(name, do="echo", text="serves")
-    code = stand.wait_for_exit(name)
-    assert code in (0, 137)
-    return code == 0
+    eventually(lambda: not any(map(is_alive, (process, child))))
+    if isolation == "task":  # it is the process of all steps
+        assert worker.process.wait(60) == 1
+        worker.restart()
+    stand.wait_until_it_serves(do="echo", text="serves")

@@ -182,10 +182,3 @@ def test_a_worker_that_ends_gives_up(case: Case) -> None:
     case.report()
 
     assert case.status == {}
-
-
-def test_a_function_that_still_runs_is_reported_without_the_end_of_its_process(case: Case) -> None:
-    case.report(AttemptOutcome(124, StatusUpdate({"phase": "Timeout"}), hung=True))
-
-    assert case.status["phase"] == "Timeout"
-    assert "workerExit" not in case.status

@@ -52,7 +52,7 @@ class MemoryStep:
 
     def wait(self) -> AttemptOutcome:
         self._ended.wait(60)
-        return AttemptOutcome(self._exit_code, hung=self._exit_code == HUNG)
+        return AttemptOutcome(self._exit_code)
 
     def terminate(self) -> None:
         self.was_asked = True
@@ -66,9 +66,6 @@ class MemoryStep:
 
     def discard(self) -> None:
         pass
-
-
-HUNG = 124
 
 
 class MemoryIsolation:
@@ -318,6 +315,23 @@ def test_a_step_whose_step_run_is_gone_is_killed_at_once(bench: Bench) -> None:
     eventually(lambda: bench.reports.exits == {"deaf": 137})
 
 
+def test_where_a_kill_ends_all_steps_one_whose_step_run_is_gone_has_its_grace(bench: Bench) -> None:
+    bench.isolation.can_kill = False
+    bench.begin()
+    polite, deaf = bench.start("polite"), bench.start("deaf")
+
+    for name in ("polite", "deaf"):
+        bench.supervisor.post(LostSight(step_run(name)))
+
+    eventually(lambda: bench.reports.exits == {"polite": 143} and deaf.was_asked)
+    look(bench)
+    assert (polite.kills, deaf.kills) == (0, 0)
+    for _ in range(5):
+        bench.time += 4
+        look(bench)
+    eventually(lambda: bench.reports.exits == {"polite": 143, "deaf": 137})
+
+
 def test_a_draining_worker_asks_after_half_the_grace_and_kills_at_its_end(bench: Bench) -> None:
     bench.begin()
     polite, deaf = bench.start("polite"), bench.start("deaf")
@@ -375,16 +389,6 @@ def test_a_step_that_cannot_be_started_is_reported(bench: Bench) -> None:
     eventually(lambda: bench.reports.exits == {"unlucky": 128})
 
 
-def test_a_task_that_hangs_ends_the_worker_at_once(bench: Bench) -> None:
-    bench.begin()
-    other, hung = bench.start("other"), bench.start("hangs")
-
-    hung.end(HUNG)
-
-    assert bench.wait() == 1
-    assert not other.was_asked
-
-
 def look(bench: Bench, times: int = 1) -> None:
     """Let the supervisor look at the clock."""
     for _ in range(times):
@@ -394,15 +398,12 @@ def look(bench: Bench, times: int = 1) -> None:
         eventually(lambda before=before: bench.supervisor.looked_at > before or bench.code is not None)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("can_kill", "seconds"), [(True, 10), (False, 20)])
-def test_a_worker_that_cannot_end_a_step_ends_itself(bench: Bench, can_kill: bool, seconds: int) -> None:
-    """Where a step is only asked, it has its grace."""
-    bench.isolation.can_kill = can_kill
+def test_a_worker_that_cannot_end_a_step_ends_itself(bench: Bench) -> None:
     bench.begin()
     other, undead = bench.start("other"), bench.start("undead")
     bench.supervisor.post(LostSight(step_run("undead")))
     eventually(lambda: undead.kills > 0)
-    for _ in range(seconds - 1):
+    for _ in range(9):
         bench.time += 0.99
         look(bench)
     assert bench.code is None

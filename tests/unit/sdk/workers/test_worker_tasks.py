@@ -1,12 +1,20 @@
-"""Isolation in tasks: steps in threads of the worker."""
+"""Isolation in tasks: steps in threads of the host."""
 
 from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.unit.sdk.workers.conftest import StartWorker
+from tests.unit.sdk.workers.test_worker_process import MANY as PROCESSES
+from tests.unit.sdk.workers.test_worker_process import is_alive, waiting
 from tests.unit.sdk.workers.worker_stand import WorkerStand, eventually
 
+PYTHON = sys.executable
 TASKS = {"BUBU_WORKER_ISOLATION": "task", "BUBU_WORKER_CONCURRENCY": "3"}
 MANY = """
     import os, threading, time
@@ -79,12 +87,14 @@ def test_a_task_that_ignores_its_cancellation_ends_the_worker(start_worker: Star
     stand.change("deaf", annotations={"bubustack.io/cancel-requested": "true"})
 
     assert worker.process.wait(60) == 1
-    assert stand.exit_code("deaf") is None  # it was still at work when its outcome was reported
+    assert stand.exit_code("deaf") == 143
     assert "was killed" in stand.status("deaf")["lastFailureMsg"]
-    worker.restart()
-    assert stand.wait_for_exit("deaf") == 137
-    assert stand.wait_for_exit("victim") == 137
+    assert stand.exit_code("victim") == 137
     assert "phase" not in stand.status("victim")
+    worker.restart()
+    eventually(lambda: stand.state == "ready")
+    stand.assign("next", do="echo", text="serves")
+    assert stand.wait_for_exit("next") == 0
 
 
 def test_a_task_that_was_seen_late_times_out_at_the_deadline_of_the_operator(
@@ -101,7 +111,95 @@ def test_a_task_that_was_seen_late_times_out_at_the_deadline_of_the_operator(
 
     assert worker.process.wait(60) == 1
     assert stand.status("deaf")["phase"] == "Timeout"
-    assert stand.exit_code("deaf") is None, "it was still at work"
+    assert stand.exit_code("deaf") == 124
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[PYTHON, "main.py"], [PYTHON, "-X", "dev", "-m", "main"], [PYTHON, "-c", "import serve"], ["./serve.py"]],
+    ids=["file", "module", "text", "script"],
+)
+def test_the_host_is_started_as_the_program_was(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path, command: list[str]
+) -> None:
+    source = """
+        import os, sys, time
+        from bubu_sdk import engram
+
+        times = len(open("imports", "a+").read())
+        print(len(sys.argv), sys.flags.dev_mode, os.getcwd(), file=open("imports", "a"))
+
+        @engram
+        def main():
+            marks = [name for name in os.environ if name.startswith("BUBU_WORKER_HOST")]
+            return {"argv": sys.argv, "dev": sys.flags.dev_mode, "folder": os.getcwd(), "marks": marks}
+
+        if __name__ == "__main__":
+            main.run()
+    """
+    script = tmp_path / "serve.py"
+    script.write_text(f"#!{PYTHON}\nimport main\nmain.main.run()\n")
+    script.chmod(0o755)
+    start_worker(source, command=[*command, "an argument"], **TASKS)
+
+    stand.assign("one")
+
+    assert stand.wait_for_exit("one") == 0
+    found = stand.status("one")["output"]
+    assert found["argv"][1:] == ["an argument"]
+    assert (found["dev"], found["folder"], found["marks"]) == ("dev" in command, str(tmp_path), [])
+    imports = (tmp_path / "imports").read_text().splitlines()
+    assert len(imports) == 2
+    assert len(set(imports)) == 1
+
+
+def test_the_program_s_exit_handlers_run_when_an_idle_worker_ends(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    file = tmp_path / "said"
+    handler = f"\n    import atexit, pathlib; atexit.register(pathlib.Path({str(file)!r}).touch)"
+    worker = start_worker(handler + MANY, **TASKS)
+    stand.assign("one", do="echo", text="t")
+    assert stand.wait_for_exit("one") == 0
+
+    worker.process.terminate()
+
+    assert worker.process.wait(60) == 0
+    assert file.exists()
+
+
+def test_a_host_that_ends_takes_its_steps_and_the_worker_with_it(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    worker = start_worker(PROCESSES, **TASKS)
+    host, child, _ = waiting(stand, tmp_path, "one")
+    assert waiting(stand, tmp_path, "two")[0] == host
+
+    stand.assign("crashes", do="crash")
+
+    assert [stand.wait_for_exit(name) for name in ("one", "two", "crashes")] == [137, 137, 137]
+    assert worker.process.wait(60) == 1
+    assert "exit code 3" in worker.text
+    assert not any(map(is_alive, (host, child)))
+    worker.restart()
+    eventually(lambda: stand.state == "ready")
+    stand.assign("one", attempt=1, do="echo", text="again")
+    assert stand.wait_for_exit("one", attempt=1) == 0
+
+
+def test_the_host_does_not_outlive_the_supervisor(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    worker = start_worker(PROCESSES, **TASKS)
+    host, child, supervisor = waiting(stand, tmp_path, "one")
+    assert supervisor == worker.process.pid
+
+    worker.process.kill()
+
+    eventually(lambda: not is_alive(host))
+    os.kill(child, signal.SIGKILL)  # here, no container ends with the worker
+    worker.restart()
+    assert stand.wait_for_exit("one") == 137
 
 
 def test_a_setup_that_fails_ends_the_worker(start_worker: StartWorker, stand: WorkerStand) -> None:

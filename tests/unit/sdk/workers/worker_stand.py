@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import textwrap
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -255,6 +256,14 @@ class WorkerStand:
         assert code is not None
         return code
 
+    def wait_until_it_serves(self, **inputs: Any) -> None:
+        """Assign steps until one is executed: those are released that the operator could have started elsewhere."""
+        for number in itertools.count():
+            self.assign(f"serves-{number}", **inputs)
+            if self.wait_for_exit(f"serves-{number}") == 0:
+                return
+            assert self.exit_code(f"serves-{number}") == 137
+
     @property
     def lease(self) -> Object:
         found: Object = self.cluster.objects[f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{POD}"]
@@ -276,7 +285,17 @@ class WorkerStand:
 class WorkerProcess:
     """A program that serves as a worker, until the end of the block."""
 
-    def __init__(self, stand: WorkerStand, api: WatchableApi, folder: Path, source: str, **environ: str) -> None:
+    def __init__(
+        self,
+        stand: WorkerStand,
+        api: WatchableApi,
+        folder: Path,
+        source: str,
+        *,
+        command: Sequence[str] = (),
+        supervisor: str = "",
+        **environ: str,
+    ) -> None:
         self.stand = stand
         program = folder / "main.py"
         program.write_text(textwrap.dedent(source))
@@ -297,13 +316,17 @@ class WorkerProcess:
             "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT": "1s",
             **environ,
         }
-        self._program = program
+        self._folder = folder
+        self._command = [*command] or [sys.executable, str(program)]
+        if supervisor:
+            start = f"import sys\nfrom bubu_sdk.workers import serving\nserving.supervise_tasks({self._command!r})"
+            self._command = [sys.executable, "-c", f"{textwrap.dedent(supervisor)}\n{start}"]
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(self._program)], env=self._environ, stdout=log, stderr=subprocess.STDOUT
+                self._command, env=self._environ, cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
             )
 
     def restart(self) -> None:
