@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from bubu_sdk.kube import (
     UnreachableError,
     UntrustedError,
 )
+from bubu_sdk.status import StatusUpdate
 from bubu_sdk.testing import InMemoryCluster
 from bubu_sdk.workers import channel, errands
 from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.outcome import AttemptOutcome
 from tests.unit.sdk.sdk_container import ROOT
 from tests.unit.sdk.workers.conftest import StartWorker
 from tests.unit.sdk.workers.worker_stand import NAMESPACE, POD, POD_UID, WorkerStand, eventually, path_of
@@ -181,6 +185,24 @@ def test_failures_arrive_as_they_are(error: KubeError) -> None:
     assert str(found.value) == str(error)
     for name in ("retryable", "code", "retry_after_seconds", "details", "is_about_rights"):
         assert getattr(found.value, name, None) == getattr(error, name, None)
+
+
+def test_a_report_is_whole_although_a_thread_of_the_step_still_asks() -> None:
+    ours, theirs = channel.pair()
+    cluster, long = errands.ErrandCluster(theirs), "x" * (4 << 20)
+    outcome = AttemptOutcome(0, StatusUpdate({"output": long}))
+    with ours, theirs:
+        asking = threading.Thread(target=cluster.request, args=("GET", long), daemon=True)
+        asking.start()
+        eventually(lambda: not select.select([], [theirs], [], 0)[1])  # it waits in the middle of its request
+        reporting = threading.Thread(target=cluster.report, args=(outcome,), daemon=True)
+        reporting.start()
+        reporting.join(0.2)
+
+        assert errands.report_over(ours, lambda sent: b'{"object": {"length": %d}}' % len(sent)) == outcome
+        asking.join(60)
+        reporting.join(60)
+        assert not asking.is_alive()
 
 
 def _sent() -> bytes:

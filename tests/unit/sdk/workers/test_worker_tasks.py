@@ -153,6 +153,15 @@ def test_the_host_is_started_as_the_program_was(
     assert len(set(imports)) == 1
 
 
+def test_an_interpreter_that_always_starts_the_program_is_not_started_for_ever(
+    start_worker: StartWorker, stand: WorkerStand
+) -> None:
+    """A frozen program is its own interpreter. It finds what the process before it has left."""
+    with pytest.raises(AssertionError, match="always starts this program"):
+        start_worker(MANY, **TASKS, BUBU_WORKER_HOST="")
+    assert stand.state == ""
+
+
 def test_the_program_s_exit_handlers_run_when_an_idle_worker_ends(
     start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
 ) -> None:

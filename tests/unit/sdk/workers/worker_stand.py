@@ -37,7 +37,7 @@ class WatchableCluster(InMemoryCluster):
         super().__init__()
         self._changes: list[tuple[int, str, Object, Object | None]] = []
         """Version, path, the object, and its state before."""
-        self._news = threading.Condition()
+        self._news = threading.Condition(self._lock)  # one lock: tests and requests take both, in either order
         self.expired = False
         """Whether the next watch is refused, because its version is too old."""
         self.streams: list[MemoryWatch] = []
