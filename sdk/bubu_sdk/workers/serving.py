@@ -20,7 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-import bubu_sdk
 from bubu_sdk import hosting, kubeconfig, logs, process, volume
 from bubu_sdk.errors import EngramError
 from bubu_sdk.signature import StepFunction
@@ -110,7 +109,7 @@ def _become_supervisor() -> NoReturn:
         with suppress(OSError):
             os.set_inheritable(int(each.name), int(each.name) <= 2)
     os.environ[HOST_VARIABLE] = ""  # if the program is started again, the interpreter is a part of it
-    folder = str(Path(bubu_sdk.__file__).parents[1])
+    folder = str(Path(logs.__file__).parents[1])
     try:
         command = [sys.executable, "-I", "-S", "-c", _SUPERVISOR, folder, *sys.orig_argv]
         os.execv(sys.executable, command)  # noqa: S606 - a shell would need quotes
