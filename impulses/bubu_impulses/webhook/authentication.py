@@ -26,6 +26,8 @@ _ID: Final = re.compile(r"[!-\-/-~]+", re.ASCII)
 """Visible letters but the full stop, which separates the id from what follows it: else one signature would be that of
 several requests."""
 _BEFORE_BASE64: Final = "whsec_"
+_DIGITS: Final = 32
+"""Of a digest in a key, which is a part of names that people read: 128 bits, to which nobody finds another body."""
 
 
 class Scheme(StrEnum):
@@ -185,7 +187,7 @@ class Authentication:
             return None
         if self.facts.id_header:
             return request.headers[self.facts.id_header.lower()].strip()
-        return hashlib.sha256(request.body).hexdigest()
+        return hashlib.sha256(request.body).hexdigest()[:_DIGITS]
 
     def challenge(self, body: Any) -> str | None:
         """What the sender wants back before it sends events; ``None`` for events."""

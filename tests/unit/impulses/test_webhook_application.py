@@ -166,7 +166,7 @@ async def test_without_a_key_a_recorded_request_meets_its_storytrigger(stand: St
     assert (first.status, replayed.status, other.status) == (202, 202, 202)
     assert content(first)["trigger"] == content(replayed)["trigger"] != content(other)["trigger"]
     keys = [trigger["spec"]["deliveryIdentity"]["key"] for trigger in stand.environment.triggers]
-    assert keys == [hashlib.sha256(body).hexdigest() for body in (b'{"n": 1}', b'{"n":1}')]
+    assert keys == [hashlib.sha256(body).hexdigest()[:32] for body in (b'{"n": 1}', b'{"n":1}')]
 
 
 async def test_two_impulses_of_one_story_start_a_run_each_for_an_event_without_a_key(stand: Stand) -> None:
