@@ -137,7 +137,8 @@ class StepDelivery:
         self._lingering_bytes = 0
         self._lanes = LaneTable(settings.lanes) if settings.lanes else None
         self._dead: list[Parcel] = []
-        self._order = 0
+        self.order = 0
+        """How many packets were accepted; each has its place among them."""
         self._next: dict[str, int] = {}
         """For each partition its next number; the least recently used partition first."""
         self._floor = 1
@@ -161,6 +162,13 @@ class StepDelivery:
     @property
     def kept_bytes(self) -> int:
         return self._waiting_bytes + self._in_flight_bytes + self._lingering_bytes
+
+    @property
+    def settled(self) -> int:
+        """All packets up to this one, in the order of acceptance, are acknowledged or lost."""
+        pending = next((parcel.order for parcel in self._waiting if not parcel.is_delivered), self.order + 1)
+        flying = (parcel.order for parcel in self._in_flight.values() if not parcel.is_delivered)
+        return min(pending, min(flying, default=pending)) - 1
 
     def fill(self) -> float:
         """How full the buffer is, in percent."""
@@ -219,10 +227,10 @@ class StepDelivery:
             if not oldest.is_delivered:
                 self._lose(Loss.DROP_OLDEST)
         partition = packet.partition if self._by_partition else ""
-        self._order += 1
+        self.order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
-        key = (partition, sequence) if sequence else ("", self._order)
-        parcel = Parcel(packet, size, self._order, sequence, key, now)
+        key = (partition, sequence) if sequence else ("", self.order)
+        parcel = Parcel(packet, size, self.order, sequence, key, now)
         if self.samples is not None:
             parcel.is_traced = self.samples.takes(now)
         self._waiting.append(parcel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -211,3 +211,31 @@ class LivePrimitive:
 
 
 LiveNode = LiveStep | LivePrimitive
+
+
+def reach_of(node: LiveNode) -> Iterator[LiveNode]:
+    """Each step that may have to keep a packet of ``node``, once."""
+    seen: set[str] = set()
+    pending = list(reversed(node.targets))
+    while pending:
+        target = pending.pop()
+        if target.name in seen:
+            continue
+        seen.add(target.name)
+        yield target
+        if target.spec.kind in PASSES_AT_ONCE:
+            pending += reversed(target.targets)
+
+
+def producers_of(nodes: Mapping[str, LiveNode]) -> dict[str, tuple[str, ...]]:
+    """For each step those that it holds when it is full."""
+    return {
+        name: tuple(other for other, node in nodes.items() if any(each.name == name for each in node.reach))
+        for name in nodes
+    }
+
+
+def held_of(node: LiveNode) -> int:
+    """Packets that have not gone as far as the buffer of a step, or wait in a primitive."""
+    held = node.intake.held if node.intake is not None else 0
+    return held + (len(node.held) if isinstance(node, LivePrimitive) else 0)
