@@ -129,6 +129,8 @@ class StepDelivery:
         self._waiting_bytes = 0
         self._in_flight: dict[tuple[str, int], Parcel] = {}
         """In the order of sending."""
+        self._has_repeated = False
+        """Whether that may differ from the order of acceptance."""
         self._in_flight_bytes = 0
         self._retry_at = math.inf
         """No packet in flight is sent again before this time."""
@@ -168,7 +170,8 @@ class StepDelivery:
         """All packets up to this one, in the order of acceptance, are acknowledged or lost."""
         pending = next((parcel.order for parcel in self._waiting if not parcel.is_delivered), self.order + 1)
         flying = (parcel.order for parcel in self._in_flight.values() if not parcel.is_delivered)
-        return min(pending, min(flying, default=pending)) - 1
+        oldest = min(flying, default=pending) if self._has_repeated else next(flying, pending)
+        return min(pending, oldest) - 1
 
     def fill(self) -> float:
         """How full the buffer is, in percent."""
@@ -259,6 +262,7 @@ class StepDelivery:
         """The session has ended."""
         self.is_connected = False
         flying = list(self._in_flight.values())
+        self._has_repeated = False
         again = [parcel for _, parcel in self._lingering] if self.settings.at_least_once else []
         self._in_flight.clear()
         self._in_flight_bytes = 0
@@ -430,6 +434,7 @@ class StepDelivery:
                 again.append(parcel)
         self._retry_at = min((parcel.retry_at for parcel in self._in_flight.values()), default=math.inf)
         again.sort(key=lambda parcel: parcel.order)
+        self._has_repeated |= bool(again)
         self._put_back(again)
 
     def _put_back(self, again: list[Parcel]) -> None:

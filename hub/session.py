@@ -39,7 +39,7 @@ METHODS: Final = (DATA_METHOD, CONTROL_METHOD)
 SEND_BYTES: Final = 1024 * 1024
 """Packets that are queued for the connection, beside one."""
 ACCEPTED_EVERY: Final = 64
-ACCEPTED_SECONDS: Final = 0.02
+ACCEPTED_SECONDS: Final = 0.002
 
 _HEARTBEAT: Final = encode(DataResponse(metadata={HEARTBEAT_KEY: "true"}))
 _READY: Final = encode(

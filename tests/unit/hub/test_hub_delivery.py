@@ -426,6 +426,12 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: hasattr(self, "delivery"))
     @invariant()
+    def what_is_settled_ends_before_the_oldest_pending_packet(self) -> None:
+        kept = (*self.delivery._waiting, *self.delivery._in_flight.values())
+        pending = [parcel.order for parcel in kept if not parcel.is_delivered]
+        assert self.delivery.settled == min(pending, default=self.delivery.order + 1) - 1
+
+    @invariant()
     def everything_is_somewhere(self) -> None:
         delivery, chosen = self.delivery, self.chosen
         assert balance(delivery) == 0
