@@ -41,6 +41,8 @@ _KUBERNETES: Final = {
 }
 _TOOLS: Final = {
     "otlp-collector": {"otlp-collector": "."},
+    "go-engram-0.1.4": {"go-engram-0.1.4": "."},
+    "go-engram-0.1.5": {"go-engram-0.1.5": "."},
     "grpc-interop": {"grpc-interop": "google.golang.org/grpc/interop/client"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},

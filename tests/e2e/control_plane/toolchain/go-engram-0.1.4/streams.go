@@ -1,0 +1,1 @@
+../go-engram-0.1.5/streams.go
