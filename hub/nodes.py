@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -211,3 +211,17 @@ class LivePrimitive:
 
 
 LiveNode = LiveStep | LivePrimitive
+
+
+def reach_of(node: LiveNode) -> Iterator[LiveNode]:
+    """Each step that may have to keep a packet of ``node``, once."""
+    seen: set[str] = set()
+    pending = list(reversed(node.targets))
+    while pending:
+        target = pending.pop()
+        if target.name in seen:
+            continue
+        seen.add(target.name)
+        yield target
+        if target.spec.kind in PASSES_AT_ONCE:
+            pending += reversed(target.targets)

@@ -20,13 +20,13 @@ from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
 from hub.delivery import Loss, StepDelivery
-from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink
+from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink, reach_of
 from hub.packet_samples import samples_of
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
 from hub.refusal import PacketRefusal
-from hub.routes import PASSES_AT_ONCE, RunRoutes, StreamRun
+from hub.routes import RunRoutes, StreamRun
 from hub.taps import TapBook
 from hub.topology import Place
 from hub.troubles import Troubles
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hub.child_runs import StreamChildRuns
     from hub.evaluation import PacketEvaluator
     from hub.flow import PacketFlow
+    from hub.hooks import RunHooks
 
 __all__ = ["LiveRun", "LiveStep", "RunServices", "StepLink", "stream_id_of"]
 
@@ -104,23 +105,28 @@ class LiveRun:
         self._finished: set[str] = set()
         self._connect()
         self._pressure = Pressure(_producers(dict(self._nodes())))
+        self._hooks: RunHooks | None = None
+        """Of a run in which something is evaluated."""
         self._flow = self._wired(epoch, services or RunServices()) if _needs_flow(routes) else None
 
     def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
         """What evaluates is loaded for the first run that needs it: a hub without such runs is smaller."""
         from core.engine.clock import system_now
         from hub.flow import PacketFlow
+        from hub.hooks import RunHooks
         from hub.wiring import wire
 
         wire(self.routes, self.steps, self.primitives, system_now)
-        return PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
+        flow = PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
+        self._hooks = RunHooks(self.routes, self.steps, flow, self, system_now)
+        return flow
 
     def _connect(self) -> None:
         """Each step sends to those that need it, except for those that take nothing any more."""
         for name, node in self._nodes():
             node.targets = tuple(self.node(each) for each in self.routes.targets[name] if each not in self._finished)
         for _, node in self._nodes():
-            node.reach = tuple(_reach(node))
+            node.reach = tuple(reach_of(node))
         for step in self.steps.values():
             step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
         self.look_at_taps()
@@ -208,6 +214,8 @@ class LiveRun:
         if step.intake is not None:
             step.refused[Loss.RUN_ENDED] += step.intake.abandon()
         step.news.set()  # its sender lets the producers go on
+        if self._hooks is not None:
+            self._hooks.finished(name)
 
     async def serve(self) -> None:
         """Deliver until cancelled. Then everything that is pending counts as lost."""
@@ -252,6 +260,8 @@ class LiveRun:
         step.clock = ReadingClock(trio.current_time())
         step.delivery.connected()
         step.news.set()
+        if self._hooks is not None:
+            self._hooks.connected(name)
 
     def detach(self, name: str, link: StepLink) -> None:
         """The session has ended. What it has received is still routed."""
@@ -450,20 +460,6 @@ class LiveRun:
             stream, (partition, sequence) = step.delivery.stream_id, parcel.key
             message = "a packet was given up after its last attempt"
             _log.error(message, step=place, stream=stream, partition=partition, sequence=sequence, bytes=parcel.size)
-
-
-def _reach(node: LiveNode) -> Iterator[LiveNode]:
-    """Each step that may have to keep a packet of ``node``, once."""
-    seen: set[str] = set()
-    pending = list(reversed(node.targets))
-    while pending:
-        target = pending.pop()
-        if target.name in seen:
-            continue
-        seen.add(target.name)
-        yield target
-        if target.spec.kind in PASSES_AT_ONCE:
-            pending += reversed(target.targets)
 
 
 def _producers(nodes: Mapping[str, LiveNode]) -> dict[str, tuple[str, ...]]:

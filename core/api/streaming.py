@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +11,15 @@ from core.api.schema import DNS_LABEL, Int32, WireModel
 
 Direction = Literal["publish", "subscribe", "bidirectional"]
 RolloutStrategy = Literal["rolling", "drain_cutover", "blue_green"]
+
+
+class StreamHook(StrEnum):
+    """What the hub tells the steps whose ``if`` names it, as ``packet.type``. Source: Streaming contract 14."""
+
+    STEP_READY = "steprun.ready"
+    """A step has connected for the first time."""
+    RUN_READY = "storyrun.ready"
+    """All streaming steps of the run are connected."""
 
 
 class BackpressureBuffer(WireModel):
