@@ -47,8 +47,8 @@ class Replay(WireModel):
     checkpoint_interval: str | None = Field(None, description="Time between checkpoints as a Go duration; default 1s.")
     mode: Literal["none", "memory", "durable"] | None = Field(
         None,
-        description="Where messages wait: `none` (default), `memory` or `durable`. Anything but `none` implies "
-        "`at_least_once`.",
+        description="Where messages wait: `none` (default) or `memory`, which implies `at_least_once`. `durable` is "
+        "refused: it is not built yet.",
     )
     retention_seconds: Int32 | None = Field(None, ge=0, description="Seconds a message can be replayed.")
 

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
 from core.api.streaming import StreamHook
 from core.api.suggestion import closest
 from core.api.text import text
+from core.policy.stream_problems import durable_problems
 from core.policy.streaming import merged_problems, merged_settings
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -71,6 +73,7 @@ def _beside(declared: ReadOnlyObject, transport: ReadOnlyObject, of: str, path: 
     """What can only be wrong together with the Transport as it is; a missing one may be applied after the Story."""
     sides = (merged_settings(transport, {}), merged_settings({}, declared))
     alone = {str(each) for side in sides for each in merged_problems(side)}
+    alone -= {str(each) for each in _durable_elsewhere(merged_settings(transport, declared), declared)}
     for problem in merged_problems(merged_settings(transport, declared)):
         if str(problem) not in alone:
             message = f"merged over {of}, {problem.path} {problem.message}"
@@ -80,6 +83,15 @@ def _beside(declared: ReadOnlyObject, transport: ReadOnlyObject, of: str, path: 
         if offer is not None and not transport.get(offer):
             message = f"{of} does not carry {lane['kind']}"
             yield LANE.at(f"{path}.streaming.lanes[{index}].kind", message, f"add {offer} to it, or remove the lane")
+
+
+def _durable_elsewhere(merged: ReadOnlyObject, declared: ReadOnlyObject) -> Iterator[FieldError]:
+    """Replay that does not exist, and that the Story's own ``streaming`` does not ask for.
+
+    The Transport may have been stored while admission was down, or by an older version.
+    """
+    if not list(durable_problems(declared.get("streaming") or {}, "")):
+        yield from durable_problems(merged, "")
 
 
 def check_step(placed: PlacedStep, spec: ReadOnlyObject) -> Iterator[Finding]:
