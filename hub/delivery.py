@@ -20,19 +20,23 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Final
 
 from bubu_wire.forwarding import Address
 from bubu_wire.inspection import Inspected
 from hub.lanes import LaneTable, lane_of
 from hub.packet_samples import DonePacket, PacketSamples
+from hub.partitions import turn_of
 from hub.pressure import FillGate
-from hub.settings import DeliverySettings, DropPolicy, LaneKind, Ordering
+from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, LaneKind, Ordering
 
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """Acknowledged copies that are still kept. Beyond, nothing new is sent until some are old enough."""
 MAX_PARTITIONS: Final = 1_024
 """Partitions whose numbers are remembered one by one."""
+MAX_LOOKED_AT: Final = 256
+"""Waiting packets among which the next participant is looked for."""
 MAX_WAIT_SECONDS: Final = 600.0
 """The longest time until an unacknowledged packet is sent again."""
 _SUSPECT_ENDS: Final = 2
@@ -50,6 +54,7 @@ class Loss(StrEnum):
     DROP_OLDEST = "drop_oldest"
     EXPIRED = "expired"
     TIMEOUT = "timeout"
+    SUPERSEDED = "superseded"
     SESSION_ENDED = "session_ended"
     RETRY_EXHAUSTED = "retry_exhausted"
     RUN_ENDED = "context_done"
@@ -77,6 +82,8 @@ class Parcel:
     lane: LaneKind = LaneKind.PAYLOAD
     """Known if the step has lanes."""
     is_traced: bool = False
+    turn: str = ""
+    """Of packets with the same one, one is in flight at a time, if the step takes turns."""
 
 
 @dataclass(slots=True)
@@ -114,6 +121,7 @@ class StepDelivery:
         """Metadata pairs that each packet gets."""
         self._address = Address(stream_id, metadata)
         self._is_sequenced = settings.is_sequenced
+        self._takes_turns = settings.takes_turns
         self._by_partition = settings.ordering is Ordering.PER_PARTITION
         self._has_suspects = False
         """Whether there may be packets that must be sent alone."""
@@ -199,6 +207,9 @@ class StepDelivery:
         self.counts.offered += 1
         if size > settings.max_bytes:
             return self._lose(Loss.OVERSIZE)
+        turn = turn_of(packet) if settings.by_participant else ""
+        if settings.concurrency is ConcurrencyMode.CANCEL_PREVIOUS:
+            self._supersede(turn)
         if self._lanes is not None and (why := self._make_room(lane_of(packet), size)) is not None:
             return self._lose(why)
         while self._waiting and (
@@ -214,7 +225,7 @@ class StepDelivery:
         self._order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self._order)
-        parcel = Parcel(packet, size, self._order, sequence, key, now)
+        parcel = Parcel(packet, size, self._order, sequence, key, now, turn=turn)
         if self.samples is not None:
             parcel.is_traced = self.samples.takes(now)
         self._waiting.append(parcel)
@@ -256,7 +267,10 @@ class StepDelivery:
         taken: list[bytes] = []
         settings = self.settings
         while self._waiting and room > 0 and self.is_connected:
-            parcel = self._waiting[0]
+            place = self._whose_turn() if self._takes_turns else 0
+            if place is None:
+                break
+            parcel = self._waiting[place]
             if self._in_flight and (
                 len(self._in_flight) >= settings.window_messages
                 or self._in_flight_bytes + parcel.size > settings.window_bytes
@@ -265,7 +279,7 @@ class StepDelivery:
                 break
             if self._lingering_bytes >= LINGER_BYTES:
                 break
-            self._waiting.popleft()
+            del self._waiting[place]
             self._waiting_bytes -= parcel.size
             if self._lanes is not None:
                 self._lanes.change(parcel.lane, -1, -parcel.size)
@@ -349,6 +363,21 @@ class StepDelivery:
             self._lanes.clear()
 
     # Details.
+
+    def _whose_turn(self) -> int | None:
+        """The place of the first packet that waits for no other one; None if all do."""
+        if not self.settings.by_participant:
+            return None if self._in_flight else 0
+        busy = {parcel.turn for parcel in self._in_flight.values()}
+        ahead = enumerate(islice(self._waiting, MAX_LOOKED_AT))
+        return next((place for place, parcel in ahead if parcel.turn not in busy), None)
+
+    def _supersede(self, turn: str) -> None:
+        """Drop what waits for ``turn`` and was never sent: a newer packet takes its place."""
+        for parcel in [each for each in self._waiting if each.turn == turn and not each.attempts]:
+            self._waiting.remove(parcel)
+            self._left(parcel)
+            self._lose(Loss.SUPERSEDED)
 
     def _trace(self, parcel: Parcel) -> None:
         if parcel.is_traced and self.samples is not None:

@@ -1,4 +1,7 @@
-"""The partition of a packet: what it is numbered by with ``per_partition``. Pure. Source: streaming contract 13."""
+"""What packets are told apart by: the partition, by which ``per_partition`` numbers them, and the participant.
+
+Pure. Source: streaming contract 12 and 13.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_wire.inspection import Inspected
 from hub.envelope import PacketReading
 from hub.settings import KeySource, PartitionKey, PartitionMode, PartitionSettings
 
 MAX_NAME_BYTES: Final = 128
+PARTICIPANT: Final = ("participant", "participant.id")
+"""Metadata whose first value is the participant of a packet."""
 
 _OFFSET: Final = 0x811C9DC5
 _PRIME: Final = 0x01000193
@@ -35,6 +41,12 @@ def partition_of(settings: PartitionSettings, reading: PacketReading, inputs: Ma
     if mode is PartitionMode.HASH and settings.partitions:
         return f"p{number % settings.partitions}"
     return f"h{number:08x}"
+
+
+def turn_of(packet: Inspected) -> str:
+    """The participant of a packet; empty if it names none."""
+    metadata = PacketReading(packet).metadata
+    return next((text for name in PARTICIPANT if (text := metadata.get(name))), "")
 
 
 def fnv1a(text: str) -> int:
