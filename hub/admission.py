@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
+from bubu_wire.messages import BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
 from core.workloads.binding_token import TokenError, is_genuine, read_identity
 from hub.client_refusal import ClientRefusal, Refused
-from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
+from hub.topology import BindingName, BoundStep, Client, Place, Topology, UnservedStep
+
+MAX_PROCESS: Final = 32
+"""Characters that a client may say of its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Admitted:
     place: Place
     uid: str
     """Of its binding."""
-    generation: int
+    client: Client
 
 
 def refusal_of_protocol(metadata: Metadata) -> Refused | None:
@@ -66,7 +70,14 @@ def admit(
     if identity.generation < current:
         text = f"generation {identity.generation} was replaced by generation {current}"
         return _refused(ClientRefusal.STALE_GENERATION, text, known.place)
-    return Admitted(known.place, known.uid, identity.generation)
+    if known.is_finished:
+        return _refused(ClientRefusal.UNSERVABLE, "the step has finished", known.place)
+    return Admitted(known.place, known.uid, Client(identity.generation, _process(metadata)))
+
+
+def _process(metadata: Metadata) -> str:
+    word = dict(metadata).get(PROCESS_HEADER)
+    return word if isinstance(word, str) and word.isalnum() and len(word) <= MAX_PROCESS else ""
 
 
 def _refused(reason: ClientRefusal, text: str, place: Place | None = None) -> Refused:

@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from core.api.instant import format_instant
 from hub.client_refusal import ClientRefusal
-from hub.topology import Place
+from hub.topology import BoundStep, Client, Place
 
 SHOWN_EVERY: Final = timedelta(seconds=30)
 """Between two refusals that are shown for one step."""
 SHOWN_AT_ONCE: Final = 20
 """Refusals that are shown for all steps at a time; then one each second."""
+
+RETURN_SETTLES: Final = timedelta(milliseconds=500)
+"""From the first attempt of a source that connects again until the operator is asked: as long as a node may take to
+report that the process before it has ended.
+"""
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
@@ -32,13 +38,15 @@ class Attendance:
     """Who serves a step."""
 
     is_connected: bool = False
-    generation: int | None = None
-    """Of the client that came last."""
+    client: Client | None = None
+    """The one that came last."""
     connected_at: datetime | None = None
     disconnected_at: datetime | None = None
     """None while a client is there."""
     refusal: LastRefusal | None = None
     """The last one that is shown."""
+    returning: datetime | None = None
+    """Since when a client asks to connect again, and waits for the operator."""
 
 
 NOBODY: Final = Attendance()
@@ -61,6 +69,8 @@ class AttendanceBook:
         self._now = now
         self._on_change = on_change
         self._found: dict[Place, Attendance] = {}
+        self._knocked: dict[Place, datetime] = {}
+        """When a client that connects again has tried for the first time."""
         self._unshown: dict[Place, LastRefusal] = {}
         self._shown_at: dict[Place, datetime] = {}
         self._may_show = float(SHOWN_AT_ONCE)
@@ -72,9 +82,29 @@ class AttendanceBook:
             self._show(place)
         return self._found.get(place, NOBODY)
 
-    def came(self, place: Place, generation: int) -> None:
+    def may_come(self, bound: BoundStep, client: Client) -> bool:
+        """Whether a client of a source may serve it now.
+
+        A process that ends well is started again by its node, and would send everything a second time before the
+        operator has said that the step is finished. So a client may be the first one of its generation, or the same
+        process as before; any other one waits until the operator has looked, and has allowed it.
+        """
+        found = self.of(bound.place)
+        last = found.client or bound.former
+        if last is None or last.generation != client.generation or (client.process and client == last):
+            return True
+        now = self._now()
+        if found.returning is not None:
+            return format_instant(found.returning) == bound.may_return
+        if not timedelta() <= now - self._knocked.setdefault(bound.place, now) < RETURN_SETTLES:
+            self._found[bound.place] = replace(found, returning=now)
+            self._on_change(bound.place)
+        return False
+
+    def came(self, place: Place, client: Client) -> None:
         refusal = self.of(place).refusal
-        self._found[place] = Attendance(True, generation, self._now(), refusal=refusal)
+        self._knocked.pop(place, None)
+        self._found[place] = Attendance(True, client, self._now(), refusal=refusal)
         self._on_change(place)
 
     def went(self, place: Place) -> None:
@@ -90,6 +120,7 @@ class AttendanceBook:
     def forget(self, place: Place) -> None:
         """The step has another binding now, or none."""
         self._found.pop(place, None)
+        self._knocked.pop(place, None)
         self._unshown.pop(place, None)
         self._shown_at.pop(place, None)
 

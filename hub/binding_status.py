@@ -121,8 +121,14 @@ def status_patch(binding: Object, wanted: Object, now: datetime) -> Object | Non
 def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
     who, traffic = view.attendance, view.traffic
     stream: Object = {**old, "connected": who.is_connected, "drained": view.is_drained}
-    if who.generation is not None:
-        stream["generation"] = who.generation
+    stream.pop("returning", None)
+    if who.returning is not None:
+        stream["returning"] = format_instant(who.returning)
+    if who.client is not None:
+        stream["generation"] = who.client.generation
+        stream.pop("process", None)
+        if who.client.process:
+            stream["process"] = who.client.process
         for field, instant in (("connectedAt", who.connected_at), ("disconnectedAt", who.disconnected_at)):
             stream.pop(field, None)
             if instant is not None:
@@ -165,6 +171,7 @@ def _edges(status: Mapping[str, Any]) -> tuple[object, ...]:
         ready.get("message"),
         stream.get("connected"),
         stream.get("generation"),
+        stream.get("returning"),
     )
     console = (stream.get("console") or {}).get("address")
     return (*edges, stream.get("drained"), bool(stream.get("trouble")), bool(stream.get("lastRefusal")), console)

@@ -19,11 +19,12 @@ from core.api.text import text
 from core.api.unreadable import why_unreadable
 from core.telemetry.tracing.trace_parent import TraceParent, parse_trace_parent
 from hub.routes import StreamRun
-from hub.topology import BindingName, Place
+from hub.topology import BindingName, Client, Place
 
 _ANNOTATIONS: Final = (
     keys.ANNOTATION_CONNECTOR_GENERATION,
     keys.ANNOTATION_STREAM_FINISHED,
+    keys.ANNOTATION_STREAM_MAY_RETURN,
     keys.ANNOTATION_STORY_REVISION,
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
     keys.ANNOTATION_TRACE_PARENT,
@@ -66,6 +67,10 @@ class StreamBinding:
     """Why it serves no client; empty if it can be used."""
     trace_parent: TraceParent | None = None
     """The span of the step; None: the run is not traced."""
+    may_return: str = ""
+    """The instant of the return that the operator allows."""
+    served: Client | None = None
+    """Whom the status names as the last client."""
 
     @property
     def is_over(self) -> bool:
@@ -115,7 +120,15 @@ def read_binding(binding: Object) -> StreamBinding:
         _mapping(spec.get("outputSchema")) or None,
         problem,
         parse_trace_parent(annotations.get(keys.ANNOTATION_TRACE_PARENT)),
+        text(annotations.get(keys.ANNOTATION_STREAM_MAY_RETURN)),
+        _served(binding),
     )
+
+
+def _served(binding: Object) -> Client | None:
+    stream = _mapping(_mapping(binding.get("status")).get("stream"))
+    generation = stream.get("generation")
+    return Client(generation, text(stream.get("process"))) if isinstance(generation, int) else None
 
 
 def watched_until(binding: Object) -> str:

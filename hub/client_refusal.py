@@ -43,6 +43,8 @@ class ClientRefusal(StrEnum):
     STALE_GENERATION = "stale_generation"
     NOT_SERVED = "not_served"
     """The run is not served yet, or not any more at this moment: the client tries again."""
+    RETURNING = "returning"
+    """A source has connected again, and the operator has not said yet whether the step has finished."""
     UNSERVABLE = "unservable"
     """The run or the step cannot be served, or has ended."""
     LEFTOVERS = "leftovers"
@@ -52,8 +54,10 @@ class ClientRefusal(StrEnum):
     HUB_STOPPING = "hub_stopping"
 
 
-PASSING: Final = frozenset({ClientRefusal.UNKNOWN_BINDING, ClientRefusal.NOT_SERVED, ClientRefusal.HUB_STOPPING})
-"""Usual for a moment when a run or a hub begins or ends."""
+PASSING: Final = frozenset(
+    {ClientRefusal.UNKNOWN_BINDING, ClientRefusal.NOT_SERVED, ClientRefusal.RETURNING, ClientRefusal.HUB_STOPPING}
+)
+"""Usual for a moment when a run, a hub or a connection begins or ends."""
 
 
 @dataclass(frozen=True, slots=True)

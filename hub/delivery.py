@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from itertools import islice
 from typing import Final
 
@@ -29,6 +30,7 @@ from hub.lanes import LaneTable, lane_of
 from hub.packet_samples import DonePacket, PacketSamples
 from hub.partitions import turn_of
 from hub.pressure import FillGate
+from hub.routes import StreamRun
 from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, LaneKind, Ordering
 
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -40,6 +42,7 @@ MAX_LOOKED_AT: Final = 256
 MAX_WAIT_SECONDS: Final = 600.0
 """The longest time until an unacknowledged packet is sent again."""
 _SUSPECT_ENDS: Final = 2
+_STREAM_ID_BYTES: Final = 96
 _LINGER_TICK: Final = 0.02
 
 
@@ -117,6 +120,11 @@ class StepDelivery:
         self.samples: PacketSamples | None = None
         """Set while packets are traced."""
         self.stream_id = stream_id
+        """The name of the stream in the present connection."""
+        self._name = stream_id
+        self._metadata = metadata
+        self._sessions = 0
+        """Of clients that were not known."""
         self.added_pairs = len(metadata)
         """Metadata pairs that each packet gets."""
         self._address = Address(stream_id, metadata)
@@ -237,9 +245,18 @@ class StepDelivery:
 
     # Sending.
 
-    def connected(self) -> None:
-        """The step has a session. Everything that was kept waits in ``take`` again, oldest first."""
+    def connected(self, *, is_known: bool = False) -> None:
+        """The step has a session. Everything that was kept waits in ``take`` again, oldest first.
+
+        A client that does not say that it is the same process as before (``is_known``) gets all of it under another
+        name of the stream: it may have dropped what a packet has caused, together with its connection, and would
+        take the same number for one that it has done.
+        """
         self.is_connected = True
+        if self._sessions and not is_known:
+            self.stream_id = f"{self._name}.{self._sessions}"
+            self._address = Address(self.stream_id, self._metadata)
+        self._sessions += not is_known
 
     def disconnected(self) -> None:
         """The session has ended."""
@@ -470,3 +487,12 @@ class StepDelivery:
         if count:
             self.counts.lost[why] += count
         return why
+
+
+def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:
+    """The name of the stream to a step: at most 96 bytes, and never that of another step or epoch."""
+    readable = f"{run}/{step}@{epoch}"
+    if len(readable.encode()) <= _STREAM_ID_BYTES:
+        return readable
+    digest = sha256("\0".join((*run, step, epoch)).encode()).hexdigest()[:32]
+    return f"{digest}@{epoch}"

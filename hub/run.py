@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,14 +18,14 @@ import trio
 from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
-from hub.delivery import Loss, StepDelivery
+from hub.delivery import Loss, StepDelivery, stream_id_of
 from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink, reach_of
 from hub.packet_samples import samples_of
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
 from hub.refusal import PacketRefusal
-from hub.routes import RunRoutes, StreamRun
+from hub.routes import RunRoutes
 from hub.taps import TapBook
 from hub.topology import Place
 from hub.troubles import Troubles
@@ -38,13 +37,12 @@ if TYPE_CHECKING:
     from hub.flow import PacketFlow
     from hub.hooks import RunHooks
 
-__all__ = ["LiveRun", "LiveStep", "RunServices", "StepLink", "stream_id_of"]
+__all__ = ["LiveRun", "LiveStep", "RunServices", "StepLink"]
 
 ROUTED_AT_ONCE: Final = 200
 """Packets that are routed before other tasks have their turn."""
 MAX_INBOX_BYTES: Final = 32 * 1024 * 1024
 """What former sessions of a step may have left, before a new one is admitted."""
-_STREAM_ID_BYTES: Final = 96
 _MAX_OWN_PAIRS: Final = MAX_PAIRS - len(ADDED_PAIRS)
 
 _log = get_logger("hub")
@@ -251,14 +249,14 @@ class LiveRun:
         """Whether what former sessions of the step have left is small enough for a further one."""
         return self.steps[name].inbox_bytes <= MAX_INBOX_BYTES
 
-    def attach(self, name: str, link: StepLink) -> None:
-        """``link`` serves the step; the former one does no longer."""
+    def attach(self, name: str, link: StepLink, *, is_known: bool = False) -> None:
+        """``link`` serves the step; the former one does no longer. ``is_known``: its process is the same as before."""
         step = self.steps[name]
         if step.link is not None:
             self._leave(step)
         step.link = link
         step.clock = ReadingClock(trio.current_time())
-        step.delivery.connected()
+        step.delivery.connected(is_known=is_known)
         step.news.set()
         if self._hooks is not None:
             self._hooks.connected(name)
@@ -485,12 +483,3 @@ def _held_of(node: LiveNode) -> int:
     """Packets that have not gone as far as the buffer of a step, or wait in a primitive."""
     held = node.intake.held if node.intake is not None else 0
     return held + (len(node.held) if isinstance(node, LivePrimitive) else 0)
-
-
-def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:
-    """The name of the stream to a step: at most 96 bytes, and never that of another step or epoch."""
-    readable = f"{run}/{step}@{epoch}"
-    if len(readable.encode()) <= _STREAM_ID_BYTES:
-        return readable
-    digest = sha256("\0".join((*run, step, epoch)).encode()).hexdigest()[:32]
-    return f"{digest}@{epoch}"

@@ -170,7 +170,9 @@ class RunBook:
                 unserved[name] = why
                 continue
             place = Place(binding.run, binding.step)
-            bindings[name] = BoundStep(place, binding.uid, binding.generation)
+            bindings[name] = BoundStep(
+                place, binding.uid, binding.generation, binding.is_finished, binding.served, binding.may_return
+            )
             if binding.is_finished:
                 finished.add(place)
         words = {run: str(life) for run, life in lives.items()}

@@ -43,6 +43,9 @@ _log = get_logger("hub")
 _ENDED: Final = Status(StatusCode.UNAVAILABLE, "the run has ended, or is being restarted")
 _REPLACED: Final = Status(StatusCode.FAILED_PRECONDITION, "another client serves the step now")
 _LEAVING: Final = Status(StatusCode.UNAVAILABLE, "the hub is stopping; try again")
+_RETURNING: Final = Status(
+    StatusCode.UNAVAILABLE, "the operator has not said yet whether the step has finished; try again"
+)
 _FULL: Final = Status(StatusCode.UNAVAILABLE, "too many packets of former sessions wait; try again")
 
 
@@ -191,7 +194,7 @@ class Hub:
             if who is None:
                 continue
             now = self._bound.get(who.place)
-            if now is not None and now.generation > who.generation:
+            if now is not None and now.generation > who.client.generation:
                 session.refuse(_REPLACED)
 
     def _begin_again(self, place: Place) -> None:
@@ -238,7 +241,15 @@ class Hub:
     def admit(self, metadata: Metadata) -> Admitted | Refused:
         if self._is_leaving:
             return Refused(ClientRefusal.HUB_STOPPING, _LEAVING)
-        return admit(metadata, self._topology, self._keys, self._sessions.generation)
+        found = admit(metadata, self._topology, self._keys, self._sessions.generation)
+        if isinstance(found, Refused) or self._may_come(found):
+            return found
+        return Refused(ClientRefusal.RETURNING, _RETURNING, found.place)
+
+    def _may_come(self, who: Admitted) -> bool:
+        bound, routes = self._bound[who.place], self._topology.runs[who.place.run]
+        is_asked = bound.may_return is not None and not routes.sources[who.place.step]
+        return not is_asked or self._attendance.may_come(bound, who.client)
 
     def silent(self, who: Admitted) -> None:
         if (live := self._runs.get(who.place.run)) is not None:
@@ -262,14 +273,15 @@ class Hub:
         if not live.can_attach(who.place.step):
             return Refused(ClientRefusal.LEFTOVERS, _FULL)
         try:
-            replaced = self._sessions.take(who.place, who.generation, session)
+            replaced = self._sessions.take(who.place, who.client.generation, session)
         except StaleGenerationError as error:
             return Refused(ClientRefusal.STALE_GENERATION, Status(StatusCode.FAILED_PRECONDITION, str(error)))
         if replaced is not None:
-            _log.info("a client was replaced", step=str(who.place), generation=who.generation)
+            _log.info("a client was replaced", step=str(who.place), generation=who.client.generation)
             replaced.refuse(_REPLACED)
-        live.attach(who.place.step, session)
-        self._attendance.came(who.place, who.generation)
+        is_known = who.client.process != "" and who.client == self._attendance.of(who.place).client
+        live.attach(who.place.step, session, is_known=is_known)
+        self._attendance.came(who.place, who.client)
         return None
 
     def detach(self, who: Admitted, session: ClientSession) -> None:

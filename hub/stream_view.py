@@ -68,7 +68,7 @@ class StreamView:
             return StreamState(problem=standing.problem if standing is not None else "", waits_for=_NOBODY_YET)
         place = known.place = standing.place
         who = self._hub.attendance(place)
-        waits_for = _NOBODY_YET if who.generation is None else _NOBODY_NOW
+        waits_for = _NOBODY_YET if who.client is None else _NOBODY_NOW
         if standing.is_finished:
             waits_for = _FINISHED
         elif standing.waits_for:

@@ -30,6 +30,14 @@ class BindingName(NamedTuple):
     name: str
 
 
+class Client(NamedTuple):
+    """A process that serves a step."""
+
+    generation: int
+    process: str = ""
+    """What it says of itself, the same on all of its connections; empty: it says nothing, as the Go SDK."""
+
+
 @dataclass(frozen=True, slots=True)
 class BoundStep:
     """A TransportBinding, as far as it decides who may connect."""
@@ -38,6 +46,12 @@ class BoundStep:
     uid: str
     generation: int = 1
     """The lowest generation that may connect."""
+    is_finished: bool = False
+    """No client will connect again."""
+    former: Client | None = None
+    """Whom a former hub has served last."""
+    may_return: str | None = None
+    """The instant of the return that the operator allows, as the status has it; None: nobody has to allow it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,14 @@ class StreamTraffic(WireModel):
     disconnected_at: Instant | None = Field(
         None, description="When the last client disconnected; absent while one is connected."
     )
+    process: str | None = Field(
+        None, description="What the client that served the step last says of its process; absent if it says nothing."
+    )
+    returning: Instant | None = Field(
+        None,
+        description="Since when a source that was connected before asks to connect again; it may as soon as the "
+        "annotation `transport.bubustack.io/may-return` has this value.",
+    )
     trouble: str | None = Field(None, description="Why the last message was refused.")
     last_refusal: StreamRefusal | None = Field(
         None, description="The last client that was refused, and whose binding this is, or was claimed to be."

@@ -65,6 +65,10 @@ ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
 """On a binding, an extension: the lowest generation that the hub admits."""
 ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
+ANNOTATION_STREAM_MAY_RETURN: Final = "transport.bubustack.io/may-return"
+"""An extension, on the binding of a source: ``status.stream.returning`` of the client that may connect again, because
+the step has not finished.
+"""
 ANNOTATION_STREAM_WATCHED_UNTIL: Final = "transport.bubustack.io/watched-until"
 """Until this instant the hub reports every second; written by the commands that show the stream to users."""
 ANNOTATION_STREAM_CONSOLE: Final = "transport.bubustack.io/console"

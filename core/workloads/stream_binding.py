@@ -192,6 +192,13 @@ def is_drained(binding: ReadOnlyObject) -> bool:
     return ((binding.get("status") or {}).get("stream") or {}).get("drained") is True
 
 
+def asks_to_return(binding: ReadOnlyObject) -> str:
+    """The instant since which a client of a source asks to connect again; empty: none does, or it may."""
+    stream: Mapping[str, Any] = (binding.get("status") or {}).get("stream") or {}
+    asks = str(stream.get("returning") or "")
+    return "" if asks == _annotations(binding).get(keys.ANNOTATION_STREAM_MAY_RETURN) else asks
+
+
 def next_generation_patch(generation: int) -> dict[str, Any]:
     """The annotations of a binding whose next attempt starts."""
     return {

@@ -2,7 +2,8 @@
 
 Source: streaming contract 6.4, StepRun contract 22. What differs, and why:
 
-- The SDK holds at least 64 messages, because the Go SDK drops receipts beyond its buffer.
+- The SDK holds at least 64 messages, because the Go SDK drops receipts beyond its buffer; a source holds one.
+- It waits for an hour for a hub: the Go SDK ends its process after that time, and not only one attempt to connect.
 - It reconnects without end, and soon: the Go SDK never refills its budget of retries.
 - A held producer waits for ten minutes before it gives its connection up, and a silent hub is left after one.
 - ``BUBU_GRPC_CHANNEL_SEND_TIMEOUT`` is not set: with it, SDKs drop what they cannot send in time.
@@ -23,7 +24,7 @@ from core.policy.streaming import CHANNEL_BUFFER, CHANNEL_BUFFER_VARIABLE, varia
 from core.workloads.environment import EnvVar, escaped, grace_variable, literal, put, seconds_of, trace_environment
 from core.workloads.secrets import secret_environment
 from core.workloads.storage import storage_environment
-from core.workloads.stream_binding import BINDING_VARIABLE, codecs_of, mime_types_of
+from core.workloads.stream_binding import BINDING_VARIABLE, codecs_of, is_source, mime_types_of
 from core.workloads.stream_credentials import BINDING_ENTRY, CERTIFICATE_FOLDERS
 from core.workloads.stream_workload import StreamWorkload
 from core.workloads.tls import tls_environment
@@ -37,6 +38,14 @@ RECONNECT_BASE_MILLIS: Final = 100
 RECONNECT_MAX_SECONDS: Final = 2
 """The longest pause between two attempts: a hub that has started again is used at once."""
 WITHOUT_END: Final = "-1"
+DIAL_TIMEOUT_SECONDS: Final = 3600
+"""How long a container waits for a hub that is away before it ends: the Go SDK takes the time for one connection as
+the time for all. The Python SDK tries again after ten seconds at most.
+"""
+SOURCE_BUFFER: Final = "1"
+"""``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of a source: the Go SDK discards its buffer when the source returns, and needs it
+only for receipts.
+"""
 HOT: Final = "hot"
 HOT_REASON: Final = "streaming-default"
 
@@ -132,8 +141,10 @@ def _grpc(workload: StreamWorkload) -> list[EnvVar]:
         "BUBU_GRPC_MAX_SEND_BYTES": send,
         "BUBU_GRPC_CLIENT_MAX_RECV_BYTES": receive,
         "BUBU_GRPC_CLIENT_MAX_SEND_BYTES": send,
-        "BUBU_GRPC_DIAL_TIMEOUT": seconds_of(settings.dial_timeout_seconds),
-        CHANNEL_BUFFER_VARIABLE: str(max(settings.channel_buffer_size, CHANNEL_BUFFER)),
+        "BUBU_GRPC_DIAL_TIMEOUT": seconds_of(max(settings.dial_timeout_seconds, DIAL_TIMEOUT_SECONDS)),
+        CHANNEL_BUFFER_VARIABLE: SOURCE_BUFFER
+        if is_source(workload.binding)
+        else str(max(settings.channel_buffer_size, CHANNEL_BUFFER)),
         "BUBU_GRPC_RECONNECT_MAX_RETRIES": WITHOUT_END,
         "BUBU_GRPC_RECONNECT_BASE_BACKOFF": format_duration(backoff),
         "BUBU_GRPC_RECONNECT_MAX_BACKOFF": seconds_of(

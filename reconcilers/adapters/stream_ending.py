@@ -7,6 +7,8 @@ The annotations of the binding keep what has been decided, so that a restarted o
 - The hub says that the step has got everything: the binding is marked as ending, the workload is removed, and when no
   Pod is left, the binding is marked as finished. Until then the worker may still send, e.g. a last sum.
 - The step was asked to end: the same; a source, which nothing drains, is removed at once.
+- A client of a source wants to connect again: it may, if the worker has not exited. Of a worker that has exited, that
+  is seen at the latest now, because a node reports an end before it starts the container again.
 - The end of the step is recorded: what is left of it goes, and the binding is marked as finished.
 
 Source: streaming contract 6.1 and 14, in the improved form.
@@ -29,6 +31,8 @@ class EndStep(StrEnum):
     MARK_DRAINED = "mark-drained"
     MARK_CANCELED = "mark-canceled"
     REMOVE_WORKLOAD = "remove-workload"
+    LET_RETURN = "let-return"
+    """The source has not ended: its client may connect again. Look at its Pods first, in the API server."""
 
 
 def next_end_step(look: StreamLook) -> EndStep:
@@ -54,7 +58,9 @@ def next_end_step(look: StreamLook) -> EndStep:
     if record.end_is_requested(look.step_run):
         goes = is_drained or stream_binding.is_source(binding)
         return EndStep.MARK_CANCELED if goes else EndStep.NOTHING
-    return EndStep.MARK_DRAINED if is_drained else EndStep.NOTHING
+    if is_drained:
+        return EndStep.MARK_DRAINED
+    return EndStep.LET_RETURN if stream_binding.asks_to_return(binding) else EndStep.NOTHING
 
 
 def _after_the_end(look: StreamLook) -> EndStep:

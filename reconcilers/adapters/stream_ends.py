@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from core.api import keys
+from core.api.objects import Object
+from core.workloads import stream_binding
 from core.workloads.stream_binding import CANCELED, DRAINED, FINISHED
 from reconcilers.adapters.stream_ending import EndStep, next_end_step
 from reconcilers.adapters.stream_look import StreamLook
@@ -44,6 +46,9 @@ class StreamEnds:
             look = first
             for _ in range(_MOST_STEPS):
                 due = next_end_step(look)
+                if due is EndStep.LET_RETURN:
+                    look = await self._objects.with_stored_pods(look)
+                    due = next_end_step(look)
                 if due is EndStep.NOTHING:
                     return
                 await self._do(due, look)
@@ -57,4 +62,10 @@ class StreamEnds:
             await self._objects.remove_runtime(look.workload)
             return
         assert look.binding is not None, "what is marked was seen"
-        await self._objects.mark(look.binding, _MARKS[due])
+        await self._objects.mark(look.binding, _marks(due, look.binding))
+
+
+def _marks(due: EndStep, binding: Object) -> dict[str, str]:
+    if due is EndStep.LET_RETURN:
+        return {keys.ANNOTATION_STREAM_MAY_RETURN: stream_binding.asks_to_return(binding)}
+    return dict(_MARKS[due])

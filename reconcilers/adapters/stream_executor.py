@@ -16,12 +16,10 @@ from typing import Any, Final
 
 import trio
 
-from core.api import keys
 from core.api.canonical import NotSerializableError
-from core.api.identity import label_value
 from core.api.objects import Object
 from core.api.phases import Reason
-from core.api.resource import POD, SECRET, STEP_RUN
+from core.api.resource import SECRET, STEP_RUN
 from core.engine.errors import HubUnknownError, RejectedError, StaleError
 from core.engine.ports import STREAM, AttemptOrder, EventSink, EventType, Observation
 from core.kube.client import KubeClient
@@ -33,7 +31,6 @@ from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import BindingTooLargeError
 from core.workloads.stream_credentials import stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
-from core.workloads.stream_workload import SELECTOR
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.lent_rights import refuse_lent_rights
@@ -177,12 +174,8 @@ class StreamExecutor:
         workload = look.standing_workload
         if workload is not None and attempt_of(workload) == order.attempt:
             return  # they are its own
-        metadata = order.step_run["metadata"]
-        with port_errors():
-            selector = f"{SELECTOR},{keys.LABEL_STEP_RUN}={label_value(metadata['name'])}"
-            pods = (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
-        if any_alive(pods):
-            raise StaleError(f"a Pod of an earlier attempt of {metadata['name']} is still alive")
+        if (await self._objects.with_stored_pods(look)).is_alive:
+            raise StaleError(f"a Pod of an earlier attempt of {order.step_run['metadata']['name']} is still alive")
 
     async def observe(self, step_run: Object) -> Observation:
         look = await self._objects.look_with_binding(step_run)

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from core.api import keys
+from core.api.identity import label_value
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.resource import (
+    POD,
     SECRET,
     SERVICE,
     STEP_RUN,
@@ -26,7 +29,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from core.workloads.stream_binding import admitted_generation, is_finished, next_generation_patch
-from core.workloads.stream_workload import StreamMode, binding_name, generation_of, workload_name
+from core.workloads.stream_workload import SELECTOR, StreamMode, binding_name, generation_of, workload_name
 from reconcilers.adapters.stream_look import StreamLook, attempt_of
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World
@@ -83,6 +86,18 @@ class StreamObjects:
         if workload is None or attempt_of(workload) != look.attempt or look.current_binding is not None:
             return look
         return await self._with_binding(look)
+
+    async def with_stored_pods(self, look: StreamLook) -> StreamLook:
+        """``look`` with the Pods that the API server has now.
+
+        Raises:
+            UnavailableError.
+        """
+        metadata = look.step_run["metadata"]
+        selector = f"{SELECTOR},{keys.LABEL_STEP_RUN}={label_value(metadata['name'])}"
+        with port_errors():
+            pods = (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
+        return replace(look, pods=pods)
 
     def known_pods(self, namespace: str, step_run_name: str) -> list[Object]:
         """Pods of StepRuns of that name, whatever their attempt."""

@@ -18,6 +18,8 @@ from bubu_wire.structs import JsonObject
 PROTOCOL_VERSION: Final = "1.0.0"
 PROTOCOL_HEADER: Final = "bubu-transport-protocol"
 BINDING_HEADER: Final = "bubu.transport.binding"
+PROCESS_HEADER: Final = "bubu-process"
+"""An extension, on Control: what tells the process of a client from the next one of the same container."""
 DATA_METHOD: Final = "/transport.v1.TransportConnectorService/Data"
 CONTROL_METHOD: Final = "/transport.v1.TransportConnectorService/Control"
 PROCESS_METHOD: Final = "/transport.v1.HubService/Process"

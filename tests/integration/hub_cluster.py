@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import trio
@@ -160,7 +161,8 @@ class HubCluster:
         uid, name = self.uids[f"{run}/{step}"], f"{run}-{step}-transport"
         token = issue_token(key.encode(), NAMESPACE_NAME, name, uid, 1)
         context = trusting(trust) if trust is not None else None
-        engram = ModelledEngram(self.hub_port, f"{NAMESPACE_NAME}/{token}", program, context=context, max_retries=-1)
+        binding, process = f"{NAMESPACE_NAME}/{token}", token_hex(4)  # no operator would let a source return
+        engram = ModelledEngram(self.hub_port, binding, program, process, context=context, max_retries=-1)
         self.nursery.start_soon(engram.run)
         return engram
 

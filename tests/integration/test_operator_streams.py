@@ -48,6 +48,8 @@ from core.kube.errors import NotFoundError
 from core.policy.settings import BindingLimit
 from core.workloads.binding_token import is_genuine, read_identity
 from core.workloads.hub_access import HubAccess
+from reconcilers.adapters.stream_ends import StreamEnds
+from reconcilers.adapters.stream_objects import StreamObjects
 from tests.integration.adapter_world import AdapterWorld, open_adapter_world
 from tests.integration.operator_cluster import NAMESPACE_NAME
 
@@ -438,6 +440,33 @@ async def test_a_source_that_exits_is_finished_at_once_and_succeeds_when_all_is_
     await hub_says(there, drained=True)
     seen = await observed(there, made)
     assert (seen.state, seen.attempt, seen.exit_code, seen.has_result) == (AttemptState.SUCCEEDED, 0, 0, False)
+
+
+async def test_a_source_that_connects_again_may_if_it_has_not_ended(there: AdapterWorld) -> None:
+    made = await started(there)
+    await pod(there, made, **RUNNING)
+    await hub_says(there, generation=1, returning="2026-01-02T03:04:05Z")
+    await there.look_again()
+    assert marks(await binding(there))["transport.bubustack.io/may-return"] == "2026-01-02T03:04:05Z"
+    await hub_says(there, generation=1, connected=True)
+    there.wire.writes.clear()
+    await there.look_again()
+    assert there.wire.writes == []
+
+
+async def test_a_source_that_has_ended_and_was_started_again_is_finished_although_no_event_has_said_so(
+    there: AdapterWorld,
+) -> None:
+    made = await started(there)
+    await pod(there, made, **RUNNING)
+    await hub_says(there, generation=1, returning="2026-01-02T03:04:05Z")
+    objects = StreamObjects(there.client, there.world)
+    before = objects.look(made.step_run)
+    await pod_says(there, **RUNNING, lastState=ended(0)["lastState"], restartCount=1)
+    await StreamEnds(objects).advance(before)
+    found = marks(await binding(there))
+    assert found["transport.bubustack.io/finished"] == "true"
+    assert "transport.bubustack.io/may-return" not in found
 
 
 async def test_a_worker_that_was_told_to_go_has_not_finished(there: AdapterWorld) -> None:

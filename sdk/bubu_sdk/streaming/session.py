@@ -6,6 +6,7 @@ owner says the time. Source: Streaming contract 9, 11.4.
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from bubu_wire.messages import (
     BINDING_HEADER,
     CONTROL_METHOD,
     DATA_METHOD,
+    PROCESS_HEADER,
     PROTOCOL_HEADER,
     PROTOCOL_VERSION,
     ControlAction,
@@ -37,6 +39,8 @@ from bubu_wire.status import Status, StatusCode
 CAPABILITIES: Final = "startup.capabilities"
 ACCEPTS: Final = "upstream.accepts"
 ACCEPTED: Final = "upstream.accepted"
+PROCESS: Final = secrets.token_hex(8)
+"""Tells this process from the one that its container starts after it: the hub knows who connects again."""
 FINISH_SECONDS: Final = 5.0
 """The longest wait for the hub to end its side, after everything was sent and accepted."""
 FINAL_CODES: Final = frozenset(
@@ -103,9 +107,9 @@ class Session:
         self._wire = ClientConnection(
             authority, scheme="https" if secure else "http", user_agent="bubu-sdk-python-streaming"
         )
-        protocol = (PROTOCOL_HEADER, PROTOCOL_VERSION)
+        protocol, process = (PROTOCOL_HEADER, PROTOCOL_VERSION), (PROCESS_HEADER, PROCESS)
         self._data = self._wire.open_call(DATA_METHOD, (protocol,))
-        self._control = self._wire.open_call(CONTROL_METHOD, (protocol, (BINDING_HEADER, binding)))
+        self._control = self._wire.open_call(CONTROL_METHOD, (protocol, (BINDING_HEADER, binding), process))
         self.ready = self.accepts = self.ended = False
         self._greeted = self._needs_capabilities = self._finished = False
         self._finish_by = float("inf")

@@ -19,6 +19,8 @@ from bubu_sdk.errors import ContextError, Object
 BINDING_VARIABLE: Final = "BUBU_TRANSPORT_BINDING"
 PROTOCOL: Final = "1.0.0"
 DEFAULT_PORT: Final = 50051
+MAX_DIAL_SECONDS: Final = 10.0
+"""The longest time for one attempt to connect. The operator sets a longer one, because the Go SDK takes it for all."""
 _MAX_BINDING_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -77,7 +79,7 @@ class StreamSettings:
     endpoint: Endpoint
     binding: str
     """``namespace/name``, for the header of Control."""
-    dial_seconds: float = 10.0
+    dial_seconds: float = MAX_DIAL_SECONDS
     pace: Pace = Pace()
     reconnect: Reconnect = Reconnect()
     warnings: tuple[str, ...] = ()
@@ -117,7 +119,7 @@ def load(environ: Mapping[str, str]) -> StreamSettings:
     return StreamSettings(
         endpoint=parse_endpoint(_field(info, "endpoint", "endpoint")),
         binding=f"{namespace}/{name}",
-        dial_seconds=read.seconds("BUBU_GRPC_DIAL_TIMEOUT", 10.0),
+        dial_seconds=min(read.seconds("BUBU_GRPC_DIAL_TIMEOUT", MAX_DIAL_SECONDS), MAX_DIAL_SECONDS),
         pace=pace,
         reconnect=reconnect,
         warnings=tuple(read.warnings),

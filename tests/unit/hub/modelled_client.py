@@ -21,6 +21,7 @@ from bubu_wire.messages import (
     BINDING_HEADER,
     CONTROL_METHOD,
     DATA_METHOD,
+    PROCESS_HEADER,
     PROTOCOL_HEADER,
     BinaryFrame,
     ControlAction,
@@ -113,6 +114,8 @@ class ModelledEngram:
     binding: str
     """``<namespace>/<token>``."""
     program: Program
+    process: str = ""
+    """What it says of its process. The Go SDK says nothing."""
     context: ssl.SSLContext | None = None
     buffer: int = 16
     max_retries: int = 10
@@ -176,7 +179,8 @@ class _Session:
         engram = self.engram
         version = (PROTOCOL_HEADER, "1.0.0")
         self.data = self.client.open_call(DATA_METHOD, (version,))
-        self.control = self.client.open_call(CONTROL_METHOD, (version, (BINDING_HEADER, engram.binding)))
+        who = ((BINDING_HEADER, engram.binding), *((PROCESS_HEADER, word) for word in (engram.process,) if word))
+        self.control = self.client.open_call(CONTROL_METHOD, (version, *who))
         with trio.move_on_after(engram.message_seconds) as waiting:
             await self._wait_until_ready()
         if waiting.cancelled_caught:

@@ -6,30 +6,39 @@ from typing import Final
 
 import pytest
 
-from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER
+from bubu_wire.messages import BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER
 from bubu_wire.status import StatusCode
 from hub.admission import Admitted, admit, refusal_of_protocol
 from hub.client_refusal import ClientRefusal, Refused
-from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
+from hub.topology import BindingName, BoundStep, Client, Place, Topology, UnservedStep
 from tests.unit.hub.stand import KEY, RUN, binding_of, identity
 
 ECHO: Final = Place(RUN, "echo")
 
 
-def asked(binding: str | None, *, generation: int = 1, served: int = 0) -> Admitted | Refused:
+def asked(
+    binding: str | None, *, generation: int = 1, served: int = 0, is_finished: bool = False, process: str = ""
+) -> Admitted | Refused:
     """``echo`` is served from ``generation`` on; ``waits`` is not yet, and ``wrong`` never."""
     unserved = {"waits": UnservedStep("uid-waits", "no Story"), "wrong": UnservedStep("uid-wrong", "no step", True)}
     topology = Topology(
-        bindings={BindingName("team", binding_of(RUN, "echo")): BoundStep(ECHO, "uid-echo", generation)},
+        bindings={BindingName("team", binding_of(RUN, "echo")): BoundStep(ECHO, "uid-echo", generation, is_finished)},
         unserved={BindingName("team", binding_of(RUN, step)): each for step, each in unserved.items()},
     )
     metadata = ((BINDING_HEADER, binding),) if binding is not None else ()
-    return admit(metadata, topology, [KEY], lambda place: served if place == ECHO else 0)
+    return admit((*metadata, (PROCESS_HEADER, process)), topology, [KEY], lambda place: served if place == ECHO else 0)
 
 
 def test_a_genuine_token_of_a_step_that_is_served_is_admitted() -> None:
-    assert asked(identity("echo")) == Admitted(ECHO, "uid-echo", 1)
-    assert asked(identity("echo", generation=3), generation=2, served=2) == Admitted(ECHO, "uid-echo", 3)
+    assert asked(identity("echo")) == Admitted(ECHO, "uid-echo", Client(1))
+    assert asked(identity("echo", generation=3), generation=2, served=2) == Admitted(ECHO, "uid-echo", Client(3))
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [("1b2c3d", "1b2c3d"), ("", ""), ("a b", ""), ("x" * 33, ""), ("x" * 32, "x" * 32)]
+)
+def test_what_a_client_says_of_its_process_is_short(said: str, known: str) -> None:
+    assert asked(identity("echo"), process=said) == Admitted(ECHO, "uid-echo", Client(1, known))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,7 @@ def test_a_genuine_token_of_a_step_that_is_served_is_admitted() -> None:
         (asked(identity("waits")), ClientRefusal.NOT_SERVED, StatusCode.UNAVAILABLE, None),
         (asked(identity("wrong")), ClientRefusal.UNSERVABLE, StatusCode.FAILED_PRECONDITION, None),
         (asked(identity("echo"), generation=2), ClientRefusal.STALE_GENERATION, StatusCode.FAILED_PRECONDITION, ECHO),
+        (asked(identity("echo"), is_finished=True), ClientRefusal.UNSERVABLE, StatusCode.FAILED_PRECONDITION, ECHO),
         (asked(identity("echo"), served=2), ClientRefusal.STALE_GENERATION, StatusCode.FAILED_PRECONDITION, ECHO),
     ],
 )

@@ -1,13 +1,16 @@
-"""Refusals of clients are shown for their step, and cannot make the hub write often. (hub/attendance.py)"""
+"""Refusals of clients are shown for their step, and cannot make the hub write often; who may come again.
+
+(hub/attendance.py)
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hub.attendance import SHOWN_AT_ONCE, SHOWN_EVERY, AttendanceBook
+from hub.attendance import RETURN_SETTLES, SHOWN_AT_ONCE, SHOWN_EVERY, AttendanceBook
 from hub.client_refusal import ClientRefusal
 from hub.routes import StreamRun
-from hub.topology import Place
+from hub.topology import BoundStep, Client, Place
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ECHO = Place(StreamRun("team", "run-1"), "echo")
@@ -67,7 +70,7 @@ def test_refusals_of_many_steps_share_a_bound() -> None:
 def test_a_refusal_stays_when_a_client_comes_and_goes() -> None:
     clock = Clock()
     clock.refuse("wrong")
-    clock.book.came(ECHO, 1)
+    clock.book.came(ECHO, Client(1))
     assert clock.book.of(ECHO).is_connected
     assert clock.shown() == ("wrong", START)
     clock.book.went(ECHO)
@@ -91,3 +94,48 @@ def test_a_clock_that_is_set_back_shows_what_comes_then() -> None:
     clock.pass_by(-3600)
     clock.refuse("second")
     assert clock.shown() == ("second", START - timedelta(seconds=3600))
+
+
+def bound(may_return: str = "", former: Client | None = None) -> BoundStep:
+    return BoundStep(ECHO, "uid", former=former, may_return=may_return)
+
+
+def test_another_process_waits_until_the_operator_has_looked() -> None:
+    """Its node starts a container that has ended well again, before the operator can say that the step is finished."""
+    clock = Clock()
+    assert clock.book.may_come(bound(), Client(1)), "the first one"
+    clock.book.came(ECHO, Client(1))
+    clock.book.went(ECHO)
+    clock.news.clear()
+    assert not clock.book.may_come(bound(), Client(1))
+    assert clock.news == [], "the node may not have reported the end yet"
+    clock.pass_by(RETURN_SETTLES.total_seconds())
+    assert not clock.book.may_come(bound(), Client(1))
+    assert clock.news == [ECHO]
+    asked = clock.book.of(ECHO).returning
+    assert asked == clock.now
+    clock.pass_by(5)
+    assert not clock.book.may_come(bound(), Client(1))
+    assert not clock.book.may_come(bound("2026-01-02T03:00:00Z"), Client(1)), "the answer to a former question"
+    assert clock.book.may_come(bound("2026-01-02T03:04:05Z"), Client(1))
+    clock.book.came(ECHO, Client(1))
+    assert clock.book.of(ECHO).returning is None
+    clock.book.went(ECHO)
+    assert not clock.book.may_come(bound("2026-01-02T03:04:05Z"), Client(1)), "each return is asked for"
+
+
+def test_the_same_process_and_another_attempt_need_not_wait() -> None:
+    clock = Clock()
+    clock.book.came(ECHO, Client(1, "a"))
+    clock.book.went(ECHO)
+    assert clock.book.may_come(bound(), Client(1, "a"))
+    assert not clock.book.may_come(bound(), Client(1, "b"))
+    assert not clock.book.may_come(bound(), Client(1))
+    assert clock.book.may_come(bound(), Client(2))
+
+
+def test_a_hub_that_has_started_again_knows_whom_the_former_one_has_served() -> None:
+    clock = Clock()
+    assert clock.book.may_come(bound(former=Client(1, "a")), Client(1, "a"))
+    assert not clock.book.may_come(bound(former=Client(1)), Client(1))
+    assert clock.book.may_come(bound(former=Client(1)), Client(2))

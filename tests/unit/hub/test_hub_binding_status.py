@@ -14,13 +14,14 @@ from hub.attendance import Attendance, LastRefusal
 from hub.binding_status import StepTraffic, StreamState, is_edge, status_patch, wanted_status
 from hub.client_refusal import ClientRefusal
 from hub.rate import PerMinute
+from hub.topology import Client
 from tests.unit.hub.cluster_samples import ENDPOINT, transport_binding
 
 SINCE = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
-HERE = Attendance(is_connected=True, generation=2, connected_at=NOW)
-GONE = Attendance(generation=2, connected_at=NOW, disconnected_at=LATER)
+HERE = Attendance(is_connected=True, client=Client(2), connected_at=NOW)
+GONE = Attendance(client=Client(2), connected_at=NOW, disconnected_at=LATER)
 TRAFFIC = StepTraffic(5, 3, 2, 40, 1, ("keep",), "a packet was refused (invalid)", PerMinute(300, 180))
 
 
@@ -118,7 +119,7 @@ def test_a_patch_has_only_what_has_changed_and_names_the_binding() -> None:
     [
         ({}, False),
         ({"attendance": GONE}, True),
-        ({"attendance": Attendance(is_connected=True, generation=3, connected_at=NOW)}, True),
+        ({"attendance": Attendance(is_connected=True, client=Client(3), connected_at=NOW)}, True),
         ({"is_drained": True}, True),
         ({"problem": "x"}, True),
         ({"traffic": StepTraffic(6, 4, trouble="first")}, True),

@@ -58,11 +58,11 @@ def test_no_more_is_in_flight_than_the_receiver_can_acknowledge() -> None:
 
     assert take(delivery) == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert take(delivery) == []
-    assert delivery.receipt(STREAM, "", 3, 0.0)  # out of order
+    assert delivery.receipt(delivery.stream_id, "", 3, 0.0)  # out of order
     assert take(delivery) == [(4, 5)]
     assert delivery.acknowledged() == 0
-    delivery.receipt(STREAM, "", 1, 0.0)
-    delivery.receipt(STREAM, "", 2, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 2, 0.0)
     assert delivery.acknowledged() == 3
 
 
@@ -80,7 +80,7 @@ def test_bytes_in_flight_are_bounded_too_but_one_packet_always_goes() -> None:
     offer(delivery, 1)
 
     assert take(delivery) == [(0, 1)]
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
     assert take(delivery) == [(1, 2)]
 
 
@@ -90,9 +90,9 @@ def test_receipts_of_other_streams_and_repeated_ones_free_nothing() -> None:
     take(delivery)
 
     assert not delivery.receipt("another", "", 1, 0.0)
-    assert not delivery.receipt(STREAM, "", 2, 0.0)
-    assert delivery.receipt(STREAM, "any", 1, 0.0)  # numbers are not counted by partition here
-    assert not delivery.receipt(STREAM, "", 1, 0.0)
+    assert not delivery.receipt(delivery.stream_id, "", 2, 0.0)
+    assert delivery.receipt(delivery.stream_id, "any", 1, 0.0)  # numbers are not counted by partition here
+    assert not delivery.receipt(delivery.stream_id, "", 1, 0.0)
     assert (delivery.counts.delivered, delivery.counts.unknown_receipts) == (1, 3)
 
 
@@ -101,7 +101,7 @@ def test_a_new_session_gets_what_has_no_receipt_with_the_same_numbers() -> None:
     for number in range(6):
         offer(delivery, number)
     take(delivery)
-    delivery.receipt(STREAM, "", 2, 0.0)
+    delivery.receipt(delivery.stream_id, "", 2, 0.0)
     delivery.expire(1.0, reading=1.0)
     delivery.disconnected()
 
@@ -110,19 +110,45 @@ def test_a_new_session_gets_what_has_no_receipt_with_the_same_numbers() -> None:
     assert take(delivery) == [(0, 1), (2, 3), (3, 4), (4, 5)]
 
 
+def test_a_client_that_may_have_dropped_its_outputs_gets_what_it_has_acknowledged_under_another_name() -> None:
+    """A client of the Go SDK drops its outputs with the connection, and remembers the numbers of their inputs."""
+    delivery = delivery_of()
+    offer(delivery, 0)
+    offer(delivery, 1)
+    take(delivery)
+    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.disconnected()
+    delivery.connected()
+    again = [decode(DataResponse, message).envelope for message in delivery.take(0.0, 10_000)]
+    assert again == [StreamEnvelope(f"{STREAM}.1", 1), StreamEnvelope(f"{STREAM}.1", 2)]
+    assert not delivery.receipt(STREAM, "", 2, 0.0)
+    assert delivery.receipt(f"{STREAM}.1", "", 2, 0.0)
+    assert (delivery.counts.delivered, balance(delivery)) == (2, 0)
+
+
+def test_a_process_that_connects_again_gets_the_numbers_that_it_remembers() -> None:
+    delivery = delivery_of()
+    offer(delivery, 0)
+    take(delivery)
+    delivery.disconnected()
+    delivery.connected(is_known=True)
+    assert take(delivery) == [(0, 1)]
+    assert delivery.stream_id == STREAM
+
+
 def test_a_copy_outlives_its_receipt_only_while_the_outputs_are_read() -> None:
     for reading, again in ((0.1, [(0, 1)]), (0.3, [])):
         delivery = delivery_of()
         offer(delivery, 0)
         take(delivery)
-        delivery.receipt(STREAM, "", 1, 0.0)
+        delivery.receipt(delivery.stream_id, "", 1, 0.0)
         delivery.expire(100.0, reading)
         delivery.disconnected()
         delivery.connected()
 
         assert take(delivery, 100.0) == again
         if again:
-            delivery.receipt(STREAM, "", 1, 0.0)
+            delivery.receipt(delivery.stream_id, "", 1, 0.0)
         assert (delivery.counts.delivered, balance(delivery)) == (1, 0)
 
 
@@ -131,8 +157,8 @@ def test_a_new_session_gets_everything_in_the_order_in_which_it_was_accepted() -
     for number in range(6):
         offer(delivery, number)
     take(delivery)
-    delivery.receipt(STREAM, "", 2, 0.0)  # its copy stays
-    delivery.receipt(STREAM, "", 4, 0.0)
+    delivery.receipt(delivery.stream_id, "", 2, 0.0)  # its copy stays
+    delivery.receipt(delivery.stream_id, "", 4, 0.0)
     delivery.disconnected()
     delivery.connected()
 
@@ -143,7 +169,7 @@ def test_a_copy_that_grows_too_old_is_no_loss() -> None:
     delivery = delivery_of(replace(ALO, max_age_seconds=5))
     offer(delivery, 0)
     take(delivery)
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
     delivery.disconnected()
     delivery.expire(5.0, 0.0)
 
@@ -154,7 +180,7 @@ def test_while_nothing_is_read_no_copy_wakes_the_owner() -> None:
     delivery = delivery_of(replace(ALO, linger_seconds=5))
     offer(delivery, 0)
     take(delivery)
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
 
     assert delivery.due(10.0, 1.0) == 14.0
     assert delivery.due(10.0, 1.0, is_reading=False) == float("inf")
@@ -188,7 +214,7 @@ def test_the_packet_that_kills_its_receiver_is_given_up_and_its_neighbours_are_n
             if alive:
                 for number, sequence in arrived:
                     done.add(number)
-                    delivery.receipt(STREAM, "", sequence, 0.0)
+                    delivery.receipt(delivery.stream_id, "", sequence, 0.0)
         delivery.disconnected()
 
     assert done == set(range(10)) - {poison}
@@ -220,7 +246,7 @@ def test_with_blocking_a_full_buffer_makes_producers_wait() -> None:
     take(delivery)
     delivery.gate.update(delivery.fill())
     assert delivery.must_wait(10)  # 75 %
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
     take(delivery)
     assert delivery.gate.update(delivery.fill())  # 50 %
     assert not delivery.must_wait(10)
@@ -250,7 +276,7 @@ def test_best_effort_loses_what_is_in_flight_and_counts_it() -> None:
     for number in range(3):
         offer(numbered, number)
     take(numbered)
-    numbered.receipt(STREAM, "", 2, 0.0)
+    numbered.receipt(numbered.stream_id, "", 2, 0.0)
     numbered.disconnected()
     numbered.connected()
 
@@ -299,7 +325,7 @@ def test_the_end_of_a_run_counts_what_was_pending() -> None:
     for number in range(6):
         offer(delivery, number)
     take(delivery)
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
     delivery.abandon()
 
     assert delivery.counts.lost == {Loss.RUN_ENDED: 5}
@@ -372,7 +398,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         number = int(decoded.metadata["n"])
         counted_by = envelope.partition if self.chosen.ordering is Ordering.PER_PARTITION else ""
         if self.chosen.is_sequenced:
-            assert envelope.stream_id == STREAM
+            assert envelope.stream_id == self.delivery.stream_id
             assert self.seen.setdefault((counted_by, envelope.sequence), number) == number, "a number was used twice"
         else:
             assert number not in self.ever, "repeated without a number"
@@ -386,7 +412,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         if self.arrived and self.chosen.is_sequenced:
             partition, sequence, _ = self.arrived.pop(which % len(self.arrived))
             for _ in range(times):
-                self.delivery.receipt(STREAM, partition, sequence, self.reading)
+                self.delivery.receipt(self.delivery.stream_id, partition, sequence, self.reading)
 
     @rule()
     def flush(self) -> None:
@@ -434,7 +460,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.delivery.flushed()
             if self.chosen.is_sequenced:
                 for partition, sequence, _ in self.arrived:
-                    self.delivery.receipt(STREAM, partition, sequence, self.reading)
+                    self.delivery.receipt(self.delivery.stream_id, partition, sequence, self.reading)
             if not messages:
                 break
         self.reading += 1

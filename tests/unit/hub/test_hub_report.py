@@ -23,13 +23,13 @@ from hub.attendance import NOBODY, Attendance
 from hub.binding_status import StepTraffic, StreamState
 from hub.bindings import trimmed
 from hub.report import StatusReporter
-from hub.topology import BindingName
+from hub.topology import BindingName, Client
 from kubewire.wire import apply_merge_patch
 from tests.unit.core.kube.scripted_server import ScriptedServer, listing, ok, refusal
 from tests.unit.hub.cluster_samples import transport_binding
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-HERE = StreamState(attendance=Attendance(is_connected=True, generation=1, connected_at=NOW), traffic=StepTraffic())
+HERE = StreamState(attendance=Attendance(is_connected=True, client=Client(1), connected_at=NOW), traffic=StepTraffic())
 NONE = StreamState(waits_for="no client serves the step yet", attendance=NOBODY, traffic=StepTraffic())
 
 

@@ -58,7 +58,7 @@ def test_a_run_is_served_when_every_streaming_step_has_a_binding() -> None:
     book.put(stream_binding("b", generation=2))
     found = book.topology()
     assert found.runs[RUN].targets == {"a": ("b",), "b": ()}
-    assert found.bindings[name_of("b")] == BoundStep(Place(RUN, "b"), "uid-b", 2)
+    assert found.bindings[name_of("b")] == BoundStep(Place(RUN, "b"), "uid-b", 2, may_return="")
     assert found.unserved == {}
 
 

@@ -27,12 +27,12 @@ from hub.admission import Admitted
 from hub.client_refusal import ClientRefusal, Refused
 from hub.receipts import Receipt
 from hub.session import METHODS, ClientSession, Patience
-from hub.topology import Place
+from hub.topology import Client, Place
 from tests.unit.hub.modelled_client import text_packet
 from tests.unit.hub.stand import RUN
 from tests.unit.wire.pair import REQUEST, data, frame, request
 
-WHO: Final = Admitted(Place(RUN, "emit"), "uid", 1)
+WHO: Final = Admitted(Place(RUN, "emit"), "uid", Client(1))
 MOST_BYTES: Final = 1_000
 PER_READ: Final = 3
 

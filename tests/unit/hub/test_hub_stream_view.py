@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import trio
 
+from core.api.instant import format_instant
 from core.api.objects import Object
 from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook
@@ -21,7 +22,7 @@ from hub.run import LiveRun
 from hub.run_book import PinnedRun, RunBook
 from hub.service import Hub
 from hub.stream_view import StreamView
-from hub.topology import BindingName, Place, Topology
+from hub.topology import BindingName, Client, Place, Topology
 from tests.unit.hub.cluster_samples import engram_step, realtime_story, transport_binding
 from tests.unit.hub.modelled_client import (
     EngramIO,
@@ -119,7 +120,7 @@ async def open_stand() -> AsyncIterator[ClusterStand]:
     def ended(run: LiveRun) -> None:
         stand.view.ended(run)
 
-    hub = Hub([KEY], attendance=AttendanceBook(lambda: NOW), on_end=ended)
+    hub = Hub([KEY], attendance=AttendanceBook(lambda: NOW + timedelta(seconds=trio.current_time())), on_end=ended)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(hub.serve, topology, "127.0.0.1", 0)
@@ -279,7 +280,55 @@ async def test_another_binding_of_a_step_counts_its_generations_from_the_start()
         stand.bind("echo", uid="new")
         second = stand.engram("echo", forever, uid="new")
         await second.ready.wait()
-        assert stand.hub.attendance(Place(RUN, "echo")).generation == 1
+        assert stand.hub.attendance(Place(RUN, "echo")).client == Client(1)
+
+
+async def test_a_source_that_was_started_again_sends_nothing_until_the_operator_lets_it() -> None:
+    received: list[str] = []
+    async with open_stand() as stand:
+        stand.bind_all()
+        stand.engram("sink", collecting(received))
+        stand.engram("echo", careful_echo)
+        ended = stand.engram("emit", emitting(["a"]))
+        await until(lambda: received == ["a"])
+        ended.kill()
+        again = stand.engram("emit", emitting(["a"]))
+        await until(lambda: stand.see("emit").attendance.returning is not None)
+        assert "the operator has not said yet whether the step has finished" in again.ends[-1]
+        await trio.sleep(0.1)
+        assert (again.sessions, received) == (0, ["a"])
+        asked = stand.see("emit").attendance.returning
+        assert asked is not None
+        stand.topology.book.put(replace(stand.bindings["emit"], may_return=format_instant(asked)))
+        stand.topology.tell()
+        await until(lambda: received == ["a", "a"])
+
+
+async def test_a_finished_source_that_was_started_again_ends_for_good() -> None:
+    received: list[str] = []
+    async with open_stand() as stand:
+        stand.bind_all()
+        stand.engram("sink", collecting(received))
+        stand.engram("echo", careful_echo)
+        ended = stand.engram("emit", emitting(["a"]))
+        await until(lambda: received == ["a"])
+        ended.kill()
+        stand.finish("emit")
+        again = stand.engram("emit", emitting(["a"]))
+        await until(lambda: bool(again.ends))
+        assert "FAILED_PRECONDITION: the step has finished" in again.ends[0]
+        assert (again.sessions, received) == (0, ["a"])
+
+
+async def test_a_step_with_needs_comes_again_at_once() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+        first = stand.engram("echo", careful_echo)
+        await first.ready.wait()
+        first.kill()
+        second = stand.engram("echo", careful_echo)
+        await second.ready.wait()
+        assert second.ends == []
 
 
 async def test_a_retry_fences_the_former_container_off_and_goes_on() -> None:
@@ -295,7 +344,7 @@ async def test_a_retry_fences_the_former_container_off_and_goes_on() -> None:
         stand.engram("echo", careful_echo)
         stand.engram("emit", emitting(["a"]))
         await until(lambda: received == ["a"])
-        assert stand.see("sink").attendance.generation == 2
+        assert stand.see("sink").attendance.client == Client(2)
 
 
 async def test_a_run_that_begins_again_has_nothing_of_its_former_life() -> None:

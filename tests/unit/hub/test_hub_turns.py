@@ -112,7 +112,7 @@ def test_a_packet_that_is_sent_again_keeps_its_turn() -> None:
     assert delivery.counts.lost == {}
     delivery.connected()
     assert (take(delivery), take(delivery)) == (["a"], [])
-    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.receipt(delivery.stream_id, "", 1, 0.0)
     assert take(delivery) == ["b"]
 
 

@@ -30,6 +30,7 @@ def look(
     asked: bool = False,
     marks: Object | None = None,
     drained: bool = False,
+    returning: str = "",
     source: bool = False,
     generation: int = 1,
     workload: Object | str | None = "",
@@ -40,7 +41,10 @@ def look(
     step_run = {"metadata": {"name": "one", "uid": "u", "annotations": annotations}, "status": status or {"retries": 0}}
     of_binding = {keys.ANNOTATION_CONNECTOR_GENERATION: str(generation), **(marks or {})}
     of_binding |= {} if source else {keys.ANNOTATION_UPSTREAM_STEPS: "listen"}
-    binding = {"metadata": {"annotations": of_binding}, "status": {"stream": {"drained": drained}}}
+    binding = {
+        "metadata": {"annotations": of_binding},
+        "status": {"stream": {"drained": drained, "returning": returning}},
+    }
     standing = {"metadata": {"annotations": {keys.ANNOTATION_ATTEMPT: str(attempt)}}}
     return StreamLook(step_run, binding, standing if workload == "" else workload, pods)  # type: ignore[arg-type]
 
@@ -53,6 +57,8 @@ def pod(container: Object | None = None, *, phase: str = "Running", generation: 
 
 
 ENDING = {keys.ANNOTATION_STREAM_ENDING: "drained"}
+ASKED = "2026-01-02T03:04:05Z"
+ALLOWED = {keys.ANNOTATION_STREAM_MAY_RETURN: ASKED}
 FINISHED = {keys.ANNOTATION_STREAM_FINISHED: "true"}
 
 
@@ -70,6 +76,14 @@ FINISHED = {keys.ANNOTATION_STREAM_FINISHED: "true"}
         pytest.param(look(drained=True), EndStep.MARK_DRAINED, id="drained"),
         pytest.param(look(drained=True, generation=2), EndStep.NOTHING, id="drained, but a retry is under way"),
         pytest.param(look(drained=True, attempt=1), EndStep.NOTHING, id="drained, with a workload of another attempt"),
+        pytest.param(look(returning=ASKED), EndStep.LET_RETURN, id="a client asks to return"),
+        pytest.param(look(returning=ASKED, marks=ALLOWED), EndStep.NOTHING, id="it may return"),
+        pytest.param(look(returning="a later one", marks=ALLOWED), EndStep.LET_RETURN, id="it asks once more"),
+        pytest.param(look(returning=ASKED, pods=(pod(EXITED),)), EndStep.MARK_FINISHED, id="it returns after exit 0"),
+        pytest.param(
+            look(returning=ASKED, asked=True, source=True), EndStep.MARK_CANCELED, id="canceled as it returns"
+        ),
+        pytest.param(look(returning=ASKED, attempt=1), EndStep.NOTHING, id="it returns, and a retry is under way"),
         pytest.param(look(marks=ENDING), EndStep.REMOVE_WORKLOAD, id="ending"),
         pytest.param(look(marks=ENDING, workload=None, pods=(pod(),)), EndStep.NOTHING, id="ending, Pods are alive"),
         pytest.param(look(marks=ENDING, workload=None), EndStep.MARK_FINISHED, id="ended"),

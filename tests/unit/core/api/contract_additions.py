@@ -46,6 +46,8 @@ ADDITIONS = {
     ("TransportBinding", ".status.stream.pausedBy[]"): "one of them",
     ("TransportBinding", ".status.stream.drained"): "whether it has got everything",
     ("TransportBinding", ".status.stream.trouble"): "why a message was refused",
+    ("TransportBinding", ".status.stream.process"): "which process of a client was connected last",
+    ("TransportBinding", ".status.stream.returning"): "since when a source asks to connect again",
     ("TransportBinding", ".status.stream.lastRefusal"): "the last client that was refused",
     ("TransportBinding", ".status.stream.lastRefusal.reason"): "why, for programs",
     ("TransportBinding", ".status.stream.lastRefusal.message"): "why, for people",

@@ -11,7 +11,7 @@ from core.policy.settings import EngramSettings
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.stream_environment import stream_environment, transports_variable
 from core.workloads.stream_workload import StreamWorkload
-from tests.unit.core.workloads.stream_samples import stream
+from tests.unit.core.workloads.stream_samples import binding, stream
 
 CONTRACT_ORDER = (
     *("BUBU_WORKLOAD_MODE", "BUBU_EXECUTION_MODE", "BUBU_GRPC_PORT", "BUBU_MAX_RECURSION_DEPTH"),
@@ -45,6 +45,8 @@ def test_what_drops_messages_is_not_set() -> None:
 @pytest.mark.parametrize(
     ("settings", "variable", "value"),
     [
+        ({"dial_timeout_seconds": 10}, "BUBU_GRPC_DIAL_TIMEOUT", "3600s"),
+        ({"dial_timeout_seconds": 7200}, "BUBU_GRPC_DIAL_TIMEOUT", "7200s"),
         ({"channel_buffer_size": 16}, "BUBU_GRPC_CHANNEL_BUFFER_SIZE", "64"),
         ({"channel_buffer_size": 200}, "BUBU_GRPC_CHANNEL_BUFFER_SIZE", "200"),
         ({"message_timeout_seconds": 30}, "BUBU_GRPC_MESSAGE_TIMEOUT", "600s"),
@@ -55,7 +57,16 @@ def test_what_drops_messages_is_not_set() -> None:
     ],
 )
 def test_settings_count_where_they_suffice_for_a_stream(settings: dict[str, Any], variable: str, value: str) -> None:
-    assert values(stream(step={"settings": EngramSettings(**settings)}))[variable] == value
+    with_needs = stream(step={"settings": EngramSettings(**settings)}, binding=binding(upstream=("listen",)))
+    assert values(with_needs)[variable] == value
+
+
+def test_a_source_keeps_one_message() -> None:
+    """The Go SDK discards what it keeps when the source returns."""
+    settings = EngramSettings(channel_buffer_size=200)
+    assert values(stream(step={"settings": settings}))["BUBU_GRPC_CHANNEL_BUFFER_SIZE"] == "1"
+    chosen = {"env": {"BUBU_GRPC_CHANNEL_BUFFER_SIZE": "32"}}
+    assert values(stream(chosen, step={"settings": settings}))["BUBU_GRPC_CHANNEL_BUFFER_SIZE"] == "32"
 
 
 def test_settings_of_the_transport_set_our_variables_and_those_that_are_there() -> None:

@@ -68,6 +68,12 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.dial_seconds == 10
 
 
+def test_one_attempt_to_connect_takes_ten_seconds_at_most() -> None:
+    """The operator sets an hour: the Go SDK ends its process when that time is over."""
+    for word, seconds in (("3600s", 10), ("1h", 10), ("3s", 3)):
+        assert load({"BUBU_TRANSPORT_BINDING": binding(), "BUBU_GRPC_DIAL_TIMEOUT": word}).dial_seconds == seconds
+
+
 def test_times_are_read_and_wrong_ones_are_warnings() -> None:
     settings = load(
         {
