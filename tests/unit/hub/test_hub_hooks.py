@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -16,8 +17,10 @@ from core.api.streaming import StreamHook
 from hub.hooks import consumers
 from hub.packets import PacketChecker
 from hub.routes import StreamRun, StreamStep, StreamStepKind, compile_routes
-from hub.run import LiveRun
+from hub.run import LiveRun, RunServices
 from hub.settings import DeliverySettings, JoinMode, JoinSettings, Ordering
+from hub.taps import TapBook, TapDirection
+from hub.topology import Place
 from tests.unit.hub.json_packets import json_packet, metadata_of, received
 from tests.unit.hub.test_hub_run import RecordedLink
 
@@ -54,8 +57,11 @@ class Lobby:
 
 
 @asynccontextmanager
-async def lobby(*steps: StreamStep, inputs: Mapping[str, Any] | None = None, epoch: str = "e1") -> AsyncIterator[Lobby]:
-    run = LiveRun(compile_routes(RUN, "story", steps, inputs=inputs), epoch, PacketChecker())
+async def lobby(
+    *steps: StreamStep, inputs: Mapping[str, Any] | None = None, epoch: str = "e1", taps: TapBook | None = None
+) -> AsyncIterator[Lobby]:
+    services = RunServices(taps=taps or TapBook())
+    run = LiveRun(compile_routes(RUN, "story", steps, inputs=inputs), epoch, PacketChecker(), services)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run.serve)
         await trio.testing.wait_all_tasks_blocked()
@@ -217,3 +223,15 @@ async def test_primitives_get_no_hooks_and_are_not_waited_for() -> None:
         await stage.come("greet", "listen")
         assert stage.hooks() == ["storyrun.ready"]
         assert stage.run.primitives["when"].skipped == {}
+
+
+async def test_a_tap_shows_a_hook_as_sent_by_the_hub() -> None:
+    taps, now = TapBook(), datetime(2026, 1, 2, tzinfo=UTC)
+    async with lobby(LISTEN, greeter(), taps=taps) as stage:
+        taps.on_change = lambda place: stage.run.look_at_taps()
+        with taps.opened(Place(RUN, "greet"), TapDirection("in"), 50, lambda: now) as tap:
+            await stage.come("greet", "listen")
+            (line,) = tap.take()[0]
+    shown = orjson.loads(line)
+    assert (shown["direction"], shown["steps"], shown["kind"]) == ("in", ["hub"], "hook")
+    assert (shown["id"], shown["payload"]["type"]) == ("team/run-1:storyrun.ready", "storyrun.ready")
