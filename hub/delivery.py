@@ -85,8 +85,8 @@ class Parcel:
     lane: LaneKind = LaneKind.PAYLOAD
     """Known if the step has lanes."""
     is_traced: bool = False
-    turn: str = ""
-    """Of packets with the same one, one is in flight at a time, if the step takes turns."""
+    turn: str | None = None
+    """Of packets with the same one, one is in flight at a time."""
 
 
 @dataclass(slots=True)
@@ -215,8 +215,8 @@ class StepDelivery:
         self.counts.offered += 1
         if size > settings.max_bytes:
             return self._lose(Loss.OVERSIZE)
-        turn = turn_of(packet) if settings.by_participant else ""
-        if settings.concurrency is ConcurrencyMode.CANCEL_PREVIOUS:
+        turn = turn_of(packet, settings.by_participant) if self._takes_turns else None
+        if turn is not None and settings.concurrency is ConcurrencyMode.CANCEL_PREVIOUS:
             self._supersede(turn)
         if self._lanes is not None and (why := self._make_room(lane_of(packet), size)) is not None:
             return self._lose(why)
@@ -383,9 +383,7 @@ class StepDelivery:
 
     def _whose_turn(self) -> int | None:
         """The place of the first packet that waits for no other one; None if all do."""
-        if not self.settings.by_participant:
-            return None if self._in_flight else 0
-        busy = {parcel.turn for parcel in self._in_flight.values()}
+        busy = {parcel.turn for parcel in self._in_flight.values()} - {None}
         ahead = enumerate(islice(self._waiting, MAX_LOOKED_AT))
         return next((place for place, parcel in ahead if parcel.turn not in busy), None)
 

@@ -12,12 +12,14 @@ import orjson
 
 from bubu_wire.inspection import Inspected
 from hub.envelope import PacketReading
-from hub.settings import KeySource, PartitionKey, PartitionMode, PartitionSettings
+from hub.lanes import lane_of
+from hub.settings import KeySource, LaneKind, PartitionKey, PartitionMode, PartitionSettings
 
 MAX_NAME_BYTES: Final = 128
 PARTICIPANT: Final = ("participant", "participant.id")
 """Metadata whose first value is the participant of a packet."""
 
+_MEDIA: Final = frozenset({LaneKind.AUDIO, LaneKind.VIDEO})
 _OFFSET: Final = 0x811C9DC5
 _PRIME: Final = 0x01000193
 _MASK: Final = 0xFFFF_FFFF
@@ -43,8 +45,15 @@ def partition_of(settings: PartitionSettings, reading: PacketReading, inputs: Ma
     return f"h{number:08x}"
 
 
-def turn_of(packet: Inspected) -> str:
-    """The participant of a packet; empty if it names none."""
+def turn_of(packet: Inspected, by_participant: bool) -> str | None:
+    """What a packet takes turns with: the packets of its participant, which may be empty, or all (empty).
+
+    None for sound and film, whose frames are no work by themselves.
+    """
+    if lane_of(packet) in _MEDIA:
+        return None
+    if not by_participant:
+        return ""
     metadata = PacketReading(packet).metadata
     return next((text for name in PARTICIPANT if (text := metadata.get(name))), "")
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.inspection import Inspected, Inspector
-from bubu_wire.messages import BinaryFrame, DataRequest, DataResponse
+from bubu_wire.messages import AudioFrame, BinaryFrame, DataRequest, DataResponse
 from hub import delivery as deliveries
 from hub.delivery import Loss, StepDelivery
 from hub.routes import StreamRun, StreamStep
@@ -101,6 +101,19 @@ def test_the_newest_of_each_participant_waits() -> None:
     delivery.receipt(STREAM, "", 1, 0.0)
     delivery.receipt(STREAM, "", 2, 0.0)
     assert sorted(take(delivery)) == ["a3", "b2"]
+
+
+@pytest.mark.parametrize("settings", [SERIAL, EACH, NEWEST, NEWEST_OF_EACH])
+def test_frames_of_sound_wait_for_nothing_and_replace_nothing(settings: DeliverySettings) -> None:
+    delivery = step_of(settings)
+    offer(delivery, "a")
+    offer(delivery, "b")
+    for number in range(3):
+        sound = encode(DataRequest(AudioFrame(8_000, 1, b"xx"), {"n": f"sound{number}"}))
+        assert delivery.offer(INSPECTOR.inspect(sound), 10, 0.0) is None
+    first = "b" if settings in (NEWEST, NEWEST_OF_EACH) else "a"
+    assert take(delivery) == [first, "sound0", "sound1", "sound2"]
+    assert delivery.counts.lost.total() == (first == "b")
 
 
 def test_a_packet_that_is_sent_again_keeps_its_turn() -> None:
