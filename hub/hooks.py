@@ -94,6 +94,11 @@ class RunHooks:
         self._sent: set[tuple[StreamHook, str]] = set()
         self._finished: set[str] = set()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any step gets one."""
+        return any(self._consumers.values())
+
     def connected(self, step: str) -> None:
         """A client of ``step`` has connected, perhaps again."""
         self._send(StreamHook.STEP_READY, step)

@@ -104,7 +104,7 @@ class LiveRun:
         self._connect()
         self._pressure = Pressure(_producers(dict(self._nodes())))
         self._hooks: RunHooks | None = None
-        """Of a run in which something is evaluated."""
+        """Of a run with a step that waits for one."""
         self._flow = self._wired(epoch, services or RunServices()) if _needs_flow(routes) else None
 
     def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
@@ -116,7 +116,8 @@ class LiveRun:
 
         wire(self.routes, self.steps, self.primitives, system_now)
         flow = PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
-        self._hooks = RunHooks(self.routes, self.steps, flow, self, system_now)
+        hooks = RunHooks(self.routes, self.steps, flow, self, system_now)
+        self._hooks = hooks if hooks.is_awaited else None
         return flow
 
     def _connect(self) -> None:
