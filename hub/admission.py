@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bubu_wire.messages import BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
+from bubu_wire.messages import ACCEPTED_HEADER, BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
 from core.workloads.binding_token import TokenError, is_genuine, read_identity
@@ -25,6 +25,8 @@ class Admitted:
     uid: str
     """Of its binding."""
     client: Client
+    accepted: int | None = None
+    """How many packets its process knows as accepted; None: it does not keep them until they are."""
 
 
 def refusal_of_protocol(metadata: Metadata) -> Refused | None:
@@ -72,12 +74,18 @@ def admit(
         return _refused(ClientRefusal.STALE_GENERATION, text, known.place)
     if known.is_finished:
         return _refused(ClientRefusal.UNSERVABLE, "the step has finished", known.place)
-    return Admitted(known.place, known.uid, Client(identity.generation, _process(metadata)))
+    return Admitted(known.place, known.uid, Client(identity.generation, _process(metadata)), _accepted(metadata))
 
 
 def _process(metadata: Metadata) -> str:
     word = dict(metadata).get(PROCESS_HEADER)
     return word if isinstance(word, str) and word.isalnum() and len(word) <= MAX_PROCESS else ""
+
+
+def _accepted(metadata: Metadata) -> int | None:
+    word = dict(metadata).get(ACCEPTED_HEADER)
+    is_number = isinstance(word, str) and word.isascii() and word.isdigit() and len(word) <= MAX_PROCESS
+    return int(word) if is_number and isinstance(word, str) else None
 
 
 def _refused(reason: ClientRefusal, text: str, place: Place | None = None) -> Refused:

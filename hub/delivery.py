@@ -21,14 +21,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from itertools import islice
 from typing import Final
 
 from bubu_wire.forwarding import Address
 from bubu_wire.inspection import Inspected
 from hub.lanes import LaneTable, lane_of
 from hub.packet_samples import DonePacket, PacketSamples
-from hub.partitions import turn_of
+from hub.partitions import turn_of, whose_turn
 from hub.pressure import FillGate
 from hub.routes import StreamRun
 from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, LaneKind, Ordering
@@ -37,8 +36,6 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 """Acknowledged copies that are still kept. Beyond, nothing new is sent until some are old enough."""
 MAX_PARTITIONS: Final = 1_024
 """Partitions whose numbers are remembered one by one."""
-MAX_LOOKED_AT: Final = 256
-"""Waiting packets among which the next participant is looked for."""
 MAX_WAIT_SECONDS: Final = 600.0
 """The longest time until an unacknowledged packet is sent again."""
 _SUSPECT_ENDS: Final = 2
@@ -145,7 +142,8 @@ class StepDelivery:
         self._lingering_bytes = 0
         self._lanes = LaneTable(settings.lanes) if settings.lanes else None
         self._dead: list[Parcel] = []
-        self._order = 0
+        self.order = 0
+        """How many packets were accepted; each has its place among them."""
         self._next: dict[str, int] = {}
         """For each partition its next number; the least recently used partition first."""
         self._floor = 1
@@ -169,6 +167,13 @@ class StepDelivery:
     @property
     def kept_bytes(self) -> int:
         return self._waiting_bytes + self._in_flight_bytes + self._lingering_bytes
+
+    @property
+    def settled(self) -> int:
+        """All packets up to this one, in the order of acceptance, are acknowledged or lost."""
+        pending = next((parcel.order for parcel in self._waiting if not parcel.is_delivered), self.order + 1)
+        flying = (parcel.order for parcel in self._in_flight.values() if not parcel.is_delivered)
+        return min(pending, min(flying, default=pending)) - 1
 
     def fill(self) -> float:
         """How full the buffer is, in percent."""
@@ -230,10 +235,10 @@ class StepDelivery:
             if not oldest.is_delivered:
                 self._lose(Loss.DROP_OLDEST)
         partition = packet.partition if self._by_partition else ""
-        self._order += 1
+        self.order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
-        key = (partition, sequence) if sequence else ("", self._order)
-        parcel = Parcel(packet, size, self._order, sequence, key, now, turn=turn)
+        key = (partition, sequence) if sequence else ("", self.order)
+        parcel = Parcel(packet, size, self.order, sequence, key, now, turn=turn)
         if self.samples is not None:
             parcel.is_traced = self.samples.takes(now)
         self._waiting.append(parcel)
@@ -284,7 +289,7 @@ class StepDelivery:
         taken: list[bytes] = []
         settings = self.settings
         while self._waiting and room > 0 and self.is_connected:
-            place = self._whose_turn() if self._takes_turns else 0
+            place = self._place_of_next() if self._takes_turns else 0
             if place is None:
                 break
             parcel = self._waiting[place]
@@ -381,11 +386,8 @@ class StepDelivery:
 
     # Details.
 
-    def _whose_turn(self) -> int | None:
-        """The place of the first packet that waits for no other one; None if all do."""
-        busy = {parcel.turn for parcel in self._in_flight.values()} - {None}
-        ahead = enumerate(islice(self._waiting, MAX_LOOKED_AT))
-        return next((place for place, parcel in ahead if parcel.turn not in busy), None)
+    def _place_of_next(self) -> int | None:
+        return whose_turn((each.turn for each in self._waiting), {each.turn for each in self._in_flight.values()})
 
     def _supersede(self, turn: str) -> None:
         """Drop what waits for ``turn`` and was never sent: a newer packet takes its place."""
@@ -453,6 +455,8 @@ class StepDelivery:
 
     def _put_back(self, again: list[Parcel]) -> None:
         self._waiting.extendleft(reversed(again))
+        if self._takes_turns:  # they may have overtaken others
+            self._waiting = deque(sorted(self._waiting, key=lambda parcel: parcel.order))
         self._waiting_bytes += sum(parcel.size for parcel in again)
         if self._lanes is not None:
             for parcel in again:

@@ -66,6 +66,15 @@ def hook_packet(run: StreamRun, hook: StreamHook, step: str, now: datetime) -> b
     return encode(DataRequest(metadata=metadata, payload={"kind": "hook", "type": hook.value, "hook": content}))
 
 
+def hooks_of(
+    routes: RunRoutes, steps: Mapping[str, LiveStep], flow: PacketFlow, control: FlowOwner, now: Callable[[], datetime]
+) -> RunHooks | None:
+    """The hooks of a run; None if no step waits for one. The arguments are those of ``RunHooks``."""
+    if not any(consumers(routes, hook) for hook in StreamHook):
+        return None
+    return RunHooks(routes, steps, flow, control, now)
+
+
 class RunHooks:
     """The hooks of one run: which were sent, and to whom they go."""
 
@@ -93,11 +102,6 @@ class RunHooks:
         self._checker = PacketChecker()
         self._sent: set[tuple[StreamHook, str]] = set()
         self._finished: set[str] = set()
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether any step gets one."""
-        return any(self._consumers.values())
 
     def connected(self, step: str) -> None:
         """A client of ``step`` has connected, perhaps again."""

@@ -225,3 +225,17 @@ def reach_of(node: LiveNode) -> Iterator[LiveNode]:
         yield target
         if target.spec.kind in PASSES_AT_ONCE:
             pending += reversed(target.targets)
+
+
+def producers_of(nodes: Mapping[str, LiveNode]) -> dict[str, tuple[str, ...]]:
+    """For each step those that it holds when it is full."""
+    return {
+        name: tuple(other for other, node in nodes.items() if any(each.name == name for each in node.reach))
+        for name in nodes
+    }
+
+
+def held_of(node: LiveNode) -> int:
+    """Packets that have not gone as far as the buffer of a step, or wait in a primitive."""
+    held = node.intake.held if node.intake is not None else 0
+    return held + (len(node.held) if isinstance(node, LivePrimitive) else 0)

@@ -5,7 +5,8 @@ Pure. Source: streaming contract 12 and 13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,8 @@ from hub.lanes import lane_of
 from hub.settings import KeySource, LaneKind, PartitionKey, PartitionMode, PartitionSettings
 
 MAX_NAME_BYTES: Final = 128
+MAX_LOOKED_AT: Final = 256
+"""Waiting packets among which the next participant is looked for."""
 PARTICIPANT: Final = ("participant", "participant.id")
 """Metadata whose first value is the participant of a packet."""
 
@@ -56,6 +59,12 @@ def turn_of(packet: Inspected, by_participant: bool) -> str | None:
         return ""
     metadata = PacketReading(packet).metadata
     return next((text for name in PARTICIPANT if (text := metadata.get(name))), "")
+
+
+def whose_turn(waiting: Iterable[str | None], busy: Set[str | None]) -> int | None:
+    """The place of the first of ``waiting`` that waits for none of ``busy``; None if all do, as far as is looked."""
+    ahead = enumerate(islice(waiting, MAX_LOOKED_AT))
+    return next((place for place, turn in ahead if turn is None or turn not in busy), None)
 
 
 def fnv1a(text: str) -> int:

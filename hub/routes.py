@@ -110,6 +110,17 @@ class RunRoutes:
     uid: str = ""
     """Of the StoryRun; empty where there is no cluster."""
 
+    @property
+    def are_evaluated(self) -> bool:
+        """Whether anything is evaluated, joined or delayed in the run."""
+        return any(
+            not step.takes_as_it_is
+            or step.output_schema is not None
+            or bool(step.delivery.rules)
+            or len(self.targets[name]) > step.delivery.max_downstreams
+            for name, step in self.steps.items()
+        )
+
 
 def compile_routes(
     run: StreamRun,

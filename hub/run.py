@@ -9,7 +9,8 @@ as the run, also without a client. Source: streaming contract 12 and 13.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,9 @@ import trio
 from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
+from hub.acceptance import Acceptance
 from hub.delivery import Loss, StepDelivery, stream_id_of
-from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink, reach_of
+from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink, held_of, producers_of, reach_of
 from hub.packet_samples import samples_of
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
@@ -101,23 +103,23 @@ class LiveRun:
                 delivery.samples = samples_of(spec, Place(run, name), delivery.stream_id, services.spans)
             self.steps[name] = LiveStep(spec, delivery, troubles)
         self._finished: set[str] = set()
+        self._acceptances = {name: Acceptance() for name in self.steps}
         self._connect()
-        self._pressure = Pressure(_producers(dict(self._nodes())))
+        self._producers = producers_of(dict(self._nodes()))
+        self._pressure = Pressure(self._producers)
         self._hooks: RunHooks | None = None
-        """Of a run with a step that waits for one."""
-        self._flow = self._wired(epoch, services or RunServices()) if _needs_flow(routes) else None
+        self._flow = self._wired(epoch, services or RunServices()) if routes.are_evaluated else None
 
     def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
         """What evaluates is loaded for the first run that needs it: a hub without such runs is smaller."""
         from core.engine.clock import system_now
         from hub.flow import PacketFlow
-        from hub.hooks import RunHooks
+        from hub.hooks import hooks_of
         from hub.wiring import wire
 
         wire(self.routes, self.steps, self.primitives, system_now)
         flow = PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
-        hooks = RunHooks(self.routes, self.steps, flow, self, system_now)
-        self._hooks = hooks if hooks.is_awaited else None
+        self._hooks = hooks_of(self.routes, self.steps, flow, self, system_now)
         return flow
 
     def _connect(self) -> None:
@@ -126,8 +128,9 @@ class LiveRun:
             node.targets = tuple(self.node(each) for each in self.routes.targets[name] if each not in self._finished)
         for _, node in self._nodes():
             node.reach = tuple(reach_of(node))
-        for step in self.steps.values():
+        for name, step in self.steps.items():
             step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
+            self._acceptances[name].reaches(step.reach)
         self.look_at_taps()
 
     def look_at_taps(self) -> None:
@@ -135,9 +138,7 @@ class LiveRun:
         for name, step in self.steps.items():
             step.taps = self._taps.of(Place(self.routes.run, name))
         for step in self.steps.values():
-            step.is_observed = bool(step.taps) or any(
-                isinstance(target, LiveStep) and target.taps for target in step.targets
-            )
+            step.is_observed = bool(step.taps) or any(isinstance(each, LiveStep) and each.taps for each in step.targets)
 
     @property
     def flow(self) -> PacketFlow | None:
@@ -158,9 +159,9 @@ class LiveRun:
         Those that its needs have not yet sent are not among them; nor are parts of a packet whose others may not come.
         """
         step = self.steps[name]
-        total = _held_of(step) + step.delivery.pending
+        total = held_of(step) + step.delivery.pending
         for node in self._before(name):
-            total += len(node.inbox) if isinstance(node, LiveStep) else _held_of(node)
+            total += len(node.inbox) if isinstance(node, LiveStep) else held_of(node)
         return total
 
     def _before(self, name: str) -> Iterator[LiveNode]:
@@ -180,7 +181,7 @@ class LiveRun:
     @property
     def is_busy(self) -> bool:
         """Whether there is something that a client can still take, or has to acknowledge."""
-        return any(_held_of(node) for _, node in self._nodes()) or any(
+        return any(held_of(node) for _, node in self._nodes()) or any(
             (step.link is not None and (step.delivery.waiting or step.delivery.in_flight))
             or (step.inbox and any(isinstance(each, LiveStep) and each.link is not None for each in step.reach))
             for step in self.steps.values()
@@ -250,11 +251,21 @@ class LiveRun:
         """Whether what former sessions of the step have left is small enough for a further one."""
         return self.steps[name].inbox_bytes <= MAX_INBOX_BYTES
 
-    def attach(self, name: str, link: StepLink, *, is_known: bool = False) -> None:
-        """``link`` serves the step; the former one does no longer. ``is_known``: its process is the same as before."""
+    def attach(self, name: str, link: StepLink, *, is_known: bool = False, accepted: int | None = None) -> None:
+        """``link`` serves the step; the former one does no longer.
+
+        Args:
+            is_known: its process is the same as before.
+            accepted: how many packets its process knows as accepted; None: it does not keep them until they are.
+        """
         step = self.steps[name]
         if step.link is not None:
             self._leave(step)
+        late = self._acceptances[name]
+        if is_known and accepted is not None:  # it sends again what was not routed
+            step.inbox = deque(each for each in step.inbox if each[0] is not late.link)
+            step.inbox_bytes = sum(len(message) for _, message in step.inbox)
+        late.attached(link, accepted, is_known=is_known)
         step.link = link
         step.clock = ReadingClock(trio.current_time())
         step.delivery.connected(is_known=is_known)
@@ -284,6 +295,7 @@ class LiveRun:
             step.delivery.receipt(stream_id, partition, sequence, reading)
         step.delivery.export_samples(trio.current_time())
         self._push(step)
+        self._tell_producers(step)
 
     def written(self, name: str, link: StepLink, *, everything: bool) -> None:
         """The session has written to its client, perhaps everything."""
@@ -301,7 +313,7 @@ class LiveRun:
     def route(self, step: LiveStep, most: int = ROUTED_AT_ONCE) -> bool:
         """Pass packets of ``step`` on to those that need it; returns whether it has stopped because of ``most``."""
         now = trio.current_time()
-        inbox = step.inbox
+        inbox, late = step.inbox, self._acceptances[step.name]
         offered = consumed = packets = 0
         link: StepLink | None = None
         is_held = False
@@ -312,14 +324,17 @@ class LiveRun:
                     link.consumed(consumed, packets)
                     most, consumed, packets = most - consumed, 0, 0
                 link = sender
-            outcome = self._pass_on(step, message, now)
+            if sender is not late.link:
+                outcome = self._pass_on(step, message, now)
+            else:
+                outcome = self._pass_on_late(step, late, message, now)
             if outcome is None:
                 is_held = True
                 break
             inbox.popleft()
             step.inbox_bytes -= len(message)
             consumed += 1
-            packets += outcome
+            packets += outcome and sender is not late.link
             offered += 1
         if link is not None:
             link.consumed(consumed, packets)
@@ -329,7 +344,23 @@ class LiveRun:
         if offered:
             for target in step.reach:
                 self.settle(target)
+            late.tell()
         return bool(inbox) and not is_held
+
+    def _pass_on_late(self, step: LiveStep, late: Acceptance, message: bytes, now: float) -> bool | None:
+        """The same for a client that keeps its packets until they are accepted, and may send them again."""
+        if late.is_repeating:
+            try:
+                is_packet = not self._checker.read(message)[0].is_heartbeat
+            except MessageError:
+                is_packet = True
+            late.repeated(is_packet)
+            return is_packet
+        before = late.before()
+        outcome = self._pass_on(step, message, now)
+        if outcome:
+            late.routed(before, is_whole=not step.chunks.held)
+        return outcome
 
     def _pass_on(self, step: LiveStep, message: bytes, now: float) -> bool | None:
         """Whether ``message`` was a packet, and not a heartbeat; None if a receiver has no room for it."""
@@ -383,6 +414,11 @@ class LiveRun:
         step.troubles.note(reason, why)
         return True
 
+    def _tell_producers(self, node: LiveNode) -> None:
+        for name in self._producers[node.name]:
+            if (late := self._acceptances.get(name)) is not None and late.is_open:
+                late.tell()
+
     def settle(self, node: LiveNode) -> None:
         """Packets have come to ``node``: send what may be sent now, and hold its producers if it is full."""
         if isinstance(node, LiveStep):
@@ -393,6 +429,7 @@ class LiveRun:
         gate = node.gate
         if blocks and not gate.is_closed and gate.update(node.fill()):
             self._pressure.hold(node.name)
+        self._tell_producers(node)
 
     def hold(self, node: LiveNode) -> None:
         """``node`` has no room: its producers wait until it has."""
@@ -440,6 +477,7 @@ class LiveRun:
                 step.work.set()
             self._report_dead(step)
             self._push(step)
+            self._tell_producers(step)
             step.news = trio.Event()
             await self.relieve(step)
             step.sleeps_until = self._due(step, trio.current_time())
@@ -459,28 +497,3 @@ class LiveRun:
             stream, (partition, sequence) = step.delivery.stream_id, parcel.key
             message = "a packet was given up after its last attempt"
             _log.error(message, step=place, stream=stream, partition=partition, sequence=sequence, bytes=parcel.size)
-
-
-def _producers(nodes: Mapping[str, LiveNode]) -> dict[str, tuple[str, ...]]:
-    """For each step those that it holds when it is full."""
-    return {
-        name: tuple(other for other, node in nodes.items() if any(each.name == name for each in node.reach))
-        for name in nodes
-    }
-
-
-def _needs_flow(routes: RunRoutes) -> bool:
-    """Whether anything is evaluated, joined or delayed in a run."""
-    return any(
-        not step.takes_as_it_is
-        or step.output_schema is not None
-        or step.delivery.rules
-        or len(routes.targets[name]) > step.delivery.max_downstreams
-        for name, step in routes.steps.items()
-    )
-
-
-def _held_of(node: LiveNode) -> int:
-    """Packets that have not gone as far as the buffer of a step, or wait in a primitive."""
-    held = node.intake.held if node.intake is not None else 0
-    return held + (len(node.held) if isinstance(node, LivePrimitive) else 0)

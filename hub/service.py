@@ -280,7 +280,7 @@ class Hub:
             _log.info("a client was replaced", step=str(who.place), generation=who.client.generation)
             replaced.refuse(_REPLACED)
         is_known = who.client.process != "" and who.client == self._attendance.of(who.place).client
-        live.attach(who.place.step, session, is_known=is_known)
+        live.attach(who.place.step, session, is_known=is_known, accepted=who.accepted)
         self._attendance.came(who.place, who.client)
         return None
 

@@ -48,12 +48,15 @@ PROGRAMS: Final = {
     """,
     "keep": """
         import os
+        import time
         from bubu_sdk import Messages, stream
 
         @stream
         def main(messages: Messages):
+            pause = float(os.environ.get("PAUSE", "0"))
             with open(os.environ["KEPT"], "a", buffering=1) as file:
                 for message in messages:
+                    time.sleep(pause)
                     file.write(f"{message.data['n']}\\n")
 
         main.run()
@@ -98,6 +101,20 @@ async def test_steps_that_are_killed_lose_nothing(tmp_path: Path) -> None:
             await line.kill(step)
             await line.begin(step)
         await until(lambda: set(kept(line)) == WANTED)
+
+
+async def test_a_hub_that_is_killed_with_a_backlog_loses_nothing(tmp_path: Path) -> None:
+    """The source keeps its messages until the transform has them, and the transform until the sink has its outputs."""
+    async with open_sdk_line(tmp_path) as line:
+        for step in ("keep", "double", "count"):
+            await line.begin(step, PAUSE="0.002")
+        for share in (0.2, 0.4, 0.6):
+            await until(lambda share=share: len(kept(line)) > share * MESSAGES)  # type: ignore[misc]
+            await line.kill("hub")
+            await line.begin_hub()
+        await until(lambda: set(kept(line)) == WANTED)
+        with trio.fail_after(DEADLINE_SECONDS):
+            assert await line.running["count"].wait() == 0
 
 
 async def test_a_wrong_token_ends_the_container_and_nothing_else(tmp_path: Path) -> None:

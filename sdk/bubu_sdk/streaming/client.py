@@ -94,6 +94,7 @@ class StreamClient:
             now,
             unix_ms=unix_ms,
             secure=endpoint.secure,
+            accepted=self._outbox.accepted,
         )
         return self._session
 

@@ -34,6 +34,8 @@ class Outbox:
         """How many of ``_packets``, from the left, the current connection has."""
         self._accepted = 0
         """How many packets of the current connection are accepted, and no longer here."""
+        self.accepted = 0
+        """How many packets are accepted in all."""
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -85,4 +87,5 @@ class Outbox:
         if count > 0:
             self._handed -= count
             self._accepted = total
+            self.accepted += count
         return settled

@@ -22,6 +22,7 @@ from bubu_wire.errors import MessageError, WireError
 from bubu_wire.events import CallEnded, ConnectionEnded, Event, MessagesReceived
 from bubu_wire.framing import PREFIX_BYTES
 from bubu_wire.messages import (
+    ACCEPTED_HEADER,
     BINDING_HEADER,
     CONTROL_METHOD,
     DATA_METHOD,
@@ -99,17 +100,26 @@ class Session:
     """One connection. Use it until ``SessionEnded``, then send what ``data_to_send`` still has, and close."""
 
     def __init__(
-        self, authority: str, binding: str, pace: Pace, now: float, *, unix_ms: int = 0, secure: bool = False
+        self,
+        authority: str,
+        binding: str,
+        pace: Pace,
+        now: float,
+        *,
+        unix_ms: int = 0,
+        secure: bool = False,
+        accepted: int = 0,
     ) -> None:
-        """Begin at ``now``, which is ``unix_ms`` by the clock on the wall."""
+        """Begin at ``now``, which is ``unix_ms`` by the clock on the wall; ``accepted`` packets need no connection."""
         self._pace = pace
         self._unix_ms = unix_ms
         self._wire = ClientConnection(
             authority, scheme="https" if secure else "http", user_agent="bubu-sdk-python-streaming"
         )
-        protocol, process = (PROTOCOL_HEADER, PROTOCOL_VERSION), (PROCESS_HEADER, PROCESS)
+        protocol = (PROTOCOL_HEADER, PROTOCOL_VERSION)
+        process = (PROCESS_HEADER, PROCESS), (ACCEPTED_HEADER, str(accepted))
         self._data = self._wire.open_call(DATA_METHOD, (protocol,))
-        self._control = self._wire.open_call(CONTROL_METHOD, (protocol, (BINDING_HEADER, binding), process))
+        self._control = self._wire.open_call(CONTROL_METHOD, (protocol, (BINDING_HEADER, binding), *process))
         self.ready = self.accepts = self.ended = False
         self._greeted = self._needs_capabilities = self._finished = False
         self._finish_by = float("inf")

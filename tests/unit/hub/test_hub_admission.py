@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from bubu_wire.messages import BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER
+from bubu_wire.messages import ACCEPTED_HEADER, BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER
 from bubu_wire.status import StatusCode
 from hub.admission import Admitted, admit, refusal_of_protocol
 from hub.client_refusal import ClientRefusal, Refused
@@ -17,7 +17,13 @@ ECHO: Final = Place(RUN, "echo")
 
 
 def asked(
-    binding: str | None, *, generation: int = 1, served: int = 0, is_finished: bool = False, process: str = ""
+    binding: str | None,
+    *,
+    generation: int = 1,
+    served: int = 0,
+    is_finished: bool = False,
+    process: str = "",
+    accepted: str = "",
 ) -> Admitted | Refused:
     """``echo`` is served from ``generation`` on; ``waits`` is not yet, and ``wrong`` never."""
     unserved = {"waits": UnservedStep("uid-waits", "no Story"), "wrong": UnservedStep("uid-wrong", "no step", True)}
@@ -26,7 +32,8 @@ def asked(
         unserved={BindingName("team", binding_of(RUN, step)): each for step, each in unserved.items()},
     )
     metadata = ((BINDING_HEADER, binding),) if binding is not None else ()
-    return admit((*metadata, (PROCESS_HEADER, process)), topology, [KEY], lambda place: served if place == ECHO else 0)
+    said = ((PROCESS_HEADER, process), (ACCEPTED_HEADER, accepted))
+    return admit((*metadata, *said), topology, [KEY], lambda place: served if place == ECHO else 0)
 
 
 def test_a_genuine_token_of_a_step_that_is_served_is_admitted() -> None:
@@ -39,6 +46,13 @@ def test_a_genuine_token_of_a_step_that_is_served_is_admitted() -> None:
 )
 def test_what_a_client_says_of_its_process_is_short(said: str, known: str) -> None:
     assert asked(identity("echo"), process=said) == Admitted(ECHO, "uid-echo", Client(1, known))
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [("0", 0), ("17", 17), ("", None), ("-1", None), ("1.5", None), ("²", None), ("9" * 33, None)]
+)
+def test_a_client_that_keeps_its_packets_says_how_many_are_accepted(said: str, known: int | None) -> None:
+    assert asked(identity("echo"), accepted=said) == Admitted(ECHO, "uid-echo", Client(1), known)
 
 
 @pytest.mark.parametrize(

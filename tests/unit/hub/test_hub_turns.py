@@ -12,7 +12,7 @@ import trio.testing
 from bubu_wire.codec import decode, encode
 from bubu_wire.inspection import Inspected, Inspector
 from bubu_wire.messages import AudioFrame, BinaryFrame, DataRequest, DataResponse
-from hub import delivery as deliveries
+from hub import partitions
 from hub.delivery import Loss, StepDelivery
 from hub.routes import StreamRun, StreamStep
 from hub.settings import DeliverySettings, Ordering, taking_turns
@@ -129,6 +129,18 @@ def test_a_packet_that_is_sent_again_keeps_its_turn() -> None:
     assert take(delivery) == ["b"]
 
 
+def test_a_packet_that_has_overtaken_others_goes_back_to_its_place() -> None:
+    delivery = step_of(replace(EACH, at_least_once=True, ordering=Ordering.PER_STREAM))
+    for name, who in (("a1", "ann"), ("a2", "ann"), ("b1", "bob")):
+        offer(delivery, name, participant=who)
+    assert take(delivery) == ["a1", "b1"]
+    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.disconnected()
+    assert delivery.settled == 1  # a2 still waits
+    delivery.connected()
+    assert take(delivery) == ["a1", "b1"]  # the copy of a1 was still kept
+
+
 def test_without_repetition_a_slow_step_is_waited_for_and_one_that_never_answers_is_not() -> None:
     delivery = step_of(SERIAL)
     offer(delivery, "a")
@@ -142,7 +154,7 @@ def test_without_repetition_a_slow_step_is_waited_for_and_one_that_never_answers
 
 
 def test_the_search_for_the_next_participant_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "MAX_LOOKED_AT", 3)
+    monkeypatch.setattr(partitions, "MAX_LOOKED_AT", 3)
     delivery = step_of(EACH)
     for number in range(4):
         offer(delivery, f"a{number}", participant="ann")
