@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, Resource
+from core.workloads import runner_rules
 from deployment.condition import NOT_DELETED, SPEC_CHANGED
 from deployment.permissions.roles import Installation
 from deployment.policy import SPECS, Check, Policy
@@ -47,6 +48,15 @@ _READS_BY_NAME: Final = (
     " && r.apiGroups.all(g, g == '') && r.resources.all(x, x in ['configmaps', 'secrets'])"
     " && r.verbs.all(v, v == 'get')"
 )
+_ON_ITSELF: Final = (
+    f"has(r.resourceNames) && has(object.metadata.name) && r.resourceNames == [object.metadata.name]"
+    f" && has(r.apiGroups) && r.apiGroups.all(g, g == '{IMPULSE.group}') && has(r.resources) && r.resources.all(x, "
+    + " || ".join(
+        f"(x == '{resource}' && r.verbs.all(v, v in {list(verbs)}))"
+        for resource, verbs in runner_rules.OWN_OBJECT.items()
+    )
+    + ")"
+)
 _RULES: Final = (
     (_COMPLETE, "apiGroups, resources and verbs must name something, nonResourceURLs do not exist inside a namespace"),
     (_SPELLED_OUT, "wildcards and empty strings are not allowed"),
@@ -73,8 +83,8 @@ def _checks() -> Iterator[Check]:
         for expression, problem in _RULES:
             yield _check(target, part, expression, problem)
         if target in (ENGRAM, IMPULSE):
-            message = f"an {target.kind} may only request get on ConfigMaps and Secrets, by resourceNames"
-            yield _check(target, part, _READS_BY_NAME, message)
+            fits = _READS_BY_NAME if target is ENGRAM else f"({_READS_BY_NAME}) || ({_ON_ITSELF})"
+            yield _check(target, part, fits, runner_rules.only_possible(target.kind))
 
 
 def _check(target: Resource, part: str, rule_keeps_to: str, problem: str) -> Check:

@@ -27,9 +27,10 @@ from bubu_wire.forwarding import Address
 from bubu_wire.inspection import Inspected
 from hub.lanes import LaneTable, lane_of
 from hub.packet_samples import DonePacket, PacketSamples
+from hub.partitions import turn_of, whose_turn
 from hub.pressure import FillGate
 from hub.routes import StreamRun
-from hub.settings import DeliverySettings, DropPolicy, LaneKind, Ordering
+from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, LaneKind, Ordering
 
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """Acknowledged copies that are still kept. Beyond, nothing new is sent until some are old enough."""
@@ -53,6 +54,7 @@ class Loss(StrEnum):
     DROP_OLDEST = "drop_oldest"
     EXPIRED = "expired"
     TIMEOUT = "timeout"
+    SUPERSEDED = "superseded"
     SESSION_ENDED = "session_ended"
     RETRY_EXHAUSTED = "retry_exhausted"
     RUN_ENDED = "context_done"
@@ -80,6 +82,8 @@ class Parcel:
     lane: LaneKind = LaneKind.PAYLOAD
     """Known if the step has lanes."""
     is_traced: bool = False
+    turn: str | None = None
+    """Of packets with the same one, one is in flight at a time."""
 
 
 @dataclass(slots=True)
@@ -122,6 +126,7 @@ class StepDelivery:
         """Metadata pairs that each packet gets."""
         self._address = Address(stream_id, metadata)
         self._is_sequenced = settings.is_sequenced
+        self._takes_turns = settings.takes_turns
         self._by_partition = settings.ordering is Ordering.PER_PARTITION
         self._has_suspects = False
         """Whether there may be packets that must be sent alone."""
@@ -218,6 +223,9 @@ class StepDelivery:
         self.counts.offered += 1
         if size > settings.max_bytes:
             return self._lose(Loss.OVERSIZE)
+        turn = turn_of(packet, settings.by_participant) if self._takes_turns else None
+        if turn is not None and settings.concurrency is ConcurrencyMode.CANCEL_PREVIOUS:
+            self._supersede(turn)
         if self._lanes is not None and (why := self._make_room(lane_of(packet), size)) is not None:
             return self._lose(why)
         while self._waiting and (
@@ -233,7 +241,7 @@ class StepDelivery:
         self.order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self.order)
-        parcel = Parcel(packet, size, self.order, sequence, key, now)
+        parcel = Parcel(packet, size, self.order, sequence, key, now, turn=turn)
         if self.samples is not None:
             parcel.is_traced = self.samples.takes(now)
         self._waiting.append(parcel)
@@ -285,7 +293,10 @@ class StepDelivery:
         taken: list[bytes] = []
         settings = self.settings
         while self._waiting and room > 0 and self.is_connected:
-            parcel = self._waiting[0]
+            place = self._place_of_next() if self._takes_turns else 0
+            if place is None:
+                break
+            parcel = self._waiting[place]
             if self._in_flight and (
                 len(self._in_flight) >= settings.window_messages
                 or self._in_flight_bytes + parcel.size > settings.window_bytes
@@ -294,7 +305,7 @@ class StepDelivery:
                 break
             if self._lingering_bytes >= LINGER_BYTES:
                 break
-            self._waiting.popleft()
+            del self._waiting[place]
             self._waiting_bytes -= parcel.size
             if self._lanes is not None:
                 self._lanes.change(parcel.lane, -1, -parcel.size)
@@ -379,6 +390,16 @@ class StepDelivery:
 
     # Details.
 
+    def _place_of_next(self) -> int | None:
+        return whose_turn((each.turn for each in self._waiting), {each.turn for each in self._in_flight.values()})
+
+    def _supersede(self, turn: str) -> None:
+        """Drop what waits for ``turn`` and was never sent: a newer packet takes its place."""
+        for parcel in [each for each in self._waiting if each.turn == turn and not each.attempts]:
+            self._waiting.remove(parcel)
+            self._left(parcel)
+            self._lose(Loss.SUPERSEDED)
+
     def _trace(self, parcel: Parcel) -> None:
         if parcel.is_traced and self.samples is not None:
             number = parcel.sequence or parcel.order
@@ -439,6 +460,8 @@ class StepDelivery:
 
     def _put_back(self, again: list[Parcel]) -> None:
         self._waiting.extendleft(reversed(again))
+        if self._takes_turns:  # they may have overtaken others
+            self._waiting = deque(sorted(self._waiting, key=lambda parcel: parcel.order))
         self._waiting_bytes += sum(parcel.size for parcel in again)
         if self._lanes is not None:
             for parcel in again:

@@ -1,17 +1,28 @@
-"""The partition of a packet: what it is numbered by with ``per_partition``. Pure. Source: streaming contract 13."""
+"""What packets are told apart by: the partition, by which ``per_partition`` numbers them, and the participant.
+
+Pure. Source: streaming contract 12 and 13.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 
+from bubu_wire.inspection import Inspected
 from hub.envelope import PacketReading
-from hub.settings import KeySource, PartitionKey, PartitionMode, PartitionSettings
+from hub.lanes import lane_of
+from hub.settings import KeySource, LaneKind, PartitionKey, PartitionMode, PartitionSettings
 
 MAX_NAME_BYTES: Final = 128
+MAX_LOOKED_AT: Final = 256
+"""Waiting packets among which the next participant is looked for."""
+PARTICIPANT: Final = ("participant", "participant.id")
+"""Metadata whose first value is the participant of a packet."""
 
+_MEDIA: Final = frozenset({LaneKind.AUDIO, LaneKind.VIDEO})
 _OFFSET: Final = 0x811C9DC5
 _PRIME: Final = 0x01000193
 _MASK: Final = 0xFFFF_FFFF
@@ -35,6 +46,25 @@ def partition_of(settings: PartitionSettings, reading: PacketReading, inputs: Ma
     if mode is PartitionMode.HASH and settings.partitions:
         return f"p{number % settings.partitions}"
     return f"h{number:08x}"
+
+
+def turn_of(packet: Inspected, by_participant: bool) -> str | None:
+    """What a packet takes turns with: the packets of its participant, which may be empty, or all (empty).
+
+    None for sound and film, whose frames are no work by themselves.
+    """
+    if lane_of(packet) in _MEDIA:
+        return None
+    if not by_participant:
+        return ""
+    metadata = PacketReading(packet).metadata
+    return next((text for name in PARTICIPANT if (text := metadata.get(name))), "")
+
+
+def whose_turn(waiting: Iterable[str | None], busy: Set[str | None]) -> int | None:
+    """The place of the first of ``waiting`` that waits for none of ``busy``; None if all do, as far as is looked."""
+    ahead = enumerate(islice(waiting, MAX_LOOKED_AT))
+    return next((place for place, turn in ahead if turn is None or turn not in busy), None)
 
 
 def fnv1a(text: str) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hub.child_runs import StreamChildRuns
     from hub.evaluation import PacketEvaluator
     from hub.flow import PacketFlow
+    from hub.hooks import RunHooks
 
 __all__ = ["LiveRun", "LiveStep", "RunServices", "StepLink"]
 
@@ -106,16 +107,20 @@ class LiveRun:
         self._connect()
         self._producers = producers_of(dict(self._nodes()))
         self._pressure = Pressure(self._producers)
+        self._hooks: RunHooks | None = None
         self._flow = self._wired(epoch, services or RunServices()) if routes.are_evaluated else None
 
     def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
         """What evaluates is loaded for the first run that needs it: a hub without such runs is smaller."""
         from core.engine.clock import system_now
         from hub.flow import PacketFlow
+        from hub.hooks import hooks_of
         from hub.wiring import wire
 
         wire(self.routes, self.steps, self.primitives, system_now)
-        return PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
+        flow = PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
+        self._hooks = hooks_of(self.routes, self.steps, flow, self, system_now)
+        return flow
 
     def _connect(self) -> None:
         """Each step sends to those that need it, except for those that take nothing any more."""
@@ -133,9 +138,7 @@ class LiveRun:
         for name, step in self.steps.items():
             step.taps = self._taps.of(Place(self.routes.run, name))
         for step in self.steps.values():
-            step.is_observed = bool(step.taps) or any(
-                isinstance(target, LiveStep) and target.taps for target in step.targets
-            )
+            step.is_observed = bool(step.taps) or any(isinstance(each, LiveStep) and each.taps for each in step.targets)
 
     @property
     def flow(self) -> PacketFlow | None:
@@ -211,6 +214,8 @@ class LiveRun:
         if step.intake is not None:
             step.refused[Loss.RUN_ENDED] += step.intake.abandon()
         step.news.set()  # its sender lets the producers go on
+        if self._hooks is not None:
+            self._hooks.finished(name)
 
     async def serve(self) -> None:
         """Deliver until cancelled. Then everything that is pending counts as lost."""
@@ -265,6 +270,8 @@ class LiveRun:
         step.clock = ReadingClock(trio.current_time())
         step.delivery.connected(is_known=is_known)
         step.news.set()
+        if self._hooks is not None:
+            self._hooks.connected(name)
 
     def detach(self, name: str, link: StepLink) -> None:
         """The session has ended. What it has received is still routed."""

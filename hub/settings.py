@@ -5,7 +5,7 @@ Source: streaming contract 4 and 13.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,10 @@ DEFAULT_JOIN_ENTRIES: Final = 1_000
 MAX_JOIN_ENTRIES: Final = 100_000
 PARTITION_KEYS: Final = ("partition_key", "partition-key", "bubu.partition_key", "bubu.partition")
 """Metadata whose first value is the key of a partition, if the settings name no other."""
+TURN_SECONDS: Final = 600.0
+"""How long the receipt of a packet is waited for that is not sent again, while others wait for their turn."""
 
+_SCOPES: Final = ("storyrun", "participant")
 _ENVELOPE_FIELDS: Final = {
     "partition": "",
     "kind": "bubu.envelope.kind",
@@ -51,6 +54,17 @@ class Ordering(StrEnum):
     NONE = "none"
     PER_STREAM = "per_stream"
     PER_PARTITION = "per_partition"
+
+
+class ConcurrencyMode(StrEnum):
+    """How many packets a step handles at a time: ``spec.concurrency`` of its Story."""
+
+    PARALLEL = "parallel"
+    """As many as the window allows."""
+    SERIAL = "serial"
+    """One after the other."""
+    CANCEL_PREVIOUS = "cancelPrevious"
+    """One, and only the newest of those that wait."""
 
 
 class LaneKind(StrEnum):
@@ -166,6 +180,9 @@ class DeliverySettings:
     """Attempts after which a packet is a dead letter; None: no bound."""
     linger_seconds: float = 0.25
     """How long a copy is kept after the acknowledgement, which may overtake the outputs that the packet has caused."""
+    concurrency: ConcurrencyMode = ConcurrencyMode.PARALLEL
+    by_participant: bool = False
+    """Whether ``concurrency`` counts the packets of each participant alone."""
     lanes: tuple[LaneSettings, ...] = ()
     join: JoinSettings | None = None
     """Given if the step joins the packets of its needs; else it receives each by itself."""
@@ -182,10 +199,35 @@ class DeliverySettings:
     @property
     def is_sequenced(self) -> bool:
         """Whether packets are numbered, and acknowledged by the step."""
-        return self.at_least_once or self.ordering is not Ordering.NONE
+        return self.at_least_once or self.ordering is not Ordering.NONE or self.takes_turns
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether a packet waits for the receipt of the one before."""
+        return self.concurrency is not ConcurrencyMode.PARALLEL
 
 
 DEFAULT_DELIVERY: Final = DeliverySettings()
+
+
+def taking_turns(settings: DeliverySettings, mode: str, scope: str) -> DeliverySettings:
+    """The settings of a step in a Story with this ``spec.concurrency``.
+
+    Without ``at_least_once`` nothing is sent again, so the receipt of a packet is waited for much longer: until then no
+    other packet may be sent.
+
+    Raises:
+        ValueError: ``mode`` or ``scope`` is none.
+    """
+    for field, word, known in (("mode", mode, tuple(ConcurrencyMode)), ("scope", scope, _SCOPES)):
+        if word not in known:
+            raise ValueError(f"spec.concurrency.{field}: {word!r} is not possible; use one of {', '.join(known)}")
+    chosen = ConcurrencyMode(mode)
+    if chosen is ConcurrencyMode.PARALLEL:
+        return settings
+    seconds = settings.redeliver_seconds if settings.at_least_once else max(settings.redeliver_seconds, TURN_SECONDS)
+    by_participant = scope == _SCOPES[1]
+    return replace(settings, concurrency=chosen, by_participant=by_participant, redeliver_seconds=seconds)
 
 
 def settings_of(

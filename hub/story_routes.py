@@ -20,7 +20,7 @@ from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
-from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of
+from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of, taking_turns
 
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
@@ -77,10 +77,11 @@ def routes_of(
     if problems:
         raise StoryProblemError("; ".join(problems))
     found = []
+    turns = _object_or_none(story.get("spec") or {}, "concurrency") or {}
     for name, step in steps.items():
         try:
             bound = settings[name] if step.get("ref") else None
-            found.append(_stream_step(name, step, graph.needs[name], bound))
+            found.append(_stream_step(name, step, graph.needs[name], bound, turns))
         except ValueError as error:
             problems.append(f"step {name}: {error}")
     if problems:
@@ -131,10 +132,13 @@ def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bound: BoundSettings | None) -> StreamStep:
+def _stream_step(
+    name: str, step: Mapping[str, Any], needs: tuple[str, ...], bound: BoundSettings | None, turns: Mapping[str, Any]
+) -> StreamStep:
     """
     Args:
         bound: None for a primitive.
+        turns: ``spec.concurrency`` of the Story.
 
     Raises:
         ValueError: the hub cannot carry out a step of this type, or a setting is wrong.
@@ -146,10 +150,14 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bou
         if word not in _PRIMITIVES:
             raise ValueError(f"type: {word!r} is not possible in a stream; use one of {', '.join(sorted(_PRIMITIVES))}")
         kind = StreamStepKind(word)
+    delivery = DEFAULT_DELIVERY
+    if bound is not None:
+        mode, scope = str(turns.get("mode") or "parallel"), str(turns.get("scope") or "storyrun")
+        delivery = taking_turns(delivery_of(bound.raw), mode, scope)
     return StreamStep(
         name,
         needs,
-        delivery_of(bound.raw) if bound is not None else DEFAULT_DELIVERY,
+        delivery,
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),

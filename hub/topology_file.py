@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError
 from core.api.duration import parse_duration
 from core.api.schema import JsonObject, WireModel
 from core.api.streaming import Streaming
+from core.api.workflow import StoryConcurrency
 from hub.routes import RouteError, StreamRun, StreamStep, StreamStepKind, compile_routes
-from hub.settings import DEFAULT_CHANNEL_BUFFER, settings_of
+from hub.settings import DEFAULT_CHANNEL_BUFFER, settings_of, taking_turns
 from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -61,6 +62,7 @@ class RunEntry(WireModel):
     name: str = Field(pattern=_NAME, max_length=253)
     story: str = Field(pattern=_NAME, max_length=253)
     inputs: JsonObject | None = None
+    concurrency: StoryConcurrency | None = None
     steps: list[StepEntry] = Field(min_length=1)
 
 
@@ -88,7 +90,7 @@ def parse_topology(text: str) -> Topology:
         steps = []
         for place, step in enumerate(run_entry.steps):
             path = f"runs[{number}].steps[{place}]"
-            steps.append(_step(step, path))
+            steps.append(_step(step, path, run_entry.concurrency))
             if step.binding is None:
                 continue
             name = BindingName(run.namespace, step.binding.name)
@@ -145,7 +147,7 @@ class TopologyFile:
             raise TopologyFileError(f"{self._path}: {error}") from None
 
 
-def _step(entry: StepEntry, path: str) -> StreamStep:
+def _step(entry: StepEntry, path: str, turns: StoryConcurrency | None) -> StreamStep:
     try:
         redeliver = parse_duration(entry.redeliver_after).total_seconds()
     except ValueError as error:
@@ -164,7 +166,7 @@ def _step(entry: StepEntry, path: str) -> StreamStep:
     step = StreamStep(
         entry.name,
         tuple(entry.needs),
-        delivery,
+        taking_turns(delivery, turns.mode, turns.scope) if turns else delivery,
         kind=_kind(entry, path),
         condition=entry.if_ or "",
         runtime=entry.runtime,

@@ -69,12 +69,14 @@ class Passage:
     """Bytes of what expressions see of earlier steps."""
     heard: Callable[[PacketFate, str, str], None] | None = None
     """Called with the outcome of the packet at the next step, reason and message; a user waits for that."""
+    is_hook: bool = False
+    """It is one of the hub itself: it belongs to no group of packets, and no step has sent it."""
 
     @property
     def steps(self) -> dict[str, Json]:
         """``steps`` in expressions."""
         if self._steps is None:
-            self._steps = {**self.earlier, **_named(self.via, self.reading.outputs)}
+            self._steps = {} if self.is_hook else {**self.earlier, **_named(self.via, self.reading.outputs)}
         return self._steps
 
     def through(self, step: str, reading: PacketReading | None = None) -> Passage:
@@ -195,7 +197,7 @@ class StepWork:
             allowed = yield from origin.allows(self._name, lambda: self._variables(of))
             if not allowed:
                 raise PacketSkippedError(PacketSkip.RULE)
-        if self.joins is not None:
+        if self.joins is not None and not passage.is_hook:
             branch = JoinBranch(passage.reading, passage.steps, passage.weight + passage.size)
             joined = self.joins.add(passage.via, passage.reading.group, branch, self._clock())
             if joined is None:

@@ -22,6 +22,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
+from core.policy.stream_problems import durable_problems
 from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
@@ -238,6 +239,8 @@ def _transport_findings(spec: Object) -> Iterator[StoryProblem]:
         seen.add(name)
         if not str(transport.get("transportRef") or "").strip():
             yield StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, f"{where}.transportRef: is empty")
+        for problem in durable_problems(transport.get("streaming") or {}, f"{where}.streaming"):
+            yield StoryProblem(Reason.INVALID_CONFIGURATION, str(problem))
 
 
 def _transports(spec: Object) -> list[dict[str, Any]]:

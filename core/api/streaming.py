@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +11,15 @@ from core.api.schema import DNS_LABEL, Int32, WireModel
 
 Direction = Literal["publish", "subscribe", "bidirectional"]
 RolloutStrategy = Literal["rolling", "drain_cutover", "blue_green"]
+
+
+class StreamHook(StrEnum):
+    """What the hub tells the steps whose ``if`` names it, as ``packet.type``. Source: Streaming contract 14."""
+
+    STEP_READY = "steprun.ready"
+    """A step has connected for the first time."""
+    RUN_READY = "storyrun.ready"
+    """All streaming steps of the run are connected."""
 
 
 class BackpressureBuffer(WireModel):
@@ -37,8 +47,8 @@ class Replay(WireModel):
     checkpoint_interval: str | None = Field(None, description="Time between checkpoints as a Go duration; default 1s.")
     mode: Literal["none", "memory", "durable"] | None = Field(
         None,
-        description="Where messages wait: `none` (default), `memory` or `durable`. Anything but `none` implies "
-        "`at_least_once`.",
+        description="Where messages wait: `none` (default) or `memory`, which implies `at_least_once`. `durable` is "
+        "refused: it is not built yet.",
     )
     retention_seconds: Int32 | None = Field(None, ge=0, description="Seconds a message can be replayed.")
 

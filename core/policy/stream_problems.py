@@ -27,6 +27,7 @@ class StreamProblem(StrEnum):
     """The kind of a problem; the values are the names of the rules of admission."""
 
     DURATION = "stream/duration"
+    DURABLE = "stream/durable"
     SAMPLE_POLICY = "stream/sample-policy"
     BLANK = "stream/blank"
     LANE_TAKEN = "stream/lane-taken"
@@ -48,6 +49,7 @@ def stream_problems(streaming: ReadOnlyObject, path: str) -> Problems:
         duration_problem(delivery.get("replay") or {}, "checkpointInterval", f"{path}.delivery.replay"),
     )
     yield from ((StreamProblem.DURATION, problem) for problem in durations if problem is not None)
+    yield from ((StreamProblem.DURABLE, problem) for problem in durable_problems(streaming, path))
     tracing = (streaming.get("observability") or {}).get("tracing") or {}
     if text(tracing.get("samplePolicy")).lower() not in _SAMPLE_POLICIES:
         where, message = (
@@ -68,6 +70,17 @@ def stream_problems(streaming: ReadOnlyObject, path: str) -> Problems:
     for index, rule in enumerate((streaming.get("routing") or {}).get("rules") or ()):
         yield from _condition(rule, f"{path}.routing.rules[{index}].when")
         yield from _targets(rule, f"{path}.routing.rules[{index}].target.steps")
+
+
+def durable_problems(streaming: ReadOnlyObject, path: str) -> Iterator[FieldError]:
+    """Whether the settings at ``path``, of any shape, ask for packets that outlive the hub, which no hub keeps yet."""
+    found: Any = streaming
+    for key in ("delivery", "replay", "mode"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if found == "durable":
+        where = f"{path}.delivery.replay.mode".removeprefix(".")
+        message = "durable is not built yet: no hub keeps packets on a disk"
+        yield FieldError(where, message, "use memory: nothing is lost while the hub lives")
 
 
 def stream_doubts(streaming: ReadOnlyObject, path: str) -> list[FieldError]:

@@ -1,7 +1,9 @@
 """Decides which requested rules of templates, Engrams and Impulses containers get. Pure.
 
 Containers get no rules for resources without a namespace and no wildcards; from the own rules of an Engram or Impulse
-they get only reads of named ConfigMaps and Secrets (StepRun contract 16, Trigger contract 6.5). They also get no rule
+they get only reads of named ConfigMaps and Secrets, and an Impulse also reads of itself, and its status (StepRun
+contract 16, Trigger contract 6.5). It never gets to change its own spec, which names accounts and Secrets. Containers
+also get no rule
 with which a container could gain more permissions, even if the operator has it for its own work: in that case the API
 server would not refuse. The API server refuses rules that the operator does not have.
 """
@@ -12,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from core.api.objects import Object
+from core.api.resource import IMPULSE
 from core.policy import borrowed
 
 Rule = Mapping[str, Any]
@@ -22,6 +25,8 @@ _READ: Final = frozenset({"get", "list", "watch"})
 _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
 _TENANTS: Final = ("Engram", "Impulse")
 """Kinds that belong to a namespace, whose authors get less than those of templates."""
+OWN_OBJECT: Final = {IMPULSE.plural: ("get", "list", "watch"), f"{IMPULSE.plural}/status": ("get", "patch")}
+"""What an Impulse may ask for on itself, by resource."""
 _FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 
 
@@ -58,9 +63,24 @@ def complete_rules(base: Iterable[Rule], extras: Iterable[Rule]) -> list[Object]
     return [{field: list(rule[field]) for field in _FIELDS if rule.get(field)} for rule in rules]
 
 
-def why_not(rule: Rule, *, by_tenant: bool = False) -> str:
-    """Why containers do not get this rule of a template, or of an Engram or Impulse; empty when they get it."""
-    return _why_not_of_tenant(rule) if by_tenant else _why_not_of_template(rule)
+def why_not(rule: Rule, *, by_tenant: bool = False, impulse: str = "") -> str:
+    """Why containers do not get this rule of a template, or of an Engram or Impulse; empty when they get it.
+
+    Args:
+        impulse: the name of the Impulse that asks; empty for others.
+    """
+    return _why_not_of_tenant(rule, impulse) if by_tenant else _why_not_of_template(rule)
+
+
+def only_possible(kind: str) -> str:
+    """What the rules of an Engram or Impulse are limited to, as a sentence for its author."""
+    itself = (
+        f"; on itself, by its name, {', '.join(OWN_OBJECT[IMPULSE.plural])} of {IMPULSE.plural}, "
+        f"{', '.join(OWN_OBJECT[f'{IMPULSE.plural}/status'])} of {IMPULSE.plural}/status"
+    )
+    return f"an {kind} may only request get on ConfigMaps and Secrets, by resourceNames" + (
+        itself if kind == IMPULSE.kind else ""
+    )
 
 
 def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tuple[str, Rule, str]]:
@@ -77,8 +97,10 @@ def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tup
 def _rules_of(owner: Object, kind: str, part: str) -> Iterator[tuple[str, Rule, str]]:
     settings = (owner.get("spec") or {}).get(part) or {}
     name = (owner.get("metadata") or {}).get("name", "")
+    own = name if kind == IMPULSE.kind else ""
     for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
-        yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, why_not(rule, by_tenant=kind in _TENANTS)
+        refused = why_not(rule, by_tenant=kind in _TENANTS, impulse=own)
+        yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, refused
 
 
 def _why_not_of_template(rule: Rule) -> str:
@@ -108,9 +130,9 @@ def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], na
     return ""
 
 
-def _why_not_of_tenant(rule: Rule) -> str:
+def _why_not_of_tenant(rule: Rule, impulse: str) -> str:
     refused = _why_not_of_template(rule)
-    if refused:
+    if refused or (impulse and _is_about_itself(rule, impulse)):
         return refused
     named = bool(rule.get("resourceNames"))
     if (
@@ -120,7 +142,15 @@ def _why_not_of_tenant(rule: Rule) -> str:
         and set(rule["verbs"]) == {"get"}
     ):
         return ""
-    return "an Engram or Impulse may only request get on ConfigMaps and Secrets, by resourceNames"
+    return only_possible(IMPULSE.kind if impulse else "Engram or Impulse")
+
+
+def _is_about_itself(rule: Rule, impulse: str) -> bool:
+    return (
+        set(rule["apiGroups"]) == {IMPULSE.group}
+        and list(rule.get("resourceNames") or ()) == [impulse]
+        and all(set(rule["verbs"]) <= set(OWN_OBJECT.get(each, ())) for each in rule["resources"])
+    )
 
 
 def _sort_key(rule: Rule) -> str:

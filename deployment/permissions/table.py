@@ -19,6 +19,7 @@ from core.api.permission import Permission
 from core.api.resource import (
     CONFIG_MAP,
     CUSTOM_RESOURCE_DEFINITION,
+    IMPULSE,
     IMPULSE_TEMPLATE,
     LEASE,
     SECRET,
@@ -65,6 +66,15 @@ _BY_NAME: Final = (
 )
 
 _ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Permission(SECRET, ("get",), _BY_NAME))
+_ASKED_FOR_BY_IMPULSES: Final = (
+    Permission(
+        IMPULSE,
+        ("get",),
+        "An Impulse may request to read its own status through this resource (spec.execution.rbac.rules).",
+        subresource="status",
+        seldom="Only Impulses that request it.",
+    ),
+)
 
 
 MANAGER: Final = RoleTable(
@@ -83,7 +93,7 @@ LISTENER: Final = RoleTable(
     Reach.IMPULSE_NAMESPACES,
     "Permissions of the containers of Impulses. The operator needs them itself, because it can only grant what it has; "
     "it grants those on Impulses for one Impulse by name.",
-    IMPULSE_PERMISSIONS,
+    (*IMPULSE_PERMISSIONS, *_ASKED_FOR_BY_IMPULSES),
 )
 METRICS_AUTH: Final = RoleTable(
     "metrics-auth-role",

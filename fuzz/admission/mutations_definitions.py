@@ -486,6 +486,15 @@ def _too_many_rights(chance: Chance, draft: Draft) -> str:
             {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
         )
     )
+    if draft.new["kind"] == "Impulse" and chance.yes():
+        own = {"apiGroups": ["bubustack.io"], "resourceNames": [draft.new["metadata"].get("name") or "x"]}
+        asked = chance.pick(
+            (
+                {**own, "resources": ["impulses"], "verbs": ["get", "patch"]},
+                {**own, "resources": ["impulses/status"], "verbs": ["update"]},
+                {**own, "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["another"]},
+            )
+        )
     rbac = draft.spec.setdefault(part, {}).setdefault("rbac", {})
     return f"spec.{part}.rbac.rules[{insert(chance, rbac, 'rules', asked)}]"
 

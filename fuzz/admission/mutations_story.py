@@ -430,6 +430,19 @@ def _transport_that_nobody_declares(chance: Chance, draft: Draft) -> str:
     return f"{found.path}.transport"
 
 
+@breaks("story/hook-unknown", "Story", realtime=True)
+def _waits_for_a_hook_of_nobody(chance: Chance, draft: Draft) -> str:
+    if not any("ref" in step for step in draft.spec.get("steps") or ()):
+        _transport(chance, draft)
+        _engram_that_streams(chance, draft)
+    found = chance.pick(
+        [each for each in steps_of(draft) if "ref" in each.step and each.list_name == "steps" and not each.depth]
+    )
+    event = chance.pick(("storyrun.redy", "steprun.ended", "story.ready", "StepRun.ready"))
+    found.step["if"] = chance.pick((f"packet.type == '{event}'", f"{{{{ eq packet.type `{event}` }}}}"))
+    return f"{found.path}.if"
+
+
 @breaks("story/route-unknown", "Story")
 def _route_to_a_ghost(chance: Chance, draft: Draft) -> str:
     found, path = _transport(chance, draft)

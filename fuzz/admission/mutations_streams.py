@@ -48,6 +48,13 @@ def _no_duration(chance: Chance, draft: Draft) -> str:
     return f"{path}.{'.'.join(keys)}"
 
 
+@breaks("stream/durable", *_KINDS)
+def _kept_for_ever(chance: Chance, draft: Draft) -> str:
+    settings, path = _streaming(chance, draft)
+    section(settings, "delivery", "replay")["mode"] = "durable"
+    return f"{path}.delivery.replay.mode"
+
+
 @breaks("stream/sample-policy", *_KINDS)
 def _no_sample_policy(chance: Chance, draft: Draft) -> str:
     settings, path = _streaming(chance, draft)

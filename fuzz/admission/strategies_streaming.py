@@ -27,6 +27,9 @@ _LANES: Final = ("audio", "video", "binary", "payload", "control")
 def streaming(chance: Chance, steps: Sequence[str]) -> Object:
     """Settings of streams, with rules about ``steps``."""
     found = fill(chance, Streaming, leave=("fanIn", "lanes", "routing", "flowControl"))
+    replay = (found.get("delivery") or {}).get("replay") or {}
+    if replay.get("mode") == "durable":  # of the schema, and refused
+        replay["mode"] = "memory"
     if chance.yes(3):
         mode = chance.pick(("all", "any", "quorum"))
         found["fanIn"] = {"mode": mode, "timeoutSeconds": 3} | ({"quorum": 2} if mode == "quorum" else {})

@@ -117,6 +117,20 @@ async def test_a_listener_runs_with_its_environment_and_access_and_then_nothing_
         assert [write for write in traffic.writes if "stories" not in write] == []
 
 
+async def test_a_listener_gets_the_rights_on_itself_that_it_asks_for(world: OperatorCluster) -> None:
+    itself = {"apiGroups": [IMPULSE.group], "resourceNames": ["hook"]}
+    reads = {**itself, "resources": ["impulses"], "verbs": ["get", "list", "watch"]}
+    writes = {**itself, "resources": ["impulses/status"], "verbs": ["get", "patch"]}
+    await a_story(world)
+    await world.impulse("hook", LISTENING, execution={"rbac": {"rules": [reads, writes]}})
+    async with world.operator():
+        await world.until(IMPULSE, "hook", is_up)
+        role = await world.client.get(ROLE, RUNNER, NAMESPACE_NAME)
+    granted = [{**rule, "verbs": sorted(rule["verbs"])} for rule in role["rules"]]
+    assert reads in granted
+    assert writes in granted
+
+
 async def test_everything_goes_with_the_impulse(world: OperatorCluster) -> None:
     await a_story(world)
     await world.impulse("hook", LISTENING, template=PORTS)

@@ -13,7 +13,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, IMPULSE
 from core.workloads import runner_rules
 from webhooks.finding import CauseType, Finding, Rule
-from webhooks.validate.change import fields_of
+from webhooks.validate.change import fields_of, name_of
 
 NEVER: Final = Rule("definition/rights", "7", CauseType.FORBIDDEN)
 
@@ -21,8 +21,9 @@ NEVER: Final = Rule("definition/rights", "7", CauseType.FORBIDDEN)
 def check(new: ReadOnlyObject, part: str) -> Iterator[Finding]:
     """Checks the rules in ``spec[part]``: ``execution``, or ``overrides`` of an Engram."""
     rules = fields_of(fields_of(new["spec"].get(part)).get("rbac")).get("rules")
+    impulse = name_of(new) if new["kind"] == IMPULSE.kind else ""
     for index, rule in enumerate(rules or ()):
-        refused = runner_rules.why_not(rule, by_tenant=new["kind"] in (ENGRAM.kind, IMPULSE.kind))
+        refused = runner_rules.why_not(rule, by_tenant=new["kind"] in (ENGRAM.kind, IMPULSE.kind), impulse=impulse)
         if refused:
             path = f"spec.{part}.rbac.rules[{index}]"
             yield NEVER.at(path, refused, "remove the rule; docs/permissions.md describes which rules are possible")

@@ -14,6 +14,7 @@ from core.policy.stream_problems import Problems, StreamProblem, settings_proble
 from webhooks.finding import CauseType, Finding, Rule, Severity
 
 STREAM_DURATION: Final = Rule(StreamProblem.DURATION, "12.2")
+DURABLE: Final = Rule(StreamProblem.DURABLE, "12.2", CauseType.FORBIDDEN)
 SAMPLE_POLICY: Final = Rule(StreamProblem.SAMPLE_POLICY, "12.2")
 BLANK: Final = Rule(StreamProblem.BLANK, "12.2", CauseType.REQUIRED)
 LANE_TAKEN: Final = Rule(StreamProblem.LANE_TAKEN, "12.2", CauseType.DUPLICATE)
@@ -28,6 +29,7 @@ _RULES: Final = {
     rule.id: rule
     for rule in (
         STREAM_DURATION,
+        DURABLE,
         SAMPLE_POLICY,
         BLANK,
         LANE_TAKEN,

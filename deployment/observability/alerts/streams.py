@@ -14,7 +14,7 @@ GROUP: Final = RuleGroup(
     (
         RecordingRule(
             "bobrapet:packets_lost:increase15m",
-            growth("bobravoz_hub_messages_dropped_total", "15m", *_STEP, "reason"),
+            growth('bobravoz_hub_messages_dropped_total{reason!="superseded"}', "15m", *_STEP, "reason"),
         ),
     ),
     (

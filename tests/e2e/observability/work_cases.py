@@ -152,6 +152,12 @@ CASES: Final = (
         "22m",
         [Firing({**STEP, "reason": "invalid"}, "100")],
     ),
+    AlertCase(
+        "BobrapetPacketsLost",
+        "a newer packet has replaced them",
+        {HUB_UP: "1x40", HUB_STARTED: "0x40", LOST.replace("invalid", "superseded"): "_x20 100x20"},
+        "22m",
+    ),
     AlertCase("BobrapetPacketsLost", "lost long ago", {HUB_UP: "1x60", HUB_STARTED: "0x60", LOST: "_x5 100x60"}, "45m"),
     AlertCase(
         "BobrapetPacketsLost",

@@ -258,19 +258,32 @@ def test_of_a_rule_that_may_be_handed_on_nothing_is_said() -> None:
     assert "an Impulse may only" in refusals(Request(impulse(pods), None), {})["rights"][0]
 
 
+def test_an_impulse_may_ask_for_itself_and_nobody_else_for_it() -> None:
+    itself = {"apiGroups": ["bubustack.io"], "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["x"]}
+    writes = {**itself, "resources": ["impulses/status"], "verbs": ["get", "patch"]}
+
+    assert refusals(Request(impulse(itself, writes), None), {}) == {}
+    for beyond in ({**itself, "verbs": ["patch"]}, {**itself, "resourceNames": ["other"]}, {**writes, "verbs": ["*"]}):
+        assert refusals(Request(impulse(itself, beyond), None), {})["rights"]
+    assert refusals(Request(engram(itself), None), {})["rights"]
+
+
 def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> None:
     chance = random.Random(2)
     words: dict[str, list[str]] = {
-        "apiGroups": ["", "apps", "rbac.authorization.k8s.io", "*"],
+        "apiGroups": ["", "apps", "bubustack.io", "rbac.authorization.k8s.io", "*"],
         "resources": ["pods", "secrets", "configmaps", "serviceaccounts", "serviceaccounts/token", "*", ""],
-        "verbs": ["get", "list", "watch", "create", "impersonate", "*"],
-        "resourceNames": ["a", "b", "*"],
+        "verbs": ["get", "list", "watch", "create", "patch", "impersonate", "*"],
+        "resourceNames": ["a", "b", "*", "x"],
         "nonResourceURLs": ["/x"],
     }
+    of_impulses = {"apiGroups": ["bubustack.io"], "resourceNames": ["x"]}
     seen = {True: 0, False: 0}
     asked: set[str] = set()
     for _ in range(3_000):
         rule = {**READS, "apiGroups": chance.choice([[""], ["apps"]]), "resources": ["pods"]}
+        if chance.random() < 0.3:
+            rule |= {**of_impulses, "resources": chance.sample(["impulses", "impulses/status"], chance.randint(1, 2))}
         for key in chance.sample(sorted(words), chance.randint(0, 2)):
             rule[key] = chance.sample(words[key], min(chance.randint(0, 2), len(words[key])))
         if is_known(asked, rule):

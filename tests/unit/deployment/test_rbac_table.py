@@ -146,6 +146,19 @@ def test_the_operator_holds_all_that_an_engram_may_ask_for(kind: str) -> None:
     assert all(map(is_held, rights([rule])))
 
 
+@pytest.mark.parametrize(("resource", "verbs"), runner_rules.OWN_OBJECT.items())
+def test_the_operator_holds_all_that_an_impulse_may_ask_for_on_itself(resource: str, verbs: tuple[str, ...]) -> None:
+    rule = {
+        "apiGroups": ["bubustack.io"],
+        "resources": [resource],
+        "verbs": list(verbs),
+        "resourceNames": ["hook"],
+    }
+    itself = {"metadata": {"name": "hook"}, "spec": {"execution": {"rbac": {"rules": [rule]}}}}
+    assert runner_rules.extra_rules_of_impulse({}, itself) == ([rule], [])
+    assert all(map(is_held, rights([rule])))
+
+
 def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else() -> None:
     there = Installation(namespace="flows", prefix="mine-")
     objects = list(operator_objects(there))

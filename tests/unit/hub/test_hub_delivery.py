@@ -12,17 +12,17 @@ from bubu_wire.codec import decode, encode
 from bubu_wire.inspection import Inspected, Inspector
 from bubu_wire.messages import BinaryFrame, DataRequest, DataResponse, StreamEnvelope
 from hub.delivery import MAX_PARTITIONS, Loss, StepDelivery
-from hub.settings import DeliverySettings, DropPolicy, Ordering
+from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, Ordering
 
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM, window_messages=4)
 INSPECTOR = Inspector()
 STREAM = "team/run/step@1"
 
 
-def packet(number: int, partition: str = "", size: int = 1) -> Inspected:
+def packet(number: int, partition: str = "", size: int = 1, **metadata: str) -> Inspected:
     envelope = StreamEnvelope(partition=partition) if partition else None
     frame = BinaryFrame(number.to_bytes(4, "big") * size, "a/b")
-    return INSPECTOR.inspect(encode(DataRequest(frame, {"n": str(number)}, envelope=envelope)))
+    return INSPECTOR.inspect(encode(DataRequest(frame, {"n": str(number), **metadata}, envelope=envelope)))
 
 
 def offer(delivery: StepDelivery, number: int, now: float = 0.0, partition: str = "") -> Loss | None:
@@ -348,6 +348,8 @@ class DeliveryMachine(RuleBasedStateMachine):
             window_messages=st.integers(1, 4),
             window_bytes=st.sampled_from([30, 10_000]),
             max_attempts=st.sampled_from([None, 2, 4]),
+            concurrency=st.sampled_from(ConcurrencyMode),
+            by_participant=st.booleans(),
         )
     )
     def begin(self, chosen: DeliverySettings) -> None:
@@ -365,9 +367,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.on_wire: list[tuple[str, int]] = []
         """Receipts under way."""
 
-    @rule(partition=st.sampled_from(["", "a", "b"]), size=st.sampled_from([1, 1, 8]))
-    def offer(self, partition: str, size: int) -> None:
-        content = packet(self.offered, partition, size)
+    @rule(partition=st.sampled_from(["", "a", "b"]), size=st.sampled_from([1, 1, 8]), who=st.sampled_from("xy"))
+    def offer(self, partition: str, size: int, who: str) -> None:
+        content = packet(self.offered, partition, size, participant=who)
         length = len(content.body)
         if self.delivery.must_wait(length):
             return
@@ -449,6 +451,10 @@ class DeliveryMachine(RuleBasedStateMachine):
                 *(each for _, each in delivery._lingering),
             )
         )
+        turns = [parcel.turn for parcel in delivery._in_flight.values()]
+        assert not chosen.takes_turns or len(turns) == len(set(turns)), "two of one turn are in flight"
+        orders = [parcel.order for parcel in delivery._waiting]
+        assert orders == sorted(orders)
         assert {parcel.ends < 2 or delivery.in_flight == 1 for parcel in delivery._in_flight.values()} <= {True}
 
     def teardown(self) -> None:

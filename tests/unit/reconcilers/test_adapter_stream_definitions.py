@@ -109,6 +109,14 @@ def test_settings_that_contradict_each_other_only_together_are_refused() -> None
         resolve(quorum, streaming={"fanIn": {"mode": "all"}})
 
 
+def test_replay_that_does_not_exist_is_refused_before_anything_is_created() -> None:
+    durable = {"delivery": {"replay": {"mode": "durable"}}}
+    with pytest.raises(RejectedError, match=r"cannot be used: delivery\.replay\.mode: durable is not .*use memory"):
+        resolve(TRANSPORT, streaming=durable)
+    with pytest.raises(RejectedError, match=r"Transport hub cannot be used: .*use memory"):
+        resolve({**TRANSPORT, "spec": {**TRANSPORT["spec"], "streaming": durable}})
+
+
 def test_a_stream_flows_without_a_limit_unless_a_definition_sets_one() -> None:
     settings = OperatorSettings(timeouts=TimeoutSettings(default_step=timedelta(minutes=5)))
     limited = {**STEP, "execution": {"timeout": "2h"}}

@@ -99,6 +99,13 @@ async def test_a_reference_that_does_not_resolve_is_a_finding_with_its_place(ste
     assert await findings(step) == [finding]
 
 
+async def test_replay_that_does_not_exist_is_found_in_a_stored_story() -> None:
+    declared = {"name": "voice", "transportRef": "hub", "streaming": {"delivery": {"replay": {"mode": "durable"}}}}
+    [found] = await findings(pattern="realtime", transports=[{"name": "other", "transportRef": "hub"}, declared])
+    assert found.startswith("InvalidConfiguration: spec.transports[1].streaming.delivery.replay.mode: durable is not")
+    assert "use memory" in found
+
+
 async def test_nobody_executes_a_story_that_is_always_on() -> None:
     [found] = await findings(sub_story(name="kept"), pattern="realtime")
     assert found.startswith(

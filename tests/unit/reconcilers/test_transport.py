@@ -76,6 +76,12 @@ async def test_a_usable_transport_is_ready_and_is_written_once() -> None:
     assert trial.events.emitted == []
 
 
+async def test_a_stored_transport_with_replay_that_does_not_exist_is_invalid() -> None:
+    status = await TransportTrial(transport(streaming={"delivery": {"replay": {"mode": "durable"}}})).status()
+    assert status["validationStatus"] == "invalid"
+    assert status["validationErrors"][0].startswith("spec.streaming.delivery.replay.mode: durable is not built yet")
+
+
 async def test_all_errors_of_the_spec_are_reported_at_once() -> None:
     spec = {
         "driver": " ",

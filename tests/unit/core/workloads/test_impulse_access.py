@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.api.objects import Object
@@ -13,7 +15,7 @@ from core.workloads.impulse_access import (
     is_managed,
     role_without_rights,
 )
-from core.workloads.runner_rules import extra_rules_of_impulse
+from core.workloads.runner_rules import extra_rules, extra_rules_of_impulse
 from tests.unit.core.workloads.impulse_samples import LABELS, OWNER, impulse, template
 
 NAME = "voice-hook-impulse-runner"
@@ -88,3 +90,38 @@ def test_a_template_asks_like_that_of_an_engram_and_an_impulse_only_to_read_what
         "ImpulseTemplate livekit-webhook spec.execution.rbac.rules[1]",
         "Impulse voice-hook spec.execution.rbac.rules[1]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "granted"),
+    [
+        ({}, True),
+        ({"verbs": ["get", "list", "watch"]}, True),
+        ({"resources": ["impulses/status"], "verbs": ["get", "patch"]}, True),
+        ({"resources": ["impulses", "impulses/status"]}, True),
+        ({"verbs": ["get", "patch"]}, False),
+        ({"resources": ["impulses", "impulses/status"], "verbs": ["get", "patch"]}, False),
+        ({"resources": ["impulses/status"], "verbs": ["update"]}, False),
+        ({"resources": ["impulses", "stories"]}, False),
+        ({"resources": ["impulses/finalizers"]}, False),
+        ({"resourceNames": ["other"]}, False),
+        ({"resourceNames": ["voice-hook", "other"]}, False),
+        ({"resourceNames": []}, False),
+        ({"apiGroups": ["bubustack.io", ""]}, False),
+        ({"apiGroups": ["runs.bubustack.io"]}, False),
+    ],
+)
+def test_an_impulse_may_ask_to_read_itself_and_to_write_its_status_and_for_nothing_beyond(
+    change: dict[str, Any], granted: bool
+) -> None:
+    rule = {"apiGroups": ["bubustack.io"], "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["voice-hook"]}
+    rule |= change
+    found, refused = extra_rules_of_impulse({}, impulse(execution=asking(rule)))
+    assert found == ([rule] if granted else [])
+    assert granted or "on itself, by its name, get, list, watch of impulses, get, patch of" in refused[0]
+
+
+def test_an_engram_with_the_name_of_an_impulse_may_not_ask_for_it() -> None:
+    rule = {"apiGroups": ["bubustack.io"], "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["voice-hook"]}
+    engram = {"kind": "Engram", "metadata": {"name": "voice-hook"}, "spec": {"overrides": asking(rule)}}
+    assert extra_rules({}, engram) == []

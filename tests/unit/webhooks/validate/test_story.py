@@ -208,3 +208,23 @@ def test_what_was_meant_is_searched_for_a_few_times_only() -> None:
         *["did you mean fetch?"] * 20,
         *["correct the name, or add the step"] * 10,
     ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "remedy"),
+    [
+        ('{{ eq packet.type "storyrun.redy" }}', "did you mean storyrun.ready?"),
+        ("packet.type == 'StepRun.Ready'", "did you mean steprun.ready?"),
+        ("packet.type == 'story.ready'", "did you mean storyrun.ready?"),
+        ("packet.type == 'steprun.ended'", "the hub sends steprun.ready and storyrun.ready"),
+        ("packet.type in ['storyrun.ready', 'speech.transcript.v1', 'story.told']", ""),
+        ("has(packet.storyrun.redy)", ""),
+    ],
+)
+def test_a_hook_that_nobody_sends_is_a_warning_with_the_one_that_was_meant(condition: str, remedy: str) -> None:
+    document = story(
+        step("a", **{"if": condition}), pattern="realtime", transports=[{"name": "t", "transportRef": "hub"}]
+    )
+    found = stories.validate(document, None, InMemoryView(complete=False))
+    assert [each.remedy for each in found if each.rule.id == "story/hook-unknown"] == ([remedy] if remedy else [])
+    assert not errors_among(found)
