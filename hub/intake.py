@@ -245,7 +245,7 @@ class Intake:
             self.skipped.update(joins.skipped)
             joins.skipped.clear()
         for reason, count in joins.lost.items():
-            self.troubles.note(reason, _ABOUT_JOINS[reason], count)
+            self.troubles.note(reason, _ABOUT_JOINS[reason] + joins.by_default, count)
         joins.lost.clear()
 
 
@@ -259,5 +259,5 @@ _ABOUT_JOINS: Final = {
     "bubu.envelope.message_id in its metadata; let the sending step keep the metadata",
     PacketRefusal.JOIN_TIMEOUT: "packets of the other branches did not arrive within fanIn.timeoutSeconds",
     PacketRefusal.JOIN_FULL: "more than fanIn.maxEntries incomplete groups, or 10 MiB of them",
-    PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only the last one is joined",
+    PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only one of them is joined",
 }

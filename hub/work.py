@@ -30,7 +30,7 @@ from hub.questions import (
     encoded_inputs,
 )
 from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip, PacketSkippedError
-from hub.routes import RunRoutes, StreamStep
+from hub.routes import RunRoutes, StreamStep, StreamStepKind
 from hub.settings import PartitionMode, RouteRule
 
 Json = Any
@@ -153,9 +153,11 @@ class StepWork:
 
     def __init__(self, routes: RunRoutes, step: StreamStep, clock: Callable[[], float]) -> None:
         """``clock`` is the time of joins, in seconds."""
-        self.joins = JoinTable(step.join, routes.sources[step.name]) if step.join is not None else None
+        self.joins = JoinTable(step.join.settings, step.join.sets) if step.join is not None else None
         self._name = step.name
         self._is_engram = not step.is_primitive
+        self._ends = step.kind is StreamStepKind.STOP
+        """Whether the packets for which ``if`` holds, or all without it, go no further."""
         self._clock = clock
         self._inputs = dict(routes.inputs)
         self._input_bytes = len(orjson.dumps(self._inputs))
@@ -207,8 +209,10 @@ class StepWork:
                 yield from self._decide()
             else:
                 variables = self._variables(passage, self._reads_metadata, self._reads_steps)
-                if not (yield self._if, variables):
-                    raise PacketSkippedError(PacketSkip.CONDITION)
+                if (yield self._if, variables) is self._ends:
+                    raise PacketSkippedError(PacketSkip.STOP if self._ends else PacketSkip.CONDITION)
+        elif self._ends:
+            raise PacketSkippedError(PacketSkip.STOP)
         if not self._is_engram:
             return passage
         if origin.most is not None and passage.reading.forwards >= origin.most:
@@ -289,8 +293,8 @@ class StepWork:
                 self._static_if = refused
         if isinstance(self._static_if, PacketRefusedError):
             raise _again(self._static_if)
-        if not self._static_if:
-            raise PacketSkippedError(PacketSkip.CONDITION)
+        if self._static_if is self._ends:
+            raise PacketSkippedError(PacketSkip.STOP if self._ends else PacketSkip.CONDITION)
 
     def _fix(self, question: ValueQuestion) -> Generator[Asked, Json, None]:
         """The settings, which are the same for all packets, evaluated once."""
