@@ -27,6 +27,7 @@ _ANNOTATIONS: Final = (
     keys.ANNOTATION_STORY_REVISION,
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
     keys.ANNOTATION_TRACE_PARENT,
+    keys.ANNOTATION_WITH_IN_PACKETS,
 )
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 _SPEC: Final = (
@@ -66,6 +67,8 @@ class StreamBinding:
     """Why it serves no client; empty if it can be used."""
     trace_parent: TraceParent | None = None
     """The span of the step; None: the run is not traced."""
+    with_in_packets: bool = False
+    """Whether its packets bring the step's ``with``."""
 
     @property
     def is_over(self) -> bool:
@@ -115,6 +118,7 @@ def read_binding(binding: Object) -> StreamBinding:
         _mapping(spec.get("outputSchema")) or None,
         problem,
         parse_trace_parent(annotations.get(keys.ANNOTATION_TRACE_PARENT)),
+        annotations.get(keys.ANNOTATION_WITH_IN_PACKETS) == "true",
     )
 
 

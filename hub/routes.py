@@ -76,7 +76,9 @@ class StreamStep:
     runtime: Mapping[str, Json] | None = None
     """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
     parameters: Mapping[str, Json] | None = None
-    """``with`` of a primitive, over ``inputs``: its settings. That of an Engram configures its container."""
+    """``with``, over ``inputs``: the settings of a primitive; for an Engram without ``runtime`` what it finds beside
+    each packet, as its inputs.
+    """
     input_schema: Mapping[str, Json] | None = None
     """JSON Schema of evaluated inputs, with defaults."""
     output_schema: Mapping[str, Json] | None = None
@@ -106,6 +108,7 @@ class StreamStep:
             self.kind is StreamStepKind.ENGRAM
             and not self.condition.strip()
             and self.runtime is None
+            and self.parameters is None
             and self.join is None
             and self.delivery.partitioning.mode is PartitionMode.NONE
         )

@@ -41,6 +41,8 @@ class BoundSettings:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     trace_parent: TraceParent | None = None
+    with_in_packets: bool = False
+    """Whether ``with`` is sent beside each packet; its container must know of that."""
 
 
 def streaming_steps(story: Object) -> tuple[str, ...]:
@@ -153,7 +155,7 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bou
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),
-        parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
+        parameters=_object_or_none(step, "with") if bound is None or (bound.with_in_packets and needs) else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
         timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,

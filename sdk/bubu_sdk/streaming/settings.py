@@ -80,6 +80,8 @@ class StreamSettings:
     dial_seconds: float = 10.0
     pace: Pace = Pace()
     reconnect: Reconnect = Reconnect()
+    with_in_packets: bool = False
+    """Whether inputs in the Struct of a packet, and not in its JSON, are the step's ``with``, which is no data."""
     warnings: tuple[str, ...] = ()
 
 
@@ -120,6 +122,7 @@ def load(environ: Mapping[str, str]) -> StreamSettings:
         dial_seconds=read.seconds("BUBU_GRPC_DIAL_TIMEOUT", 10.0),
         pace=pace,
         reconnect=reconnect,
+        with_in_packets=environ.get("BUBU_WITH_IN_PACKETS", "").strip().lower() == "true",
         warnings=tuple(read.warnings),
     )
 
