@@ -134,6 +134,11 @@ class JoinTable:
         while self._fired and self._fired[name := next(iter(self._fired))].at + seconds <= now:
             del self._fired[name]
 
+    def give_up(self) -> None:
+        """No branch will come any more."""
+        for key in list(self._groups):
+            self._give_up(key, PacketRefusal.JOIN_TIMEOUT)
+
     def abandon(self) -> int:
         """The run has ended; returns how many packets have waited."""
         waiting = self.waiting
