@@ -28,6 +28,7 @@ _ANNOTATIONS: Final = (
     keys.ANNOTATION_STORY_REVISION,
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
     keys.ANNOTATION_TRACE_PARENT,
+    keys.ANNOTATION_WITH_IN_PACKETS,
 )
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 _SPEC: Final = (
@@ -71,6 +72,8 @@ class StreamBinding:
     """The instant of the return that the operator allows."""
     served: Client | None = None
     """Whom the status names as the last client."""
+    with_in_packets: bool = False
+    """Whether its packets bring the step's ``with``."""
 
     @property
     def is_over(self) -> bool:
@@ -122,6 +125,7 @@ def read_binding(binding: Object) -> StreamBinding:
         parse_trace_parent(annotations.get(keys.ANNOTATION_TRACE_PARENT)),
         text(annotations.get(keys.ANNOTATION_STREAM_MAY_RETURN)),
         _served(binding),
+        annotations.get(keys.ANNOTATION_WITH_IN_PACKETS) == "true",
     )
 
 

@@ -1,8 +1,9 @@
 """The content of a packet, decoded only as far as needed, and the packet with other inputs.
 
 A receiver reads inputs from the JSON of the frame first, so they are replaced there; those in the Struct, if there are
-any, are replaced, too. Frames of sound, pictures and other bytes stay as they are: their inputs are in the Struct.
-Nothing else of a packet changes, and only needed parts are decoded. Pure. Source: streaming contract 9 and 12.
+any, are replaced, too. Frames of sound, pictures and other bytes stay as they are: their inputs are in the Struct. What
+is the same for each packet is only put into the Struct, beside the frame. Nothing else of a packet changes, and only
+needed parts are decoded. Pure. Source: streaming contract 9 and 12.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from bubu_wire.codec import decode, encode
+from bubu_wire.codec import MAX_MESSAGE_BYTES, decode, encode
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import PACKET_MIME, Inspected
 from bubu_wire.messages import MAX_FRAME_BYTES, BinaryFrame, DataRequest, DataResponse
@@ -157,6 +158,24 @@ class PacketReading:
                 )
         return self._with_inputs(inputs, encoded)
 
+    def packet_beside(self, inputs: bytes) -> Inspected:
+        """The packet with ``inputs``, the field of a Struct, instead of that which it has; its frame stays.
+
+        Raises:
+            MessageError: it would be too large.
+        """
+        packet = self.packet
+        body = packet.body
+        if packet.may_have_inputs:
+            body = b"".join(body[begin:end] for number, begin, _, end in self._fields() if number != _INPUTS)
+        body += inputs
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise MessageError(f"with its inputs the packet has {len(body)} bytes; at most {MAX_MESSAGE_BYTES}")
+        partition, chunk, document, pairs = packet.partition, packet.chunk, packet.document, packet.pairs
+        return _inspected(
+            (body, partition, chunk, False, packet.has_frame, True, document, pairs, packet.frame_end, True)
+        )
+
     def _with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> Inspected:
         body = self.packet.body
         kept: list[bytes] = []
@@ -295,10 +314,19 @@ def _without_payload(data: bytes, position: int, end: int) -> bytes:
     return b"".join(data[begin:after] for number, begin, _, after in _fields(data, position, end) if number != 1)
 
 
+def inputs_field(inputs: Mapping[str, Json]) -> bytes:
+    """The field of a packet with the Struct of its inputs.
+
+    Raises:
+        MessageError: a Struct cannot hold one of the values.
+    """
+    return with_length(_INPUTS, encode_struct(inputs))
+
+
 def _struct(inputs: Mapping[str, Json], *, is_needed: bool) -> bytes:
     """The Struct of inputs; nothing if it cannot hold them and the JSON has them."""
     try:
-        return with_length(_INPUTS, encode_struct(inputs))
+        return inputs_field(inputs)
     except MessageError:
         if is_needed:
             raise

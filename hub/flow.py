@@ -23,7 +23,7 @@ from hub.evaluation import PacketEvaluator
 from hub.intake import Answer, Intake
 from hub.nodes import HeldPassage, LiveNode, LivePrimitive, LiveStep
 from hub.questions import NotNowError, Question
-from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip
+from hub.refusal import PacketRefusal, PacketRefusedError
 from hub.routes import RunRoutes, StreamStepKind
 from hub.work import Asked, Passage, StepWork
 
@@ -146,8 +146,6 @@ class PacketFlow:
                 node.delivery.offer(passage.reading.packet, passage.size, now)
             else:
                 intake.wait_for_room(passage)
-        elif node.ends_packets:
-            intake.skipped[PacketSkip.STOP] += 1
         elif node.passes_at_once and not node.held and _blocker(node, passage.size) is None:
             self._let_go(node, passage.through(node.name), now)
         else:

@@ -170,6 +170,16 @@ class Intake:
             self.work.joins.expire(now)
             self._note_joins()
 
+    def give_up_joins(self, has_more: Callable[[int], bool]) -> None:
+        """Give up what waits for others, if nothing is left that it could wait for.
+
+        ``has_more`` says whether there is more for the step than a number of packets.
+        """
+        joins = self.work.joins
+        if joins is not None and (waiting := joins.waiting) and not has_more(waiting):
+            joins.give_up()
+            self._note_joins()
+
     def abandon(self) -> int:
         """The run has ended; returns how many packets were held."""
         held = len(self.queue) + (self.work.joins.abandon() if self.work.joins is not None else 0)
@@ -245,7 +255,7 @@ class Intake:
             self.skipped.update(joins.skipped)
             joins.skipped.clear()
         for reason, count in joins.lost.items():
-            self.troubles.note(reason, _ABOUT_JOINS[reason], count)
+            self.troubles.note(reason, _ABOUT_JOINS[reason] + joins.by_default, count)
         joins.lost.clear()
 
 
@@ -257,7 +267,8 @@ def _tell(passage: Passage, fate: PacketFate, reason: str = "", why: str = "") -
 _ABOUT_JOINS: Final = {
     PacketRefusal.NO_JOIN_KEY: "the step joins packets, but the packet has neither bubu.join.key nor "
     "bubu.envelope.message_id in its metadata; let the sending step keep the metadata",
-    PacketRefusal.JOIN_TIMEOUT: "packets of the other branches did not arrive within fanIn.timeoutSeconds",
+    PacketRefusal.JOIN_TIMEOUT: "packets of the other branches did not arrive within fanIn.timeoutSeconds, or until "
+    "their steps had finished",
     PacketRefusal.JOIN_FULL: "more than fanIn.maxEntries incomplete groups, or 10 MiB of them",
-    PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only the last one is joined",
+    PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only one of them is joined",
 }

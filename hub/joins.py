@@ -2,19 +2,20 @@
 
 Packets of one origin have the same group (``PacketReading.group``). The joined packet is that of the first branch in
 the order of ``needs`` that is there; expressions see all branches as ``steps``. A group is remembered for a time after
-it has fired, so that a branch that comes later does not fire it again. Everything is bounded: the number of groups, and
-the bytes that wait. Without time and I/O. Source: streaming contract 12.
+it has fired, so that a branch that comes later does not fire it again. Sets of needs that are joined apart from each
+other share the bounds: the number of groups, and the bytes that wait. Without time and I/O.
+Source: streaming contract 12.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from hub.envelope import PacketReading
+from hub.envelope import MESSAGE_ID, PacketReading
 from hub.refusal import PacketRefusal, PacketSkip
 from hub.settings import JoinMode, JoinSettings
 
@@ -33,33 +34,46 @@ class JoinBranch:
     """Bytes of both."""
 
 
+_BY_DEFAULT: Final = (
+    "; {} are joined because they have the same sources: set fanIn, or put a condition without if before the step, "
+    "which then gets each packet by itself"
+)
+_Key = tuple[str, str]
+"""The first need of the set, and the group."""
+
+
 @dataclass(slots=True)
 class _Group:
+    enough: int
+    """Branches that complete it."""
     begun_at: float
     branches: dict[str, JoinBranch] = field(default_factory=dict)
+
+
+class _Fired(NamedTuple):
+    at: float
+    ids: Mapping[str, str | None]
+    """The message id from each need, where all of them were joined."""
 
 
 class JoinTable:
     """The incomplete groups of one step. ``lost`` and ``skipped`` count packets that are in no group any more."""
 
-    def __init__(self, settings: JoinSettings, needs: tuple[str, ...]) -> None:
+    def __init__(self, settings: JoinSettings, sets: Iterable[tuple[str, ...]]) -> None:
+        """``sets``: needs whose packets are joined with each other, in the order of ``needs``."""
         self.lost: Counter[PacketRefusal] = Counter()
         self.skipped: Counter[PacketSkip] = Counter()
         self.size = 0
         """Bytes that wait."""
         self._settings = settings
-        self._needs = needs
-        match settings.mode:
-            case JoinMode.ALL:
-                self._enough = len(needs)
-            case JoinMode.ANY:
-                self._enough = 1
-            case JoinMode.QUORUM:
-                self._enough = settings.quorum or len(needs)
-        self._groups: dict[str, _Group] = {}
+        sets = tuple(sets)
+        self.by_default = "" if settings.needs_key else _BY_DEFAULT.format("; ".join(map(" and ".join, sets)))
+        """Why it joins, and how to change that, behind the reason of a loss; empty if its settings say it."""
+        self._sets = {need: needs for needs in sets for need in needs}
+        self._groups: dict[_Key, _Group] = {}
         """Incomplete ones, the oldest first."""
-        self._fired: dict[str, float] = {}
-        """Groups that were joined, with the time; the oldest first."""
+        self._fired: dict[_Key, _Fired] = {}
+        """Groups that were joined; the oldest first."""
 
     @property
     def waiting(self) -> int:
@@ -69,35 +83,40 @@ class JoinTable:
     def add(self, need: str, group: str, branch: JoinBranch, now: float) -> JoinBranch | None:
         """The packet of ``group`` that the branch from ``need`` completes; None if it waits, or came too late.
 
-        Without ``group`` the packet is complete if one branch is enough, and lost otherwise.
+        Without ``group`` the packet is complete if one branch is enough, or no key is needed, and lost otherwise.
         """
         self.expire(now)
+        needs = self._sets.get(need)
+        if needs is None:
+            return branch
+        enough = self._enough(len(needs))
         if not group:
-            if self._enough > 1:
+            if enough > 1 and self._settings.needs_key:
                 self.lost[PacketRefusal.NO_JOIN_KEY] += 1
                 return None
             return branch
-        if group in self._fired:
-            self.skipped[PacketSkip.JOIN_LATE] += 1
+        key = (needs[0], group)
+        if key in self._fired:
+            self._note_late(self._fired[key], need, branch)
             return None
-        if self._enough == 1:
-            self._remember(group, now)
+        if enough == 1:
+            self._remember(key, {need: branch}, now)
             return branch
-        found = self._groups.setdefault(group, _Group(now))
+        found = self._groups.setdefault(key, _Group(enough, now))
         former = found.branches.get(need)
         if former is not None:
             self.lost[PacketRefusal.JOIN_REPLACED] += 1
             self.size -= former.weight
         found.branches[need] = branch
         self.size += branch.weight
-        if len(found.branches) < self._enough:
-            self._bound(group)
+        if len(found.branches) < enough:
+            self._bound(key)
             return None
-        del self._groups[group]
+        del self._groups[key]
         self.size -= sum(each.weight for each in found.branches.values())
         self.skipped[PacketSkip.JOINED] += len(found.branches) - 1
-        self._remember(group, now)
-        return self._joined(found)
+        self._remember(key, found.branches, now)
+        return _joined([found.branches[each] for each in needs if each in found.branches])
 
     def due(self) -> float:
         """When ``expire`` has something to do; infinite without."""
@@ -112,8 +131,13 @@ class JoinTable:
             return
         while self._groups and (name := next(iter(self._groups))) and self._groups[name].begun_at + seconds <= now:
             self._give_up(name, PacketRefusal.JOIN_TIMEOUT)
-        while self._fired and self._fired[name := next(iter(self._fired))] + seconds <= now:
+        while self._fired and self._fired[name := next(iter(self._fired))].at + seconds <= now:
             del self._fired[name]
+
+    def give_up(self) -> None:
+        """No branch will come any more."""
+        for key in list(self._groups):
+            self._give_up(key, PacketRefusal.JOIN_TIMEOUT)
 
     def abandon(self) -> int:
         """The run has ended; returns how many packets have waited."""
@@ -122,14 +146,16 @@ class JoinTable:
         self.size = 0
         return waiting
 
-    def _joined(self, group: _Group) -> JoinBranch:
-        ordered = [group.branches[need] for need in self._needs if need in group.branches]
-        steps: dict[str, Any] = {}
-        for branch in reversed(ordered):
-            steps.update(branch.steps)
-        return JoinBranch(ordered[0].reading, steps, sum(branch.weight for branch in ordered))
+    def _enough(self, needs: int) -> int:
+        match self._settings.mode:
+            case JoinMode.ALL:
+                return needs
+            case JoinMode.ANY:
+                return 1
+            case JoinMode.QUORUM:
+                return self._settings.quorum or needs
 
-    def _bound(self, newest: str) -> None:
+    def _bound(self, newest: _Key) -> None:
         while len(self._groups) > self._settings.max_entries or (
             self.size > MAX_WAITING_BYTES and len(self._groups) > 1
         ):
@@ -137,12 +163,28 @@ class JoinTable:
         if self.size > MAX_WAITING_BYTES:
             self._give_up(newest, PacketRefusal.JOIN_FULL)
 
-    def _give_up(self, name: str, why: PacketRefusal) -> None:
+    def _give_up(self, name: _Key, why: PacketRefusal) -> None:
         group = self._groups.pop(name)
         self.size -= sum(branch.weight for branch in group.branches.values())
         self.lost[why] += len(group.branches)
 
-    def _remember(self, group: str, now: float) -> None:
-        self._fired[group] = now
+    def _note_late(self, fired: _Fired, need: str, branch: JoinBranch) -> None:
+        """Beyond the branches that were enough, and what comes again, one branch has sent several packets."""
+        if self._settings.mode is JoinMode.ALL and fired.ids.get(need) != branch.reading.metadata.get(MESSAGE_ID):
+            self.lost[PacketRefusal.JOIN_REPLACED] += 1
+        else:
+            self.skipped[PacketSkip.JOIN_LATE] += 1
+
+    def _remember(self, key: _Key, branches: Mapping[str, JoinBranch], now: float) -> None:
+        is_all = self._settings.mode is JoinMode.ALL
+        ids = {need: each.reading.metadata.get(MESSAGE_ID) for need, each in branches.items()} if is_all else {}
+        self._fired[key] = _Fired(now, ids)
         if len(self._fired) > self._settings.max_entries:
             del self._fired[next(iter(self._fired))]
+
+
+def _joined(branches: Sequence[JoinBranch]) -> JoinBranch:
+    steps: dict[str, Any] = {}
+    for branch in reversed(branches):
+        steps.update(branch.steps)
+    return JoinBranch(branches[0].reading, steps, sum(branch.weight for branch in branches))

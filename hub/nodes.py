@@ -14,7 +14,7 @@ from bubu_wire.inspection import Inspected
 from hub.chunks import ChunkAssembler
 from hub.delivery import StepDelivery
 from hub.pressure import FillGate, ReadingClock
-from hub.routes import PASSES_AT_ONCE, StreamStep, StreamStepKind
+from hub.routes import PASSES_AT_ONCE, StreamStep
 from hub.troubles import Troubles
 
 if TYPE_CHECKING:  # a run in which nothing is evaluated does not load what evaluates
@@ -193,10 +193,6 @@ class LivePrimitive:
     @property
     def passes_at_once(self) -> bool:
         return self.spec.kind in PASSES_AT_ONCE
-
-    @property
-    def ends_packets(self) -> bool:
-        return self.spec.kind is StreamStepKind.STOP
 
     @property
     def is_full(self) -> bool:

@@ -1,19 +1,21 @@
 """Where the packets of one run go: its steps, who follows whom, and how each is served. Compiled once for a run.
 
 Packets follow the edges of ``needs``, whatever the order of the steps. A step without ``needs`` is a source. A step
-with several needs receives the packets of each by themselves, unless its settings say that it joins them. Primitives
-are steps without a client: packets go through them. Source: streaming contract 12.
+with several needs joins their packets as its settings say; without settings it joins those of needs with the same
+sources (``core.graph.streams``), and receives the others by themselves. Primitives are steps without a client: packets
+go through them. Source: streaming contract 12.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from core.graph.cycles import find_cycle
-from core.graph.needs import Declared, build_graph
+from core.graph.needs import Declared, Graph, build_graph
+from core.graph.streams import joined_by_default
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.settings import DEFAULT_DELIVERY, MAX_DOWNSTREAMS, DeliverySettings, JoinSettings, PartitionMode
 
@@ -45,8 +47,19 @@ class StreamStepKind(StrEnum):
     EXECUTE_STORY = "executeStory"
 
 
-PASSES_AT_ONCE: frozenset[StreamStepKind] = frozenset({StreamStepKind.CONDITION, StreamStepKind.PARALLEL})
+PASSES_AT_ONCE: frozenset[StreamStepKind] = frozenset(
+    {StreamStepKind.CONDITION, StreamStepKind.PARALLEL, StreamStepKind.STOP}
+)
 """Primitives that keep no packet."""
+_DEFAULT_JOIN = JoinSettings(needs_key=False)
+
+
+class StreamJoin(NamedTuple):
+    """How a step joins the packets of its needs."""
+
+    settings: JoinSettings
+    sets: tuple[tuple[str, ...], ...]
+    """Needs whose packets are joined with each other; packets of other needs pass by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,9 @@ class StreamStep:
     runtime: Mapping[str, Json] | None = None
     """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
     parameters: Mapping[str, Json] | None = None
-    """``with`` of a primitive, over ``inputs``: its settings. That of an Engram configures its container."""
+    """``with``, over ``inputs``: the settings of a primitive; for an Engram without ``runtime`` what it finds beside
+    each packet, as its inputs.
+    """
     input_schema: Mapping[str, Json] | None = None
     """JSON Schema of evaluated inputs, with defaults."""
     output_schema: Mapping[str, Json] | None = None
@@ -72,15 +87,19 @@ class StreamStep:
     """``execution.timeout`` of an ``executeStory``, in seconds."""
     trace_parent: TraceParent | None = None
     """The span of the step; None: the run is not traced."""
+    is_in_line: bool = False
+    """Whether its needs are those of its place in the Story, which names none: it receives each packet by itself."""
+    join: StreamJoin | None = None
+    """How it joins the packets of its needs; None if it receives each by itself. ``compile_routes`` finds it out."""
 
     @property
     def is_primitive(self) -> bool:
         return self.kind is not StreamStepKind.ENGRAM
 
     @property
-    def join(self) -> JoinSettings | None:
-        """How it joins the packets of its needs; None if it receives each by itself."""
-        return self.delivery.join if len(self.needs) > 1 else None
+    def is_conditional(self) -> bool:
+        """Whether it may receive, or send on, only some of the packets that come to it."""
+        return bool(self.condition.strip()) or self.kind is StreamStepKind.STOP or bool(self.delivery.rules)
 
     @property
     def takes_as_it_is(self) -> bool:
@@ -89,6 +108,7 @@ class StreamStep:
             self.kind is StreamStepKind.ENGRAM
             and not self.condition.strip()
             and self.runtime is None
+            and self.parameters is None
             and self.join is None
             and self.delivery.partitioning.mode is PartitionMode.NONE
         )
@@ -151,7 +171,8 @@ def compile_routes(
             raise RouteError(f"run {run}, step {name}: {len(targets)} steps need it; the maximum is {max_downstreams}")
     for each in ordered:
         _check_settings(run, each, graph.needs[each.name])
-    by_name = {step.name: step for step in ordered}
+    conditional = frozenset(step.name for step in ordered if step.is_conditional)
+    by_name = {step.name: replace(step, join=_join_of(step, graph, conditional)) for step in ordered}
     return RunRoutes(run, story, by_name, graph.dependents, graph.needs, dict(inputs or {}), uid)
 
 
@@ -160,7 +181,26 @@ def _check_settings(run: StreamRun, step: StreamStep, needs: tuple[str, ...]) ->
         raise RouteError(
             f"run {run}, step {step.name}: it has no needs, so it receives no packets; name a step in needs"
         )
-    join = step.join
-    if join is not None and join.quorum > len(needs):
+    join = step.delivery.join
+    if join is not None and len(needs) > 1 and join.quorum > len(needs):
         text = f"fanIn.quorum is {join.quorum}, and the step has {len(needs)} needs"
         raise RouteError(f"run {run}, step {step.name}: {text}; use at most that")
+
+
+def _join_of(step: StreamStep, graph: Graph, conditional: Set[str]) -> StreamJoin | None:
+    needs = graph.needs[step.name]
+    if len(needs) < 2 or step.is_in_line:
+        return None
+    if step.delivery.join is not None:
+        return StreamJoin(step.delivery.join, (needs,))
+    if step.is_primitive:
+        return None
+    sets = joined_by_default(graph, step.name, conditional, lambda: _reads(step, graph))
+    return StreamJoin(_DEFAULT_JOIN, sets) if sets else None
+
+
+def _reads(step: StreamStep, graph: Graph) -> frozenset[str] | None:
+    """The steps that ``if`` and ``runtime`` read; None: perhaps all."""
+    from core.expressions.edges import read_per_packet  # few runs need it: a hub without it is smaller
+
+    return read_per_packet(step.condition, step.runtime, graph.order)

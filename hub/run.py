@@ -187,8 +187,8 @@ class LiveRun:
             for step in self.steps.values()
         )
 
-    def has_left(self, name: str) -> bool:
-        """Whether there is, or may still come, a packet for a step: of its producers, or in its buffer.
+    def has_left(self, name: str, *, besides: int = 0) -> bool:
+        """Whether there are, or may still come, more than ``besides`` packets for a step: of its producers, or waiting.
 
         Of a step without producers, or one that has finished: whether there may still be packets of its own.
         """
@@ -197,7 +197,7 @@ class LiveRun:
             return step.link is not None or bool(step.inbox)
         producers = [node for node in self._before(name) if isinstance(node, LiveStep)] or [step]
         is_open = any(each.link is not None or each.inbox for each in producers)
-        return bool(is_open or self.outstanding(name) or step.delivery.kept_bytes)
+        return bool(is_open or self.outstanding(name) > besides or step.delivery.kept_bytes)
 
     def is_finished(self, name: str) -> bool:
         """Whether no client of a step takes packets any more."""

@@ -233,7 +233,13 @@ class RunBook:
                 record.why, record.is_invalid = f"the run waits for the bindings of {', '.join(missing)}", False
                 return
             settings = {
-                step: BoundSettings(binding.settings, binding.input_schema, binding.output_schema, binding.trace_parent)
+                step: BoundSettings(
+                    binding.settings,
+                    binding.input_schema,
+                    binding.output_schema,
+                    binding.trace_parent,
+                    binding.with_in_packets,
+                )
                 for step, binding in record.bindings.items()
             }
             record.routes = routes_of(run, story, record.pinned.inputs, settings, record.life.identity.uid)

@@ -103,6 +103,8 @@ class JoinSettings:
     seconds: float | None = DEFAULT_JOIN_SECONDS
     """How long the first branch waits, and a join is remembered; None: as long as there is room."""
     max_entries: int = DEFAULT_JOIN_ENTRIES
+    needs_key: bool = True
+    """Whether a packet without a key is lost where several branches are joined; if not, it passes by itself."""
 
 
 class PartitionMode(StrEnum):
@@ -185,7 +187,7 @@ class DeliverySettings:
     """Whether ``concurrency`` counts the packets of each participant alone."""
     lanes: tuple[LaneSettings, ...] = ()
     join: JoinSettings | None = None
-    """Given if the step joins the packets of its needs; else it receives each by itself."""
+    """How the step joins the packets of its needs; None if nothing is said about that."""
     partitioning: PartitionSettings = PartitionSettings()
     rules: tuple[RouteRule, ...] = ()
     """Which steps receive the packets *of* the step."""

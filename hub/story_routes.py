@@ -17,7 +17,7 @@ from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
-from core.graph.needs import Declared, build_graph
+from core.graph.streams import is_in_line, stream_graph
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of, taking_turns
@@ -41,6 +41,8 @@ class BoundSettings:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     trace_parent: TraceParent | None = None
+    with_in_packets: bool = False
+    """Whether ``with`` is sent beside each packet; its container must know of that."""
 
 
 def streaming_steps(story: Object) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def routes_of(
         StoryProblemError: this hub cannot serve it; with all problems.
     """
     steps = _main_steps(story)
-    graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
+    graph = stream_graph(steps.values())
     problems = [f"step {name}: needs names {missing}, which is not a step" for name, missing in graph.unknown]
     if (circle := find_cycle(graph)) is not None:
         problems.append(f"dependency cycle: {' → '.join(circle)}; remove one need")
@@ -99,7 +101,7 @@ def needs_of(story: Object) -> dict[str, tuple[str, ...]]:
         StoryProblemError: the steps cannot be read, or need each other in a circle.
     """
     steps = _main_steps(story)
-    graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
+    graph = stream_graph(steps.values())
     if find_cycle(graph) is not None:
         raise StoryProblemError("dependency cycle; remove one need")
     return dict(contracted(graph, frozenset(streaming_steps(story))).needs)
@@ -161,11 +163,12 @@ def _stream_step(
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),
-        parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
+        parameters=_object_or_none(step, "with") if bound is None or (bound.with_in_packets and needs) else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
         timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
         trace_parent=bound.trace_parent if bound is not None else None,
+        is_in_line=is_in_line(step),
     )
 
 
@@ -186,11 +189,6 @@ def _timeout(step: Mapping[str, Any]) -> float | None:
 def _object_or_none(step: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:
     value = step.get(field)
     return value if isinstance(value, Mapping) else None
-
-
-def _needs(step: Mapping[str, Any]) -> tuple[str, ...]:
-    declared = step.get("needs")
-    return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
 
 
 def _channel_buffer(settings: Mapping[str, Any]) -> int:

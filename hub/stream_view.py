@@ -114,7 +114,10 @@ class StreamView:
         live = self._hub.runs.get(place.run)
         if live is None or place.step not in live.steps:
             return self._drain.look(key, is_empty=True, linger_seconds=0.0, now=self._clock())
-        linger = live.steps[place.step].delivery.settings.linger_seconds
+        step = live.steps[place.step]
+        linger = step.delivery.settings.linger_seconds
+        if step.intake is not None:
+            step.intake.give_up_joins(lambda waiting: live.has_left(place.step, besides=waiting))
         is_empty = not live.has_left(place.step)
         return self._drain.look(key, is_empty=is_empty, linger_seconds=linger, now=self._clock())
 

@@ -174,8 +174,10 @@ def _step(entry: StepEntry, path: str, turns: StoryConcurrency | None) -> Stream
         input_schema=entry.input_schema,
         output_schema=entry.output_schema,
     )
-    if entry.with_ is not None and not step.is_primitive:
-        text = "it configures the container, which gets it at its start; use runtime for the inputs of each packet"
+    if entry.with_ is not None and not step.is_primitive and (entry.runtime is not None or not entry.needs):
+        text = "it would be the inputs of each packet, " + (
+            "but runtime is; remove one of the two" if entry.needs else "and a step without needs gets none; remove it"
+        )
         raise TopologyFileError(f"{path}.with: {text}")
     problems = list(_problems(step, path))
     if problems:

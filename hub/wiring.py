@@ -74,6 +74,8 @@ def _gives_keys(routes: RunRoutes, name: str) -> bool:
                 behind.add(target)
                 pending.append(target)
     return any(
-        step.join is not None and sum(need in behind for need in routes.sources[other]) > 1
+        step.join is not None
+        and step.join.settings.needs_key
+        and sum(need in behind for need in routes.sources[other]) > 1
         for other, step in routes.steps.items()
     )

@@ -8,6 +8,7 @@ the same way is taken whether the answers come at once or later. Without I/O. So
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,7 +18,7 @@ import orjson
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
 from core.api.identity import step_alias
-from hub.envelope import PacketReading
+from hub.envelope import PacketReading, inputs_field
 from hub.joins import JoinBranch, JoinTable
 from hub.partitions import partition_of
 from hub.questions import (
@@ -30,7 +31,7 @@ from hub.questions import (
     encoded_inputs,
 )
 from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip, PacketSkippedError
-from hub.routes import RunRoutes, StreamStep
+from hub.routes import RunRoutes, StreamStep, StreamStepKind
 from hub.settings import PartitionMode, RouteRule
 
 Json = Any
@@ -155,9 +156,11 @@ class StepWork:
 
     def __init__(self, routes: RunRoutes, step: StreamStep, clock: Callable[[], float]) -> None:
         """``clock`` is the time of joins, in seconds."""
-        self.joins = JoinTable(step.join, routes.sources[step.name]) if step.join is not None else None
+        self.joins = JoinTable(step.join.settings, step.join.sets) if step.join is not None else None
         self._name = step.name
         self._is_engram = not step.is_primitive
+        self._ends = step.kind is StreamStepKind.STOP
+        """Whether the packets for which ``if`` holds, or all without it, go no further."""
         self._clock = clock
         self._inputs = dict(routes.inputs)
         self._input_bytes = len(orjson.dumps(self._inputs))
@@ -169,16 +172,21 @@ class StepWork:
         self._copies = orjson.dumps(step.runtime).count(b"{{") if step.runtime is not None else 0
         self._with = ValueQuestion(step.parameters, f"{field}, with") if step.parameters is not None else None
         self._fixed: dict[str, Json] | PacketRefusedError | None = None
+        self._beside: bytes | None = None
+        """``with`` of an Engram as a field of each packet, once it was evaluated."""
         self._schema: SchemaQuestion | None = None
         if step.input_schema is not None:
             self._schema = SchemaQuestion(
-                step.input_schema, f"{field}, runtime", PacketRefusal.INPUT_SCHEMA, with_defaults=True
+                step.input_schema,
+                f"{field}, {'runtime' if step.runtime is not None else 'with'}",
+                PacketRefusal.INPUT_SCHEMA,
+                with_defaults=True,
             )
         self._partitioning = step.delivery.partitioning
-        has_inputs = step.runtime is not None
-        self._is_changed = has_inputs or self._partitioning.mode is not PartitionMode.NONE
-        is_bare = self.joins is None and self._if is None and self._schema is None
-        self._is_simple = self._is_engram and is_bare and has_inputs and self._partitioning.mode is PartitionMode.NONE
+        is_partitioned = self._partitioning.mode is not PartitionMode.NONE
+        self._is_changed = self._runtime is not None or self._with is not None or is_partitioned
+        is_bare = self.joins is None and self._if is None and (self._schema is None or self._runtime is None)
+        self._is_simple = self._is_engram and is_bare and self._is_changed and not is_partitioned
         asked = [question for question in (self._if, self._runtime) if question is not None]
         self._reads_metadata = any(question.reads_metadata for question in asked)
         self._reads_steps = any(question.reads_steps for question in asked)
@@ -209,8 +217,10 @@ class StepWork:
                 yield from self._decide()
             else:
                 variables = self._variables(passage, self._reads_metadata, self._reads_steps)
-                if not (yield self._if, variables):
-                    raise PacketSkippedError(PacketSkip.CONDITION)
+                if (yield self._if, variables) is self._ends:
+                    raise PacketSkippedError(PacketSkip.STOP if self._ends else PacketSkip.CONDITION)
+        elif self._ends:
+            raise PacketSkippedError(PacketSkip.STOP)
         if not self._is_engram:
             return passage
         if origin.most is not None and passage.reading.forwards >= origin.most:
@@ -226,15 +236,20 @@ class StepWork:
     def at_once(self, passage: Passage) -> Inspected | None:
         """What ``judge`` returns, for a step that only gets inputs which need no evaluation worth counting; else None.
 
-        This is the usual case of ``runtime``, in half of the time.
+        This is the usual case of ``runtime``, in half of the time, and of ``with`` after the first packet.
 
         Raises:
             PacketRefusedError, MessageError: ``judge`` says why, with the place.
         """
-        runtime = self._runtime
-        if runtime is None or not self._is_simple or passage.origin.has_work:
+        runtime, reading = self._runtime, passage.reading
+        if not self._is_simple or passage.origin.has_work:
             return None
-        reading = passage.reading
+        if runtime is None:
+            if self._beside is None:
+                return None
+            made = reading.packet_beside(self._beside)
+            reading.forwards += 1
+            return made
         size = len(reading.packet.body)
         if self._copies * (size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
             return None
@@ -273,6 +288,12 @@ class StepWork:
             if self._schema is not None:
                 inputs = yield self._schema, inputs
             reading = _with_inputs(reading, inputs, encoded_inputs(inputs, f"step {self._name}, runtime"), self._name)
+        elif self._with is not None:
+            if self._beside is None:
+                yield from self._fix(self._with)
+                assert isinstance(self._fixed, dict), "it has a value, or was refused"
+                self._beside = _field(self._fixed, self._name)
+            reading = _beside(reading, self._beside, self._name)
         if self._partitioning.mode is not PartitionMode.NONE:
             partition = partition_of(self._partitioning, origin_reading, inputs)
             if partition != reading.packet.partition:
@@ -291,8 +312,8 @@ class StepWork:
                 self._static_if = refused
         if isinstance(self._static_if, PacketRefusedError):
             raise _again(self._static_if)
-        if not self._static_if:
-            raise PacketSkippedError(PacketSkip.CONDITION)
+        if self._static_if is self._ends:
+            raise PacketSkippedError(PacketSkip.STOP if self._ends else PacketSkip.CONDITION)
 
     def _fix(self, question: ValueQuestion) -> Generator[Asked, Json, None]:
         """The settings, which are the same for all packets, evaluated once."""
@@ -300,6 +321,9 @@ class StepWork:
             try:
                 settings: dict[str, Json] = yield question, {"inputs": self._inputs}
                 self._fixed = settings
+                if self._is_engram and self._schema is not None:
+                    with suppress(PacketRefusedError):  # the operator has checked it, with what the Engram adds
+                        self._fixed = yield self._schema, settings
             except PacketRefusedError as refused:
                 self._fixed = refused
         if isinstance(self._fixed, PacketRefusedError):
@@ -333,6 +357,37 @@ def _speaks_of(rule: RouteRule, target: str) -> bool:
 def _with_inputs(reading: PacketReading, inputs: Mapping[str, Json], encoded: bytes, step: str) -> PacketReading:
     try:
         return reading.with_inputs(inputs, encoded)
+    except MessageError as error:
+        raise PacketRefusedError(PacketRefusal.LIMIT, f"step {step}: {error}") from None
+
+
+def _field(inputs: Mapping[str, Json], step: str) -> bytes:
+    field = f"step {step}, with"
+    encoded_inputs(inputs, field)
+    try:
+        return inputs_field({name: _as_floats(value) for name, value in inputs.items()})
+    except MessageError as error:
+        raise PacketRefusedError(PacketRefusal.LIMIT, f"{field}: {error}") from None
+
+
+def _as_floats(value: Json) -> Json:
+    """A Struct has no other numbers: large integers are rounded."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return float(value)
+        case dict():
+            return {name: _as_floats(each) for name, each in value.items()}
+        case list():
+            return [_as_floats(each) for each in value]
+        case _:
+            return value
+
+
+def _beside(reading: PacketReading, inputs: bytes, step: str) -> PacketReading:
+    try:
+        return PacketReading(reading.packet_beside(inputs))
     except MessageError as error:
         raise PacketRefusedError(PacketRefusal.LIMIT, f"step {step}: {error}") from None
 

@@ -45,7 +45,7 @@ class TransportBindingSpec(WireModel):
     binary: BinaryBinding | None = Field(None, description="Binary lane.")
     connector_endpoint: str | None = Field(None, description="Address of the step's connector as `host:port`.")
     input_schema: JsonObject | None = Field(
-        None, description="JSON Schema of the inputs that `runtime` gives to each message, as the run pins it."
+        None, description="JSON Schema of the inputs that each message gets, as the run pins it."
     )
     output_schema: JsonObject | None = Field(
         None, description="JSON Schema of the messages that the step sends, as the run pins it."

@@ -81,6 +81,10 @@ ANNOTATION_STREAM_ENDING: Final = "transport.bubustack.io/ending"
 """
 ANNOTATION_UPSTREAM_STEPS: Final = "transport.bubustack.io/upstream-steps"
 """An extension, on a binding: the steps whose packets its step gets, with commas between them; absent for a source."""
+ANNOTATION_WITH_IN_PACKETS: Final = "transport.bubustack.io/with-in-packets"
+"""An extension, on a binding: ``true`` if the hub is to send ``with`` beside each packet to the step, whose container
+knows of it.
+"""
 ANNOTATION_STEP_RUN_UID: Final = "runs.bubustack.io/step-run-uid"
 """An extension, on the Pods of Jobs and realtime steps: the UID of their StepRun."""
 

@@ -68,8 +68,8 @@ class StepFields(WireModel):
     )
     needs: list[str] | None = Field(
         None,
-        description="Names of steps that must be done before this one starts; outputs used in `if` and `with` count "
-        "by themselves.",
+        description="Steps to end first, besides those that `if` and `with` read. In streams: absent is all before it, "
+        "`[]` is none.",
     )
     post_execution: PostExecution | None = Field(None, description="Check of the output after the step succeeded.")
     requires: list[str] | None = Field(

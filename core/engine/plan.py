@@ -29,6 +29,7 @@ from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
+from core.graph.streams import packet_needs
 
 MAX_DEPTH: Final = 8
 """How deep ``parallel`` steps may be nested."""
@@ -380,7 +381,8 @@ def _groups(
         met = frozenset(earlier.values())
         if streams:
             unknown += _unknown_reads(steps, owners, spellings)
-            wanted = {name: _declared_needs(step) for name, step in steps.items()}
+            received = packet_needs(step.declared for step in steps.values())
+            wanted = {name: list(received[name]) for name in steps}
         graph = build_graph(
             Declared(name, (*(w for w in names if w not in met), *further.get(name, ())))
             for name, names in wanted.items()

@@ -7,13 +7,14 @@ branches, items and loops are extensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.api.identity import step_alias
 from core.api.objects import ReadOnlyObject
 from core.expressions import analysis, references
 from core.expressions.fields import MAX_BRANCHES, STEP_LISTS
 from core.expressions.references import References
+from core.graph.needs import aliases_of
 
 
 def branch_owners(spec: ReadOnlyObject) -> dict[str, str]:
@@ -51,6 +52,15 @@ def references_of(step: ReadOnlyObject) -> References:
     branches.
     """
     return references.union(_references(step))
+
+
+def read_per_packet(condition: object, runtime: object, names: Iterable[str]) -> frozenset[str] | None:
+    """The steps among ``names`` that ``if`` and ``runtime`` of a realtime step read; None: perhaps all of them."""
+    found = _of_condition(condition) | analysis.references_of(runtime)
+    if found.unknown_steps:
+        return None
+    known = aliases_of(names)
+    return frozenset(known[read] for read in found.steps if read in known)
 
 
 def _references(step: ReadOnlyObject) -> Iterator[References]:

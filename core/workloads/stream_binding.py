@@ -78,8 +78,15 @@ def binding_manifest(
     endpoint: str,
     revision: str,
     schemas: MessageSchemas = MessageSchemas(),
+    *,
+    with_in_packets: bool = False,
 ) -> Object:
-    """The binding to create for an attempt. ``revision``: the name of the Story as the run executes it."""
+    """The binding to create for an attempt.
+
+    Args:
+        revision: the name of the Story as the run executes it.
+        with_in_packets: whether the step's ``with`` comes with each packet.
+    """
     obj = controlled_by_step_run(step, binding_name(step.story_run_name, step.step_id), TRANSPORT_BINDING)
     obj["metadata"]["labels"] = {
         keys.LABEL_STORY_RUN: label_value(step.story_run_name),
@@ -89,6 +96,7 @@ def binding_manifest(
         keys.ANNOTATION_DOWNSTREAM_STEPS: ",".join(neighbours.downstream),
         keys.ANNOTATION_UPSTREAM_STEPS: ",".join(neighbours.upstream),
         keys.ANNOTATION_STORY_REVISION: revision,
+        keys.ANNOTATION_WITH_IN_PACKETS: "true" if with_in_packets else "",
         keys.ANNOTATION_TRACE_PARENT: step.step_trace_parent,
     }
     obj["metadata"]["annotations"] = {
@@ -197,6 +205,11 @@ def asks_to_return(binding: ReadOnlyObject) -> str:
     stream: Mapping[str, Any] = (binding.get("status") or {}).get("stream") or {}
     asks = str(stream.get("returning") or "")
     return "" if asks == _annotations(binding).get(keys.ANNOTATION_STREAM_MAY_RETURN) else asks
+
+
+def gives_with(binding: ReadOnlyObject) -> bool:
+    """Whether the hub sends the step's ``with`` beside each packet."""
+    return _annotations(binding).get(keys.ANNOTATION_WITH_IN_PACKETS) == "true"
 
 
 def next_generation_patch(generation: int) -> dict[str, Any]:

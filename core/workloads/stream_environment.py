@@ -8,6 +8,7 @@ Source: streaming contract 6.4, StepRun contract 22. What differs, and why:
 - A held producer waits for ten minutes before it gives its connection up, and a silent hub is left after one.
 - ``BUBU_GRPC_CHANNEL_SEND_TIMEOUT`` is not set: with it, SDKs drop what they cannot send in time.
 - ``BUBU_TRANSPORT_BINDING`` comes from a Secret, because it contains the token of the container.
+- ``BUBU_WITH_IN_PACKETS`` tells the Python SDK that inputs beside a packet are the step's ``with``, and not its data.
 - ``SSL_CERT_DIR`` makes the container trust the authority of the hub.
 """
 
@@ -174,6 +175,8 @@ def _payloads(workload: StreamWorkload) -> list[EnvVar]:
     env = [escaped("BUBU_STEP_CONFIG", step.step_config), escaped("BUBU_TRIGGER_DATA", step.trigger_data)]
     if step.skip_input_templating:  # as in batch: data is not evaluated again
         env.append(literal("BUBU_SKIP_INPUT_TEMPLATING", "true"))
+    if workload.with_in_packets:
+        env.append(literal("BUBU_WITH_IN_PACKETS", "true"))
     return env
 
 

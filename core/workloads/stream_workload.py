@@ -60,6 +60,8 @@ class StreamWorkload:
     """Of the Control call."""
     has_authority: bool = False
     """Whether the container must trust the authority of the hub, which is in a ConfigMap of the namespace."""
+    with_in_packets: bool = False
+    """Whether the hub sends ``with`` as the inputs of each packet: the step has ``with``, and no ``runtime``."""
     secret_name: str = ""
     """Of ``stream_credentials.stream_secret``."""
 

@@ -66,6 +66,28 @@ def _circle(chance: Chance, draft: Draft) -> str:
     return next(found.path for found in steps_of(draft) if any(found.step is step for step in ring))
 
 
+@breaks("story/needs-absent", "Story", realtime=True)
+def _leave_needs_to_the_place_in_the_list(chance: Chance, draft: Draft) -> str:
+    """A step of this sort gets the packets of all before it, or of none."""
+    steps = draft.spec["steps"]
+    steps.append({"name": "in-line", "type": "stop", **chance.pick(({}, {"needs": None}))})
+    if len(steps) == 1:
+        steps.insert(0, {"name": "first", "type": "stop"})
+    return f"spec.steps[{len(steps) - 1}]"
+
+
+@breaks("story/packet-without-step", "Story", realtime=True)
+def _read_what_no_packet_has(chance: Chance, draft: Draft) -> str:
+    """Two sources that are not joined, or a step that is not among the needs."""
+    first, second = (
+        plant(chance, draft, {"type": "condition"}, lists=("steps",), top=True).step["name"] for _ in range(2)
+    )
+    needs = [first, second] if chance.yes() else [first]
+    condition = f'steps["{first}"].ok == steps["{second}"].ok'
+    found = plant(chance, draft, {"type": "stop", "needs": needs, "if": condition}, lists=("steps",), top=True)
+    return f"{found.path}.if"
+
+
 @breaks("story/require-form", "Story")
 def _require_nothing(chance: Chance, draft: Draft) -> str:
     found = top_step(chance, draft)

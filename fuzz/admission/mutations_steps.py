@@ -68,7 +68,8 @@ def plant(
     chance: Chance, draft: Draft, step: Object, *, lists: tuple[str, ...] = STEP_LISTS, top: bool = False
 ) -> Found:
     """Put a new step into a list, or among the branches of a step there."""
-    step = {"name": f"planted-{len(steps_of(draft))}", **step}
+    needs: Object = {"needs": []} if draft.spec.get("pattern") == "realtime" else {}  # a place in the list means more
+    step = {"name": f"planted-{len(steps_of(draft))}", **needs, **step}
     around = [found for found in steps_of(draft) if found.is_open and found.list_name in lists]
     if around and not top and chance.yes():
         chance.pick([insert_branch(chance, chance.pick(around), step)])

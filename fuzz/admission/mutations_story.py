@@ -377,7 +377,7 @@ def _engram_that_streams(chance: Chance, draft: Draft) -> None:
     engram = {"templateRef": {"name": "t-lives"}, "mode": "deployment"}
     draft.objects.append(written(ENGRAM, draft.namespace, "lives", engram))
     draft.objects.append(written(ENGRAM_TEMPLATE, "", "t-lives", {"version": "v1", "supportedModes": ["deployment"]}))
-    step = {"name": f"planted-{len(draft.objects)}", "ref": {"name": "lives"}}
+    step = {"name": f"planted-{len(draft.objects)}", "ref": {"name": "lives"}, "needs": []}
     insert(chance, draft.spec, "steps", step)  # at the top: only there it streams
 
 

@@ -70,15 +70,19 @@ def _list(plan: _Plan, list_name: str, before: list[str]) -> list[Object]:
         name, earlier = plan.name(), [step["name"] for step in made]
         needs = chance.some([*earlier, *before], 2)
         done = set(before).union(needs, *(plan.done[need] for need in needs if need in earlier))
+        in_stream = list_name == "steps" and plan.realtime
+        if in_stream:  # a packet has the data of the need that it comes from
+            done, earlier = set(needs[:1]), needs[:1]
         if earlier and chance.yes():
             used = chance.pick(earlier)
-            condition: str | None = values.condition(chance, [used], packet=list_name == "steps" and plan.realtime)
-            done |= {used, *plan.done[used]} if "steps" in str(condition) else set()
+            condition: str | None = values.condition(chance, [used], packet=in_stream)
+            done |= {used, *plan.done[used]} if "steps" in str(condition) and not in_stream else set()
         else:
             condition = values.condition(chance, sorted(done)) if chance.yes(3) else None
         plan.done[name] = done
-        step = _step(plan, name, sorted(done), list_name == "steps" and plan.realtime)
-        step |= ({"needs": needs} if needs or chance.yes(5) else {}) | ({"if": condition} if condition else {})
+        step = _step(plan, name, sorted(done), in_stream)
+        step |= {"needs": needs} if needs or in_stream or chance.yes(5) else {}
+        step |= {"if": condition} if condition else {}
         if done and chance.yes(4):
             step["requires"] = [f"steps.{chance.pick(sorted(done))}.output.x"]
         if chance.yes(5):

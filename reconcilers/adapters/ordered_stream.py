@@ -13,7 +13,7 @@ from core.policy.borrowed import WHY, is_foreign
 from core.workloads.hub_access import HubAccess
 from core.workloads.impulse_service import service_ports
 from core.workloads.step_workload import StepWorkload
-from core.workloads.stream_binding import MessageSchemas, binding_manifest
+from core.workloads.stream_binding import MessageSchemas, binding_manifest, gives_with
 from core.workloads.stream_workload import StreamWorkload
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import check_stored_references, step_config, step_workload
@@ -60,9 +60,11 @@ def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) 
     annotations = order.step_run["metadata"].get("annotations") or {}
     revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or ""
     uid = order.run["metadata"]["uid"]
-    has_inputs = order.step.get("runtime") is not None
+    sends_with = _sends_with(order)
+    has_inputs = order.step.get("runtime") is not None or sends_with
     schemas = MessageSchemas(order.binding.input_schema if has_inputs else None, order.binding.output_schema)
-    return binding_manifest(step, uid, stream.transport, stream.neighbours, access.endpoint, revision, schemas)
+    transport, neighbours, endpoint = stream.transport, stream.neighbours, access.endpoint
+    return binding_manifest(step, uid, transport, neighbours, endpoint, revision, schemas, with_in_packets=sends_with)
 
 
 def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, access: HubAccess) -> StreamWorkload:
@@ -78,7 +80,13 @@ def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, acc
         ports=tuple(service_ports(resolved.template)),
         heartbeat_seconds=int(resolved.settings.transport.heartbeat_interval.total_seconds()),
         has_authority=access.ca_bundle is not None,
+        with_in_packets=gives_with(binding),
     )
+
+
+def _sends_with(order: AttemptOrder) -> bool:
+    """Whether the hub sends ``with`` as the inputs of each packet to the step."""
+    return bool(order.step.get("with")) and order.step.get("runtime") is None and bool(order.stream_needs)
 
 
 def stream_of(order: AttemptOrder) -> ResolvedStream:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 import trio
 
-from tests.integration.stream_line import DEADLINE_SECONDS, StreamLine, open_line, until
+from tests.integration.stream_line import DEADLINE_SECONDS, TOPOLOGY, StreamLine, open_line, until
 
 MESSAGES: Final = 1_500
 WANTED: Final = {2 * number for number in range(MESSAGES)}
@@ -64,14 +64,48 @@ PROGRAMS: Final = {
 }
 
 
+TIMES: Final = """
+    from bubu_sdk import Messages, stream
+
+    @stream
+    def main(messages: Messages):
+        for message in messages:
+            yield {"n": message.data["n"] * int(message.inputs["by"])}
+
+    main.run()
+"""
+"""Its data are the payload, although it has inputs: they are its ``with``."""
+JOINED: Final = """
+runs:
+  - namespace: team
+    name: run-1
+    story: numbers
+    inputs: {by: 3}
+    steps:
+      - name: count
+        binding: {name: count, uid: a}
+      - name: double
+        needs: [count]
+        binding: {name: double, uid: b}
+        with: {by: "{{ inputs.by }}"}
+      - name: keep
+        needs: [count, double]
+        binding: {name: keep, uid: c}
+        runtime: {n: "{{ steps.count.n }} {{ steps.double.n }}"}
+"""
+"""Nothing says that ``keep`` joins: its needs have the same source."""
+
+
 @asynccontextmanager
-async def open_sdk_line(folder: Path, *, tls: bool = False) -> AsyncIterator[StreamLine]:
+async def open_sdk_line(
+    folder: Path, *, tls: bool = False, topology: str = TOPOLOGY, **programs: str
+) -> AsyncIterator[StreamLine]:
     commands = {}
-    for step, text in PROGRAMS.items():
+    for step, text in (PROGRAMS | programs).items():
         program = folder / f"{step}.py"
         program.write_text((HUB_TEST if tls else "") + textwrap.dedent(text))
         commands[step] = [sys.executable, str(program)]
-    async with open_line(folder, commands, tls=tls) as line:
+    async with open_line(folder, commands, tls=tls, topology=topology) as line:
         yield line
 
 
@@ -124,3 +158,13 @@ async def test_a_wrong_token_ends_the_container_and_nothing_else(tmp_path: Path)
         with trio.fail_after(DEADLINE_SECONDS):
             assert await stranger.wait() == 1
         assert line.running["hub"].poll() is None
+
+
+async def test_branches_of_one_source_are_joined_and_with_comes_beside_each_packet(tmp_path: Path) -> None:
+    async with open_sdk_line(tmp_path, topology=JOINED, double=TIMES) as line:
+        await line.begin("keep")
+        await line.begin("double", BUBU_WITH_IN_PACKETS="true")
+        await line.begin("count")
+        wanted = [f"{number} {3 * number}" for number in range(MESSAGES)]
+        await until(lambda: line.kept.exists() and len(line.kept.read_text().splitlines()) >= MESSAGES)
+        assert line.kept.read_text().splitlines() == wanted

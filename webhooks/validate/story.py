@@ -1,7 +1,7 @@
 """Rules for a Story beyond its schema. All findings at once, in spec order.
 
-Read ``steps``, ``primitive`` and ``loop`` (a step by itself), ``dependency`` and ``expression`` (among each other),
-``worker``, ``call`` and ``carrier`` (what it refers to). Source: admission contract 4.
+Read ``steps``, ``primitive`` and ``loop`` (a step by itself), ``dependency``, ``expression`` and ``packets`` (among
+each other), ``worker``, ``call`` and ``carrier`` (what it refers to). Source: admission contract 4.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from webhooks.validate import (
     duration,
     expression,
     floor,
+    packets,
     payload,
     pod,
     primitive,
@@ -81,6 +82,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
         findings += reader.check_step(placed, graph)
     findings += stepping.name_findings(spec)
     findings += dependency.check(steps, dependencies, graph, owners)
+    findings += packets.check(spec, steps, world)
     findings += reader.check_story(spec)
     findings += _spec_findings(new, world)
     findings += carrier.check(spec, steps, world)

@@ -49,7 +49,7 @@ class StreamClient:
     def __init__(self, settings: StreamSettings, now: float, chance: Callable[[], float]) -> None:
         self._settings = settings
         self._chance = chance
-        self._inbox = Inbox()
+        self._inbox = Inbox(with_in_packets=settings.with_in_packets)
         self._outbox = Outbox()
         self._receipts = Receipts()
         self._session: Session | None = None

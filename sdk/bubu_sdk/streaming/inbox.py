@@ -62,7 +62,9 @@ class Intake:
 class Inbox:
     """Pure; the owner says the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_in_packets: bool = False) -> None:
+        """``with_in_packets``: as in the settings of the stream."""
+        self._with_in_packets = with_in_packets
         self._pending: set[str] = set()
         self._completed: set[str] = set()
         self._order: deque[str] = deque()
@@ -128,7 +130,7 @@ class Inbox:
             self._receive_chunk(packet, part, connection, now, intake)
             return
         try:
-            content = content_of(read, data)
+            content = content_of(read, data, with_in_packets=self._with_in_packets)
         except RefusedError as error:
             intake.consumed += 1
             intake.refusals.append(Broken(str(error), (part,)))
@@ -151,7 +153,8 @@ class Inbox:
         outcome = self._assembler.add(packet, part, now)
         if isinstance(outcome, Whole):
             try:
-                content = content_of(packet_bytes.whole(outcome.packet), b"")
+                whole = packet_bytes.whole(outcome.packet)
+                content = content_of(whole, b"", with_in_packets=self._with_in_packets)
             except RefusedError as error:
                 outcome = Broken(str(error), outcome.parts)
             else:

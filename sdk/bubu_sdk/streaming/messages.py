@@ -39,7 +39,7 @@ class Message(Generic[T]):
     __slots__ = ("_content", "_count", "_delivery", "_feed", "_finished", "_held", "data")
 
     data: T
-    """The inputs if the message has any, else the payload, as the type in ``Messages[…]``.
+    """The inputs if the message has any but the step's ``with``, else the payload, as the type in ``Messages[…]``.
 
     For ``Messages[Audio]``, ``Messages[Video]`` and ``Messages[Binary]`` it is the frame; for ``Messages[bytes]`` the
     bytes of a ``Binary`` frame.
@@ -60,8 +60,10 @@ class Message(Generic[T]):
 
     @property
     def inputs(self) -> Object | None:
-        """The step's ``runtime``, evaluated by the hub, else what the step before has set; None without."""
-        return self._content.inputs
+        """The step's ``runtime``, evaluated by the hub, else what the step before has set, else the step's ``with``;
+        None without.
+        """
+        return self._content.all_inputs
 
     @property
     def frame(self) -> Frame | None:

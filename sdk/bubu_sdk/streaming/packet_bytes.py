@@ -94,6 +94,13 @@ def inputs_of(found: Read, data: bytes) -> JsonObject | None:
     return _object_at(data, found.inputs_at)
 
 
+def unread_inputs_of(found: Read, data: bytes) -> bytes | JsonObject | None:
+    """As ``inputs_of``, but a Struct that nobody may ask for is not decoded."""
+    if found.inputs_at is None:
+        return None if found.packet is None else found.packet.inputs
+    return data[slice(*found.inputs_at)]
+
+
 def _object_at(data: bytes, span: Span) -> dict[str, Any]:
     found: dict[str, Any] = {}
     merge_struct(found, data, *span)

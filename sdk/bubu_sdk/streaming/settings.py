@@ -82,6 +82,8 @@ class StreamSettings:
     dial_seconds: float = MAX_DIAL_SECONDS
     pace: Pace = Pace()
     reconnect: Reconnect = Reconnect()
+    with_in_packets: bool = False
+    """Whether inputs in the Struct of a packet, and not in its JSON, are the step's ``with``, which is no data."""
     warnings: tuple[str, ...] = ()
 
 
@@ -122,6 +124,7 @@ def load(environ: Mapping[str, str]) -> StreamSettings:
         dial_seconds=min(read.seconds("BUBU_GRPC_DIAL_TIMEOUT", MAX_DIAL_SECONDS), MAX_DIAL_SECONDS),
         pace=pace,
         reconnect=reconnect,
+        with_in_packets=environ.get("BUBU_WITH_IN_PACKETS", "").strip().lower() == "true",
         warnings=tuple(read.warnings),
     )
 

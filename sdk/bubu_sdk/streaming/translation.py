@@ -26,6 +26,7 @@ from bubu_wire.messages import (
     DataRequest,
     VideoFrame,
 )
+from bubu_wire.structs import merge_struct
 
 HEARTBEAT: Final = "bubu-heartbeat"
 KIND, MESSAGE_ID, TIMESTAMP = "bubu.envelope.kind", "bubu.envelope.message_id", "bubu.envelope.timestamp_ms"
@@ -53,6 +54,19 @@ class Content:
     """Plain JSON, or the bytes of a binary frame; None without one."""
     inputs: Object | None
     frame: Frame | None
+    given: bytes | Object | None = None
+    """The step's ``with``, which the hub sends beside each packet: as a Struct that nobody has read yet, or read."""
+
+    @property
+    def all_inputs(self) -> Object | None:
+        """``inputs``, else the step's ``with``."""
+        if self.inputs is not None or self.given is None:
+            return self.inputs
+        if isinstance(self.given, bytes):
+            found: dict[str, Any] = {}
+            merge_struct(found, self.given, 0, len(self.given))
+            self.given = found
+        return self.given
 
 
 class RefusedError(ValueError):
@@ -67,9 +81,11 @@ _JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
-def content_of(read: Read, data: bytes) -> Content | None:
+def content_of(read: Read, data: bytes, *, with_in_packets: bool = False) -> Content | None:
     """What the packet says; None if it says nothing, as a heartbeat does.
 
+    Args:
+        with_in_packets: whether inputs in the Struct of ``data`` are the step's ``with``.
     Raises:
         RefusedError: it cannot be decoded.
     """
@@ -82,7 +98,10 @@ def content_of(read: Read, data: bytes) -> Content | None:
             return None
         if found.payload is None:
             found.payload = packet_bytes.payload_of(read, data)
-        if found.inputs is None and (inputs := packet_bytes.inputs_of(read, data)) is not None:
+        if found.inputs is None and with_in_packets:
+            given = packet_bytes.unread_inputs_of(read, data)
+            found.given = given if given is None or isinstance(given, bytes) else dict(given)
+        elif found.inputs is None and (inputs := packet_bytes.inputs_of(read, data)) is not None:
             found.inputs = dict(inputs)
     except (MessageError, ValueError, RecursionError) as error:
         raise RefusedError(str(error) or type(error).__name__) from error

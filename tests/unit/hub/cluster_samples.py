@@ -67,7 +67,8 @@ def realtime_story(*steps: Object, name: str = "voice", namespace: str = "team")
 
 
 def engram_step(name: str, *needs: str, **fields: Any) -> Object:
-    return {"name": name, "ref": {"name": f"{name}-engram"}, **({"needs": list(needs)} if needs else {}), **fields}
+    """With ``needs=None`` its place in the list says whose packets it gets."""
+    return {"name": name, "ref": {"name": f"{name}-engram"}, "needs": list(needs), **fields}
 
 
 def primitive_step(name: str, *needs: str, type_: str = "condition") -> Object:

@@ -325,7 +325,8 @@ async def test_any_takes_the_first_branch_once_and_quorum_counts() -> None:
         StreamStep("third", ("emit",), OPEN),
         sink("any", needs, delivery=joining(JoinMode.ANY)),
         sink("two", needs, delivery=joining(JoinMode.QUORUM, quorum=2)),
-        sink("each", needs),
+        StreamStep("merge", needs, kind=StreamStepKind.CONDITION),
+        sink("each", ("merge",)),
     )
     async with staged(*steps) as stage:
         for name in ("third", "right", "left"):
@@ -392,12 +393,21 @@ async def test_condition_and_parallel_pass_packets_on_with_their_name_in_steps()
         assert stage.run.node("only").skipped == {"if": 1}
 
 
-async def test_stop_ends_a_packet() -> None:
+async def test_stop_ends_the_packets_for_which_it_holds() -> None:
     stop = StreamStep("end", ("emit",), kind=StreamStepKind.STOP, condition="packet.n > 1")
     async with staged(EMIT, stop, sink("after", ("end",)), sink()) as stage:
         stage.send("emit", *(json_packet({"text": str(n), "n": n}) for n in (1, 2)))
-        assert (stage.texts("after"), stage.texts("sink")) == ([], ["1", "2"])
-        assert stage.run.node("end").skipped == {"if": 1, "stop": 1}
+        assert (stage.texts("after"), stage.texts("sink")) == (["1"], ["1", "2"])
+        assert stage.run.node("end").skipped == {"stop": 1}
+
+
+@pytest.mark.parametrize(("condition", "passed"), [("", []), ("inputs.yes", []), ("inputs.no", ["1"])])
+async def test_a_stop_that_does_not_read_the_packet_ends_all_or_none(condition: str, passed: list[str]) -> None:
+    stop = StreamStep("end", ("emit",), kind=StreamStepKind.STOP, condition=condition)
+    async with staged(EMIT, stop, sink("after", ("end",)), inputs={"yes": True, "no": False}) as stage:
+        stage.send("emit", text("1"))
+        assert stage.texts("after") == passed
+        assert stage.run.node("end").skipped == ({} if passed else {"stop": 1})
 
 
 async def test_sleep_delays_each_packet_and_keeps_the_order(autojump_clock: trio.testing.MockClock) -> None:

@@ -33,7 +33,7 @@ class JoinMachine(RuleBasedStateMachine):
         self.enough = {JoinMode.ALL: 3, JoinMode.ANY: 1, JoinMode.QUORUM: 2}[mode]
         self.seconds = seconds
         self.entries = entries
-        self.table = JoinTable(JoinSettings(mode, quorum, seconds, entries), NEEDS)
+        self.table = JoinTable(JoinSettings(mode, quorum, seconds, entries), (NEEDS,))
         self.now = 0.0
         self.added = self.fired = 0
         self.groups: dict[str, tuple[float, set[str]]] = {}
@@ -91,7 +91,7 @@ TestJoins = JoinMachine.TestCase
 
 def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING_BYTES", 300)
-    table = JoinTable(JoinSettings(), ("a", "b"))
+    table = JoinTable(JoinSettings(), (("a", "b"),))
     for number in range(10):
         table.add("a", str(number), branch("a", "x" * 50), 0.0)
     assert table.size <= 300
@@ -101,14 +101,14 @@ def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_a_group_one_branch_is_enough_only_for_any() -> None:
-    every, one = JoinTable(JoinSettings(), ("a", "b")), JoinTable(JoinSettings(JoinMode.ANY), ("a", "b"))
+    every, one = JoinTable(JoinSettings(), (("a", "b"),)), JoinTable(JoinSettings(JoinMode.ANY), (("a", "b"),))
     assert every.add("a", "", branch("a"), 0.0) is None
     assert one.add("a", "", branch("a"), 0.0) is not None
     assert (every.lost, one.lost) == ({PacketRefusal.NO_JOIN_KEY: 1}, {})
 
 
 def test_a_branch_that_says_something_again_replaces_itself_and_that_is_counted() -> None:
-    table = JoinTable(JoinSettings(), ("a", "b"))
+    table = JoinTable(JoinSettings(), (("a", "b"),))
     table.add("a", "g", branch("a", "old"), 0.0)
     table.add("a", "g", branch("a", "new"), 0.0)
     joined = table.add("b", "g", branch("b"), 0.0)

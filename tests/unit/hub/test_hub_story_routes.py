@@ -42,6 +42,28 @@ def test_packets_go_through_the_steps_without_a_container() -> None:
     assert (found.steps["wait"].kind, found.steps["c"].kind) == (StreamStepKind.SLEEP, StreamStepKind.ENGRAM)
 
 
+def test_a_step_without_needs_gets_the_packets_of_those_before_it_and_joins_nothing() -> None:
+    story = realtime_story(
+        engram_step("a", needs=None),
+        engram_step("b", needs=None),
+        engram_step("clock"),
+        primitive_step("pace", type_="sleep") | {"needs": None, "with": {"duration": "1s"}},
+        engram_step("c", needs=None),
+        engram_step("d", "a", "b"),
+    )
+    found = routes(story, c={"fanIn": {}})
+
+    assert found.sources["b"] == ("a",)
+    assert found.sources["pace"] == ("a", "b", "clock")
+    assert found.sources["c"] == ("pace",)
+    assert needs_of(story)["c"] == ("a", "b", "clock")
+    both = routes(
+        realtime_story(engram_step("a"), engram_step("b", "a"), engram_step("c", needs=None)), c={"fanIn": {}}
+    )
+    assert (both.sources["c"], both.steps["c"].join) == (("a", "b"), None)
+    assert found.steps["d"].join is not None
+
+
 def test_what_is_evaluated_for_each_packet_comes_from_the_story() -> None:
     steps = [
         engram_step("a") | {"with": {"speed": 3}},

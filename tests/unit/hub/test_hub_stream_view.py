@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import trio
 
@@ -201,6 +202,34 @@ async def test_a_step_is_not_drained_while_its_packets_wait() -> None:
         await trio.sleep(0.5)
         assert not stand.see("echo").is_drained
         assert stand.view.draining() == [BindingName("team", "run-1-echo-transport")]
+
+
+async def test_a_join_does_not_wait_for_branches_that_have_finished() -> None:
+    received: list[str] = []
+
+    async def emit(io: EngramIO) -> None:
+        for number in range(3):
+            key: Any = {"bubu.join.key": str(number)}
+            await io.emit(str(number), **key)
+        await trio.sleep_forever()
+
+    story = realtime_story(engram_step("emit"), engram_step("echo", "emit"), engram_step("sink", "emit", "echo"))
+    async with open_stand() as stand:
+        stand.bind_all(story=story)
+        source = stand.engram("emit", emit)
+        silent, sink = stand.engram("echo", collecting(received)), stand.engram("sink", forever)
+        live = await stand.live()
+        await until(lambda: len(received) == 3)
+        source.kill()
+        stand.finish("emit")
+        await stand.until_drained("echo")
+        assert live.steps["sink"].refused == {}
+        silent.kill()
+        stand.finish("echo")
+        await stand.until_drained("sink")
+        assert live.steps["sink"].refused == {"join_timeout": 3}
+        assert "emit and echo are joined" in stand.trouble("sink")
+        sink.kill()
 
 
 async def test_nobody_waits_for_a_step_that_has_finished() -> None:

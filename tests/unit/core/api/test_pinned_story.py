@@ -65,6 +65,7 @@ def test_the_same_story_has_the_same_name_whatever_happens_around_it() -> None:
     "other",
     [
         pytest.param({**told(), "spec": {"steps": []}}, id="spec"),
+        pytest.param(story("report", {**STEP, "needs": []}), id="a source of a realtime Story"),
         pytest.param(told(uid="another"), id="created anew"),
         pytest.param(told(generation=2), id="there and back again"),
         pytest.param(told(annotations={"bubustack.io/controller-resolve": "true"}), id="resolution"),

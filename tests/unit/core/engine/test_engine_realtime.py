@@ -54,11 +54,21 @@ def test_the_plan_has_the_steps_that_serve_streams_and_the_clean_up() -> None:
 
 def test_what_is_evaluated_for_each_packet_is_no_dependency() -> None:
     plan = plan_of(
-        engram("a", if_="{{ steps.b.output.n }}"), engram("b", "a", runtime={"x": "{{ steps.c.n }}"}), engram("c")
+        engram("a", if_="{{ steps.b.output.n }}"),
+        engram("b", "a", runtime={"x": "{{ steps.c.n }}"}),
+        engram("c", needs=[]),
     )
 
     assert plan.graph.needs == {"a": (), "b": ("a",), "c": ()}
     assert (plan.steps["a"].condition, plan.steps["a"].looks_anywhere) == ("", False)
+
+
+def test_a_step_without_needs_starts_after_those_whose_packets_it_gets() -> None:
+    plan = plan_of(
+        engram("ear"), primitive("pace", "sleep"), engram("mind"), engram("clock", needs=[]), engram("mouth", "mind")
+    )
+
+    assert plan.graph.needs == {"ear": (), "mind": ("ear",), "clock": (), "mouth": ("mind",)}
 
 
 def test_a_template_that_chooses_a_step_for_each_packet_waits_for_nothing() -> None:

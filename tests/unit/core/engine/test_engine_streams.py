@@ -110,6 +110,16 @@ async def test_a_step_starts_when_the_step_run_of_its_need_is_there(autojump_clo
         assert set(one.phases) == {"a", "b", "c"}
 
 
+async def test_a_step_without_needs_ends_when_it_has_everything_of_those_before_it(autojump_clock: MockClock) -> None:
+    scripts = {"a": (Script(after_seconds=2.0),), "b": (RUNS_ON,), "other": (Script(after_seconds=60.0),)}
+    async with world_of(scripts) as world:
+        one = Realtime(world, stream("a"), stream("b"), stream("other", needs=[]))
+        world.start(one.key)
+        await trio.sleep(30)
+        assert one.phases == {"a": "Succeeded", "b": "Succeeded", "other": "Running"}
+        assert (await one.ended())["phase"] == "Succeeded"
+
+
 async def test_a_stream_waits_for_a_need_whose_engram_is_missing(autojump_clock: MockClock) -> None:
     async with world_of(forever("a", "b")) as world:
         one = Realtime(world, stream("a", ref="late"), stream("b", "a"))
@@ -259,7 +269,7 @@ async def test_a_stream_that_fails_for_good_ends_the_others_and_the_run_cleans_u
 
 async def test_with_continue_on_failure_the_other_streams_go_on(autojump_clock: MockClock) -> None:
     async with world_of({"a": (FAILS,), "b": (RUNS_ON,), "c": (Script(after_seconds=9.0),)}) as world:
-        one = Realtime(world, stream("a"), stream("b", "a"), stream("c"), policy=CONTINUE)
+        one = Realtime(world, stream("a"), stream("b", "a"), stream("c", needs=[]), policy=CONTINUE)
         world.start(one.key)
         status = await one.ended()
 
@@ -358,7 +368,7 @@ async def test_what_is_not_drained_in_time_is_ended(
 
 async def test_a_terminated_topology_is_honoured(autojump_clock: MockClock) -> None:
     async with world_of({"a": (RUNS_ON,), "b": (RUNS_ON,), "c": (Script(after_seconds=1.0),)}) as world:
-        one = Realtime(world, stream("a"), stream("b", "a"), stream("c"), **SWEEP)
+        one = Realtime(world, stream("a"), stream("b", "a"), stream("c", needs=[]), **SWEEP)
         world.start(one.key)
         await trio.sleep(9)
         world.terminate_topology(one.key)

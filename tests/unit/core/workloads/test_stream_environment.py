@@ -89,6 +89,11 @@ def test_only_a_hub_with_tls_needs_its_authority() -> None:
     assert values(stream(has_authority=True))["SSL_CERT_DIR"] == "/etc/ssl/certs:/var/run/bubu/hub-ca"
 
 
+def test_only_a_step_whose_packets_bring_its_with_is_told_so() -> None:
+    assert values(stream(with_in_packets=True))["BUBU_WITH_IN_PACKETS"] == "true"
+    assert "BUBU_WITH_IN_PACKETS" not in values(stream())
+
+
 def test_a_payload_that_no_process_accepts_is_refused() -> None:
     with pytest.raises(EnvironmentTooLargeError, match="BUBU_TRIGGER_DATA"):
         stream_environment(stream(step={"trigger_data": "x" * 200_000}))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import pytest
 
 from bubu_sdk.streaming.chunks import CHUNK_BYTES, MAX_ASSEMBLIES, split, stream_id_of
 from bubu_sdk.streaming.inbox import REMEMBERED, Inbox
+from bubu_sdk.streaming.packet_bytes import JSON_PACKET
 from bubu_sdk.streaming.packets import Binary
 from bubu_wire.codec import encode, serialize
 from bubu_wire.messages import AudioFrame, BinaryFrame, DataRequest, StreamEnvelope
@@ -230,3 +232,25 @@ def test_an_output_above_64_mebibytes_is_refused() -> None:
 def test_stream_ids_have_at_most_128_bytes() -> None:
     assert stream_id_of("ns", "run", "step") == "ns/run/step"
     assert len(stream_id_of("ns", "run", "ü" * 100).encode()) <= 128
+
+
+GIVEN: Final = {"by": 3.0, "deep": {"a": [1.0]}}
+
+
+@pytest.mark.parametrize(
+    ("packet", "own", "all_of_them"),
+    [
+        (DataRequest(BinaryFrame(b'{"payload":{"n":1}}', JSON_PACKET), inputs=GIVEN), None, GIVEN),
+        (DataRequest(BinaryFrame(b'{"inputs":{"n":1}}', JSON_PACKET), inputs=GIVEN), {"n": 1}, {"n": 1}),
+        (DataRequest(AudioFrame(8_000, 1, b"pcm"), inputs=GIVEN), None, GIVEN),
+        (DataRequest(BinaryFrame(b"raw", "a/b"), inputs=GIVEN), None, GIVEN),
+        (DataRequest(BinaryFrame(b'{"payload":{"n":1}}', JSON_PACKET)), None, None),
+    ],
+)
+def test_the_with_that_a_packet_brings_is_no_data(packet: DataRequest, own: object, all_of_them: object) -> None:
+    (delivery,) = Inbox(with_in_packets=True).receive([encode(packet)], 1, 0).deliveries
+    assert (delivery.content.inputs, delivery.content.all_inputs) == (own, all_of_them)
+    assert delivery.content.all_inputs == all_of_them
+
+    (delivery,) = Inbox().receive([encode(packet)], 1, 0).deliveries
+    assert delivery.content.inputs == delivery.content.all_inputs == all_of_them

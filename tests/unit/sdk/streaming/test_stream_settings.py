@@ -171,3 +171,9 @@ def test_nobody_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         network.dial(Endpoint("", 0, str(tmp_path / "none")), 5)
     network.close()
+
+
+def test_the_operator_says_whether_packets_bring_with() -> None:
+    given = {"BUBU_TRANSPORT_BINDING": binding()}
+    assert load({**given, "BUBU_WITH_IN_PACKETS": "true"}).with_in_packets
+    assert not load(given).with_in_packets

@@ -42,6 +42,7 @@ PAIRS = [
             }
         },
     ),
+    ({"ref": {"name": "e"}, "needs": []}, {"ref": {"name": "e"}, "needs": []}),  # a source of a realtime Story
     ({"ref": {"name": "e"}, "with": {"type": "sleep"}}, {"ref": {"name": "e"}, "with": {"type": "sleep"}}),
     (
         {
