@@ -20,7 +20,6 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from typing import Final
 
 from bubu_wire.forwarding import Address
@@ -29,7 +28,6 @@ from hub.lanes import LaneTable, lane_of
 from hub.packet_samples import DonePacket, PacketSamples
 from hub.partitions import turn_of, whose_turn
 from hub.pressure import FillGate
-from hub.routes import StreamRun
 from hub.settings import ConcurrencyMode, DeliverySettings, DropPolicy, LaneKind, Ordering
 
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -39,7 +37,6 @@ MAX_PARTITIONS: Final = 1_024
 MAX_WAIT_SECONDS: Final = 600.0
 """The longest time until an unacknowledged packet is sent again."""
 _SUSPECT_ENDS: Final = 2
-_STREAM_ID_BYTES: Final = 96
 _LINGER_TICK: Final = 0.02
 
 
@@ -494,12 +491,3 @@ class StepDelivery:
         if count:
             self.counts.lost[why] += count
         return why
-
-
-def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:
-    """The name of the stream to a step: at most 96 bytes, and never that of another step or epoch."""
-    readable = f"{run}/{step}@{epoch}"
-    if len(readable.encode()) <= _STREAM_ID_BYTES:
-        return readable
-    digest = sha256("\0".join((*run, step, epoch)).encode()).hexdigest()[:32]
-    return f"{digest}@{epoch}"

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
 
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
@@ -20,6 +21,7 @@ from core.telemetry.tracing.trace_parent import TraceParent
 from hub.settings import DEFAULT_DELIVERY, MAX_DOWNSTREAMS, DeliverySettings, JoinSettings, PartitionMode
 
 Json = Any
+_STREAM_ID_BYTES: Final = 96
 
 
 class RouteError(ValueError):
@@ -204,3 +206,12 @@ def _reads(step: StreamStep, graph: Graph) -> frozenset[str] | None:
     from core.expressions.edges import read_per_packet  # few runs need it: a hub without it is smaller
 
     return read_per_packet(step.condition, step.runtime, graph.order)
+
+
+def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:
+    """The name of the stream to a step: at most 96 bytes, and never that of another step or epoch."""
+    readable = f"{run}/{step}@{epoch}"
+    if len(readable.encode()) <= _STREAM_ID_BYTES:
+        return readable
+    digest = sha256("\0".join((*run, step, epoch)).encode()).hexdigest()[:32]
+    return f"{digest}@{epoch}"

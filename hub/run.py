@@ -20,14 +20,14 @@ from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
 from hub.acceptance import Acceptance
-from hub.delivery import Loss, StepDelivery, stream_id_of
+from hub.delivery import Loss, StepDelivery
 from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink, held_of, producers_of, reach_of
 from hub.packet_samples import samples_of
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
 from hub.refusal import PacketRefusal
-from hub.routes import RunRoutes
+from hub.routes import RunRoutes, stream_id_of
 from hub.taps import TapBook
 from hub.topology import Place
 from hub.troubles import Troubles

@@ -12,10 +12,9 @@ import trio.testing
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import DataResponse
 from hub import delivery as deliveries
-from hub.delivery import stream_id_of
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamRun, StreamStep, compile_routes, stream_id_of
 from hub.run import LiveRun
 from hub.settings import DeliverySettings, Ordering
 from tests.unit.hub.modelled_client import text_packet
