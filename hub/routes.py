@@ -63,7 +63,9 @@ class StreamStep:
     runtime: Mapping[str, Json] | None = None
     """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
     parameters: Mapping[str, Json] | None = None
-    """``with`` of a primitive, over ``inputs``: its settings. That of an Engram configures its container."""
+    """``with``, over ``inputs``, of a primitive: its settings; and of a step that runs Jobs: a part of the inputs of
+    each. That of another Engram configures its container.
+    """
     input_schema: Mapping[str, Json] | None = None
     """JSON Schema of evaluated inputs, with defaults."""
     output_schema: Mapping[str, Json] | None = None
@@ -72,6 +74,8 @@ class StreamStep:
     """``execution.timeout`` of an ``executeStory``, in seconds."""
     trace_parent: TraceParent | None = None
     """The span of the step; None: the run is not traced."""
+    runs_jobs: bool = False
+    """Whether no client serves it: the hub starts a Job for each packet."""
 
     @property
     def is_primitive(self) -> bool:
@@ -87,6 +91,7 @@ class StreamStep:
         """Whether nothing is evaluated or changed on the way of a packet to this step."""
         return (
             self.kind is StreamStepKind.ENGRAM
+            and not self.runs_jobs
             and not self.condition.strip()
             and self.runtime is None
             and self.join is None

@@ -202,6 +202,8 @@ class LiveRun:
         self._finished.add(name)
         self._connect()
         step = self.steps[name]
+        if step.spec.runs_jobs and step.link is not None:
+            self.detach(name, step.link)
         step.delivery.abandon()
         if step.intake is not None:
             step.refused[Loss.RUN_ENDED] += step.intake.abandon()

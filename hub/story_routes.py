@@ -20,7 +20,7 @@ from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
-from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of
+from hub.settings import DEFAULT_DELIVERY, DeliverySettings, delivery_to_jobs, settings_of
 
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
@@ -41,6 +41,8 @@ class BoundSettings:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     trace_parent: TraceParent | None = None
+    runs_jobs: bool = False
+    """Whether each packet starts a Job, so that no client serves the step."""
 
 
 def streaming_steps(story: Object) -> tuple[str, ...]:
@@ -146,18 +148,21 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bou
         if word not in _PRIMITIVES:
             raise ValueError(f"type: {word!r} is not possible in a stream; use one of {', '.join(sorted(_PRIMITIVES))}")
         kind = StreamStepKind(word)
+    runs_jobs = bound is not None and bound.runs_jobs
+    delivery = delivery_of(bound.raw) if bound is not None else DEFAULT_DELIVERY
     return StreamStep(
         name,
         needs,
-        delivery_of(bound.raw) if bound is not None else DEFAULT_DELIVERY,
+        delivery_to_jobs(delivery) if runs_jobs else delivery,
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),
-        parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
+        parameters=_object_or_none(step, "with") if runs_jobs or kind is not StreamStepKind.ENGRAM else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
         timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
         trace_parent=bound.trace_parent if bound is not None else None,
+        runs_jobs=runs_jobs,
     )
 
 
