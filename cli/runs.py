@@ -19,8 +19,9 @@ from cli.session import Session, patiently
 from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
 from core.api.identity import label_value
-from core.api.objects import Object, is_owned_by
+from core.api.objects import Object, is_owned_by, packet_step
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
+from core.engine.realtime import story_of_step
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
 from views.run_view import CommandText, RunView, plain_command, view_run
@@ -91,7 +92,9 @@ async def live_story_of(session: Session, run: Object) -> Object | None:
 
 
 async def pinned_story_of(session: Session, run: Object) -> Object | None:
-    """The Story as it was when the run began; None if the user may not read it."""
+    """The Story as it was when the run began, or the step of it that a packet runs; None if the user may not read
+    it.
+    """
     revision = (run.get("status") or {}).get("storyRevision")
     if not isinstance(revision, str) or not is_name(revision):
         return None
@@ -100,7 +103,10 @@ async def pinned_story_of(session: Session, run: Object) -> Object | None:
     except (ForbiddenError, NotFoundError):
         return None
     data = kept.get("data")
-    return data if isinstance(data, dict) and isinstance(data.get("spec"), dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("spec"), dict):
+        return None
+    step = packet_step(run)
+    return story_of_step(data, step, run["spec"].get("inputs") or {}) or data if step else data
 
 
 def story_place(run: Object) -> tuple[str, str]:

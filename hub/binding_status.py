@@ -133,7 +133,7 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
             stream.pop(field, None)
             if instant is not None:
                 stream[field] = format_instant(instant)
-    elif old.get("connected"):  # to a former process of the hub
+    elif old.get("connected") and not who.is_connected:  # to a former process of the hub
         stream["disconnectedAt"] = format_instant(now)
     if who.refusal is not None:
         stream["lastRefusal"] = {

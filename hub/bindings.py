@@ -24,6 +24,7 @@ from hub.topology import BindingName, Client, Place
 _ANNOTATIONS: Final = (
     keys.ANNOTATION_CONNECTOR_GENERATION,
     keys.ANNOTATION_STREAM_FINISHED,
+    keys.ANNOTATION_STREAM_JOBS,
     keys.ANNOTATION_STREAM_MAY_RETURN,
     keys.ANNOTATION_STORY_REVISION,
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
@@ -70,6 +71,8 @@ class StreamBinding:
     """The span of the step; None: the run is not traced."""
     may_return: str = ""
     """The instant of the return that the operator allows."""
+    runs_jobs: bool = False
+    """No client serves the step: each packet starts a Job."""
     served: Client | None = None
     """Whom the status names as the last client."""
     with_in_packets: bool = False
@@ -124,6 +127,7 @@ def read_binding(binding: Object) -> StreamBinding:
         problem,
         parse_trace_parent(annotations.get(keys.ANNOTATION_TRACE_PARENT)),
         text(annotations.get(keys.ANNOTATION_STREAM_MAY_RETURN)),
+        annotations.get(keys.ANNOTATION_STREAM_JOBS) == "true",
         _served(binding),
         annotations.get(keys.ANNOTATION_WITH_IN_PACKETS) == "true",
     )

@@ -30,6 +30,8 @@ class ChildOrder:
     """UID of the parent; empty if it is unknown."""
     timeout: float | None = None
     """Seconds until the packet is given up; None: as long as is usual."""
+    runs_step: bool = False
+    """Whether the StoryRun executes ``step`` itself, as a Job, and not another Story: then ``story`` is empty."""
 
 
 class StreamChildRuns(Protocol):

@@ -21,19 +21,19 @@ from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator
 from hub.intake import Answer, Intake
+from hub.job_step import JobOwner, JobStep
 from hub.nodes import HeldPassage, LiveNode, LivePrimitive, LiveStep
 from hub.questions import NotNowError, Question
 from hub.refusal import PacketRefusal, PacketRefusedError
 from hub.routes import RunRoutes, StreamStepKind
+from hub.settings import MAX_CHILDREN
 from hub.work import Asked, Passage, StepWork
 
 WORKED_OFF_AT_ONCE: Final = 64
 """Packets of a queue that are worked off before other tasks have their turn."""
-MAX_CHILDREN: Final = 8
-"""StoryRuns of one step that are waited for at a time."""
 
 
-class FlowOwner(Protocol):
+class FlowOwner(JobOwner, Protocol):
     """What a flow asks of its run."""
 
     def settle(self, node: LiveNode) -> None:
@@ -77,6 +77,10 @@ class PacketFlow:
             for step in steps.values():
                 if step.intake is not None:
                     nursery.start_soon(self._work_off, step, step.intake, name=f"intake of {run}/{step.name}")
+                    if step.spec.runs_jobs:
+                        settings = partial(self._settings_of, step.intake)
+                        jobs = JobStep(self._routes, step, self._control, self._child_runs, settings)
+                        nursery.start_soon(jobs.serve, name=f"jobs of {run}/{step.name}")
             for primitive in primitives.values():
                 if primitive.intake is not None:
                     nursery.start_soon(
@@ -99,6 +103,11 @@ class PacketFlow:
     def _new_key(self) -> str:
         self._keys += 1
         return f"{self._epoch}-{self._keys}"
+
+    async def _settings_of(self, intake: Intake) -> Mapping[str, Any]:
+        """``with`` of a step. Raises as ``evaluated`` does."""
+        found: Mapping[str, Any] = await self._evaluated(intake.work.settings())
+        return found
 
     async def evaluated(self, asking: Generator[Asked, Any, Any]) -> Any:
         """The result of a generator that asks questions, for somebody beside the stream.

@@ -14,10 +14,11 @@ from typing import Any, Final
 from core.api import keys
 from core.api.conditions import truncated
 from core.api.identity import compose, label_value
-from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, story_depth
+from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, packet_step, story_depth
 from core.api.phases import Phase
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.api.resource import STORY_RUN
+from core.engine.realtime import OUTPUT_OF_STEP
 from hub.child_runs import ChildOrder, ChildRunError
 from kubewire.wire import values_equal
 
@@ -47,7 +48,7 @@ def packet_run_manifest(order: ChildOrder, parent: Object) -> Object:
         raise ChildRunError(f"StoryRun {order.parent} of the packet does not exist any more")
     if is_being_deleted(parent) or has_ended(parent) or spec.get("cancelRequested") is True:
         raise ChildRunError(f"StoryRun {order.parent} is ending, and starts no other runs")
-    depth = story_depth(parent) + 1
+    depth = story_depth(parent) + (not order.runs_step)
     if depth > MAX_DEPTH:
         text = f"Stories call each other more than {MAX_DEPTH} levels deep; check for a cycle of calls"
         raise ChildRunError(text)
@@ -57,6 +58,8 @@ def packet_run_manifest(order: ChildOrder, parent: Object) -> Object:
         keys.LABEL_PARENT_STEP: label_value(order.step),
     }
     annotations = {keys.ANNOTATION_PACKET_DEPTH: str(depth)}
+    if order.runs_step:
+        annotations[keys.ANNOTATION_PACKET_STEP] = order.step
     correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
     if correlation.strip():
         labels[keys.LABEL_CORRELATION_ID] = label_value(correlation)
@@ -106,8 +109,10 @@ def result_of(run: Object) -> Mapping[str, Any]:
     if _is_stored(output):
         raise ChildRunError(
             f"the output of StoryRun {name} is partly in object storage, which the hub does not read; "
-            "return less in spec.output of its Story"
+            "return less: in spec.output of its Story, or in the function of an Engram that runs as a Job"
         )
+    if packet_step(run) and isinstance(output, Mapping):
+        output = output.get(OUTPUT_OF_STEP)
     return output if isinstance(output, Mapping) else {}
 
 
@@ -119,11 +124,12 @@ def trimmed(run: Object) -> Object:
 
 
 def _story(order: ChildOrder, parent: Object) -> Object:
-    """A name without a namespace is that of a Story beside the calling one."""
-    calling = ((parent.get("spec") or {}).get("storyRef") or {}).get("namespace")
-    namespace = order.story.get("namespace") or calling or order.parent.namespace
+    """A name without a namespace is that of a Story beside the calling one. A step is run in the name of its Story."""
+    own = (parent.get("spec") or {}).get("storyRef") or {}
+    namespace = order.story.get("namespace") or own.get("namespace") or order.parent.namespace
     version = order.story.get("version")
-    return {"name": order.story["name"], "namespace": namespace, **({"version": version} if version else {})}
+    name = own.get("name") if order.runs_step else order.story["name"]
+    return {"name": name, "namespace": namespace, **({"version": version} if version else {})}
 
 
 def _is_stored(value: Any) -> bool:

@@ -29,6 +29,8 @@ class PacketRefusal(StrEnum):
     """The same branch has sent another packet of the same group."""
     CHILD_RUN = "child_run"
     """The StoryRun of an ``executeStory`` step could not be started, or has failed."""
+    JOB = "job"
+    """The Job that the packet starts at a step could not be started, or has failed."""
 
 
 class PacketSkip(StrEnum):

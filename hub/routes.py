@@ -78,8 +78,8 @@ class StreamStep:
     runtime: Mapping[str, Json] | None = None
     """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
     parameters: Mapping[str, Json] | None = None
-    """``with``, over ``inputs``: the settings of a primitive; for an Engram without ``runtime`` what it finds beside
-    each packet, as its inputs.
+    """``with``, over ``inputs``: the settings of a primitive; of a step that runs Jobs, a part of the inputs of each;
+    for another Engram without ``runtime`` what it finds beside each packet, as its inputs.
     """
     input_schema: Mapping[str, Json] | None = None
     """JSON Schema of evaluated inputs, with defaults."""
@@ -93,6 +93,8 @@ class StreamStep:
     """Whether its needs are those of its place in the Story, which names none: it receives each packet by itself."""
     join: StreamJoin | None = None
     """How it joins the packets of its needs; None if it receives each by itself. ``compile_routes`` finds it out."""
+    runs_jobs: bool = False
+    """Whether no client serves it: the hub starts a Job for each packet."""
 
     @property
     def is_primitive(self) -> bool:
@@ -108,6 +110,7 @@ class StreamStep:
         """Whether nothing is evaluated or changed on the way of a packet to this step."""
         return (
             self.kind is StreamStepKind.ENGRAM
+            and not self.runs_jobs
             and not self.condition.strip()
             and self.runtime is None
             and self.parameters is None

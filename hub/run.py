@@ -210,6 +210,8 @@ class LiveRun:
         self._finished.add(name)
         self._connect()
         step = self.steps[name]
+        if step.spec.runs_jobs and step.link is not None:
+            self.detach(name, step.link)
         step.delivery.abandon()
         if step.intake is not None:
             step.refused[Loss.RUN_ENDED] += step.intake.abandon()
@@ -252,11 +254,8 @@ class LiveRun:
         return self.steps[name].inbox_bytes <= MAX_INBOX_BYTES
 
     def attach(self, name: str, link: StepLink, *, is_known: bool = False, accepted: int | None = None) -> None:
-        """``link`` serves the step; the former one does no longer.
-
-        Args:
-            is_known: its process is the same as before.
-            accepted: how many packets its process knows as accepted; None: it does not keep them until they are.
+        """``link`` serves the step; the former one does no longer. ``is_known``: its process is the same as before.
+        ``accepted``: how many packets that knows as accepted; None: it does not keep them until they are.
         """
         step = self.steps[name]
         if step.link is not None:

@@ -59,6 +59,8 @@ class BindingStanding:
     is_finished: bool = False
     has_ended: bool = False
     """Every step of its run has finished."""
+    runs_jobs: bool = False
+    """The hub itself serves the step: it starts a Job for each packet."""
     needs_are_finished: bool = False
     """All steps that its step needs have finished, or it itself: no packet can still come to it."""
 
@@ -193,6 +195,7 @@ class RunBook:
             "" if record.routes is not None else record.why,
             binding.is_finished,
             record.has_ended,
+            binding.runs_jobs and record.routes is not None and not binding.is_finished,
             binding.step in record.needs
             and (binding.is_finished or _are_finished(record, record.needs[binding.step] or (binding.step,))),
         )
@@ -239,6 +242,7 @@ class RunBook:
                     binding.output_schema,
                     binding.trace_parent,
                     binding.with_in_packets,
+                    binding.runs_jobs,
                 )
                 for step, binding in record.bindings.items()
             }

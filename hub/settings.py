@@ -5,6 +5,7 @@ Source: streaming contract 4 and 13.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,8 @@ DEFAULT_LANE_BYTES: Final = 1024 * 1024
 DEFAULT_JOIN_SECONDS: Final = 120.0
 DEFAULT_JOIN_ENTRIES: Final = 1_000
 MAX_JOIN_ENTRIES: Final = 100_000
+MAX_CHILDREN: Final = 8
+"""StoryRuns that packets of one step have started, and are waited for at a time."""
 PARTITION_KEYS: Final = ("partition_key", "partition-key", "bubu.partition_key", "bubu.partition")
 """Metadata whose first value is the key of a partition, if the settings name no other."""
 TURN_SECONDS: Final = 600.0
@@ -285,6 +288,20 @@ def settings_of(
         max_downstreams=_max_downstreams(streaming),
         redact_fields=tuple(recording.redact_fields or ()) if recording else (),
         trace_percent=_trace_percent(streaming),
+    )
+
+
+def delivery_to_jobs(settings: DeliverySettings) -> DeliverySettings:
+    """The same for a step whose packets start Jobs: the hub itself keeps each packet until its Job has ended."""
+    ordering = Ordering.PER_STREAM if settings.ordering is Ordering.NONE else settings.ordering
+    return replace(
+        settings,
+        ordering=ordering,
+        at_least_once=True,
+        window_messages=min(settings.window_messages, MAX_CHILDREN),
+        redeliver_seconds=math.inf,
+        max_attempts=None,
+        linger_seconds=0.0,
     )
 
 

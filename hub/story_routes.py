@@ -20,7 +20,7 @@ from core.graph.cycles import find_cycle
 from core.graph.streams import is_in_line, stream_graph
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
-from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of, taking_turns
+from hub.settings import DEFAULT_DELIVERY, DeliverySettings, delivery_to_jobs, settings_of, taking_turns
 
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
@@ -43,6 +43,8 @@ class BoundSettings:
     trace_parent: TraceParent | None = None
     with_in_packets: bool = False
     """Whether ``with`` is sent beside each packet; its container must know of that."""
+    runs_jobs: bool = False
+    """Whether each packet starts a Job, so that no client serves the step."""
 
 
 def streaming_steps(story: Object) -> tuple[str, ...]:
@@ -152,10 +154,12 @@ def _stream_step(
         if word not in _PRIMITIVES:
             raise ValueError(f"type: {word!r} is not possible in a stream; use one of {', '.join(sorted(_PRIMITIVES))}")
         kind = StreamStepKind(word)
-    delivery = DEFAULT_DELIVERY
+    delivery, runs_jobs = DEFAULT_DELIVERY, bound is not None and bound.runs_jobs
     if bound is not None:
         mode, scope = str(turns.get("mode") or "parallel"), str(turns.get("scope") or "storyrun")
-        delivery = taking_turns(delivery_of(bound.raw), mode, scope)
+        delivery = delivery_of(bound.raw)
+        delivery = taking_turns(delivery_to_jobs(delivery) if runs_jobs else delivery, mode, scope)
+    has_with = bound is None or runs_jobs or (bound.with_in_packets and bool(needs))
     return StreamStep(
         name,
         needs,
@@ -163,12 +167,13 @@ def _stream_step(
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),
-        parameters=_object_or_none(step, "with") if bound is None or (bound.with_in_packets and needs) else None,
+        parameters=_object_or_none(step, "with") if has_with else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
         timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
         trace_parent=bound.trace_parent if bound is not None else None,
         is_in_line=is_in_line(step),
+        runs_jobs=runs_jobs,
     )
 
 

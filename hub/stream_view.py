@@ -68,6 +68,8 @@ class StreamView:
             return StreamState(problem=standing.problem if standing is not None else "", waits_for=_NOBODY_YET)
         place = known.place = standing.place
         who = self._hub.attendance(place)
+        if standing.runs_jobs:
+            who = replace(who, is_connected=True)
         waits_for = _NOBODY_YET if who.client is None else _NOBODY_NOW
         if standing.is_finished:
             waits_for = _FINISHED

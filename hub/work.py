@@ -184,7 +184,8 @@ class StepWork:
             )
         self._partitioning = step.delivery.partitioning
         is_partitioned = self._partitioning.mode is not PartitionMode.NONE
-        self._is_changed = self._runtime is not None or self._with is not None or is_partitioned
+        self._has_beside = self._is_engram and self._with is not None and not step.runs_jobs
+        self._is_changed = self._runtime is not None or self._has_beside or is_partitioned
         is_bare = self.joins is None and self._if is None and (self._schema is None or self._runtime is None)
         self._is_simple = self._is_engram and is_bare and self._is_changed and not is_partitioned
         asked = [question for question in (self._if, self._runtime) if question is not None]
@@ -288,7 +289,8 @@ class StepWork:
             if self._schema is not None:
                 inputs = yield self._schema, inputs
             reading = _with_inputs(reading, inputs, encoded_inputs(inputs, f"step {self._name}, runtime"), self._name)
-        elif self._with is not None:
+        elif self._has_beside:
+            assert self._with is not None
             if self._beside is None:
                 yield from self._fix(self._with)
                 assert isinstance(self._fixed, dict), "it has a value, or was refused"

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from core.api.objects import Object, instant_or_creation
+from core.api.objects import Object, instant_or_creation, packet_step
 from core.engine.realtime import is_realtime
 from core.policy.settings import FALLBACK_RETENTION_SECONDS, OperatorSettings
 from core.workloads.live_run import is_always_on
+
+OF_PACKET: Final = timedelta(minutes=10)
+"""How long the run of a packet is kept that executes one step of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,18 @@ def next_act(
     ``is_needed``: the run may not be removed yet, however long ago it ended. Its children are deleted nevertheless.
     """
     cleaned = bool(run["status"].get("childrenCleanedAt"))
-    return act_after(_finished_at(run), windows(story, settings), now, is_cleaned=cleaned, is_needed=is_needed)
+    kept_for = windows(story, settings)
+    if packet_step(run):
+        kept_for = _of_packet(kept_for)
+    return act_after(_finished_at(run), kept_for, now, is_cleaned=cleaned, is_needed=is_needed)
+
+
+def _of_packet(kept_for: Windows) -> Windows:
+    """How long the Job of a packet is kept: a stream may start any number of them, so never longer than ``OF_PACKET``.
+    A packet that comes again in this time finds it.
+    """
+    run = OF_PACKET if kept_for.run is None else min(kept_for.run, OF_PACKET)
+    return Windows(run if kept_for.children is None else min(kept_for.children, run), run)
 
 
 def windows(story: Object | None, settings: OperatorSettings) -> Windows:

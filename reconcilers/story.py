@@ -176,8 +176,15 @@ def _step_findings(
         elif engram is None:
             missing = f"{where}.ref: Engram {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, missing, (ENGRAM, _key(wanted)))
-        elif story["spec"].get("pattern") == "realtime" and engram["spec"].get("mode") not in _STREAMING_MODES:
-            mode = f"{where}.ref: a realtime Story needs an Engram of mode deployment or statefulset"
+        elif (
+            story["spec"].get("pattern") == "realtime"
+            and not step.get("needs")
+            and engram["spec"].get("mode") not in _STREAMING_MODES
+        ):
+            mode = (
+                f"{where}.ref: the Engram runs as a Job, which each packet starts, and a step without needs gets no "
+                "packets; use an Engram of mode deployment or statefulset, or name a step in needs"
+            )
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, mode)
     elif is_script(step):
         return

@@ -20,6 +20,8 @@ class Caller:
     username: str
     groups: frozenset[str] = frozenset()
     is_operator: bool = False
+    is_hub: bool = False
+    """Whether it is an account of the operator's namespace, where only administrators may create any."""
     pod: str = ""
     pod_uid: str = ""
 
@@ -32,3 +34,9 @@ class Caller:
 def service_account(namespace: str, name: str) -> str:
     """The user name of a ServiceAccount."""
     return f"system:serviceaccount:{namespace}:{name}"
+
+
+def is_beside(account: str, username: str) -> bool:
+    """Whether both are user names of ServiceAccounts of one namespace."""
+    namespace = account.rpartition(":")[0]
+    return namespace.startswith("system:serviceaccount:") and username.startswith(f"{namespace}:")

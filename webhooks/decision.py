@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from core.api import named_kinds
 from core.engine.clock import system_now
-from webhooks.caller import Caller
+from webhooks.caller import Caller, is_beside
 from webhooks.cluster_view import ClusterView
 from webhooks.defaults.admission import with_defaults
 from webhooks.defaults.created import with_created_mark
@@ -97,7 +97,14 @@ def from_json(value: dict[str, Any]) -> ReviewDecision:
 def _decide(
     hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime]
 ) -> ReviewDecision:
-    caller = Caller(review.username, review.groups, review.username == operator, review.pod, review.pod_uid)
+    caller = Caller(
+        review.username,
+        review.groups,
+        review.username == operator,
+        is_hub=is_beside(operator, review.username),
+        pod=review.pod,
+        pod_uid=review.pod_uid,
+    )
     if hook.mutating:
         if change.is_deleted(review.new):
             return ReviewDecision()

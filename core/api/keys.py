@@ -65,6 +65,8 @@ ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
 """On a binding, an extension: the lowest generation that the hub admits."""
 ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
+ANNOTATION_STREAM_JOBS: Final = "transport.bubustack.io/jobs"
+"""An extension, on a binding: ``true`` if no client serves its step, because the hub starts a Job for each packet."""
 ANNOTATION_STREAM_MAY_RETURN: Final = "transport.bubustack.io/may-return"
 """An extension, on the binding of a source: ``status.stream.returning`` of the client that may connect again, because
 the step has not finished.
@@ -119,6 +121,10 @@ ANNOTATION_STORY_DEPTH: Final = "runs.bubustack.io/story-depth"
 ANNOTATION_PACKET_DEPTH: Final = "runs.bubustack.io/packet-depth"
 """An extension, on StoryRuns that packets of a stream have started: the same as the story depth, written by the hub.
 It stays as the run was created with it: a user who could lower it could let Stories call each other without end.
+"""
+ANNOTATION_PACKET_STEP: Final = "runs.bubustack.io/packet-step"
+"""An extension, on StoryRuns that packets have started for a step whose Engram runs as a Job: the name of that step.
+The run executes nothing but this step of its owner's Story. Only the hub writes it, and it stays.
 """
 PACKET_RUN_MANAGER: Final = "bobrapet-hub"
 """Value of ``LABEL_APP_MANAGED_BY`` on those StoryRuns."""

@@ -75,6 +75,12 @@ def step_path(obj: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def packet_step(run: Mapping[str, Any]) -> str:
+    """The one step that a run executes for a packet of a stream; empty: it executes its whole Story."""
+    found = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_PACKET_STEP)
+    return found if isinstance(found, str) else ""
+
+
 def story_depth(run: Mapping[str, Any]) -> int:
     """The number of ``executeStory`` steps above a run."""
     annotations = run["metadata"].get("annotations") or {}

@@ -7,15 +7,19 @@ among the main steps are carried out by the hub, for each packet, so a run has n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from core.api.objects import Object
 from core.expressions import analysis
 from core.expressions.fields import MAX_BRANCHES
 
 PER_PACKET: Final = ("condition", "sleep", "stop", "parallel", "executeStory")
 """The types of primitives that the hub can carry out."""
+OUTPUT_OF_STEP: Final = "output"
+"""In the output of the run of such a step (``story_of_step``), the output of the step."""
 _IS_REALTIME: Final = "realtime"
 
 
@@ -42,6 +46,25 @@ def why_not_static(value: object) -> str | None:
     if not (read.steps or read.unknown_steps or "steps" in read.roots):
         return None
     return "with is evaluated once, before any packet, and reads inputs only; move what reads steps into runtime"
+
+
+def story_of_step(story: Object, name: str, inputs: Mapping[str, Any]) -> Object | None:
+    """The batch Story that a packet runs for a step whose Engram runs as a Job: this one step, with the inputs of the
+    run as they are. None: ``story`` has no such step.
+
+    What the Story says about runs as a whole (turns, schemas, clean-up) is about those of the stream.
+    """
+    spec = story.get("spec") or {}
+    steps = spec.get("steps")
+    found = next((step for step in steps if step.get("name") == name), None) if isinstance(steps, list) else None
+    if found is None or not is_realtime(spec) or not serves_stream(found):
+        return None
+    left = {key: value for key, value in found.items() if key not in ("needs", "if", "runtime", "with", "transport")}
+    own = {key: value for key, value in spec.items() if key in ("version", "policy")}
+    step = {**left, "with": {key: f"{{{{ inputs[{json.dumps(key)}] }}}}" for key in inputs}}
+    output = {OUTPUT_OF_STEP: f"{{{{ steps[{json.dumps(name)}].output }}}}"}
+    metadata = {key: value for key, value in story["metadata"].items() if key != "generation"}  # no stored version
+    return {**story, "metadata": metadata, "spec": {**own, "pattern": "batch", "steps": [step], "output": output}}
 
 
 def drain_timeout(spec: Mapping[str, Any]) -> timedelta | None:

@@ -33,6 +33,7 @@ PROTOCOL: Final = "1.0.0"
 HUB_ROUTING: Final = "hub"
 """Every packet passes through the hub, also with ``routing.mode: p2p``."""
 FINISHED: Final = "true"
+RUNS_JOBS: Final = "true"
 DRAINED: Final = "drained"
 CANCELED: Final = "canceled"
 
@@ -183,6 +184,11 @@ def admitted_generation(binding: ReadOnlyObject) -> int:
 def is_finished(binding: ReadOnlyObject) -> bool:
     """Whether no client of the step will connect again."""
     return _annotations(binding).get(keys.ANNOTATION_STREAM_FINISHED) == FINISHED
+
+
+def runs_jobs(binding: ReadOnlyObject) -> bool:
+    """Whether the step has no workload, because the hub starts a Job for each packet."""
+    return _annotations(binding).get(keys.ANNOTATION_STREAM_JOBS) == RUNS_JOBS
 
 
 def ending_of(binding: ReadOnlyObject) -> str:

@@ -87,6 +87,7 @@ def _engram_that_ends(chance: Chance, draft: Draft) -> str:
         found = plant(chance, draft, {"ref": {"name": "ends"}}, lists=("steps",))
     spec = draft.referred("Engram", found.step["ref"])["spec"]
     spec["mode"] = chance.pick(("job", None))
+    found.step.pop("needs", None)  # else each packet starts a Job
     return f"{found.path}.ref"
 
 

@@ -19,7 +19,11 @@ from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions.paths import is_reference
 
-_PATH = re.compile(r"^\{\{\s*(not )?(inputs|steps|item|itemIndex|previous|iteration)((?:\.[A-Za-z0-9_-]+)*)\s*\}\}$")
+_PATH = re.compile(
+    r"^\{\{\s*(not )?(inputs|steps|item|itemIndex|previous|iteration)"
+    r'((?:\.[A-Za-z0-9_-]+|\["[A-Za-z0-9_-]+"\])*)\s*\}\}$'
+)
+_PART = re.compile(r"[A-Za-z0-9_-]+")
 _AT_LEAST = re.compile(r"^\{\{\s*ge (iteration|itemIndex) (\d+)\s*\}\}$")
 _DYNAMIC = re.compile(r"^\{\{\s*\(index \.steps inputs\.(\w+)\)\.output\.(\w+)\s*\}\}$")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
@@ -113,7 +117,7 @@ def _text(value: str, variables: Mapping[str, Any], missing: list[str]) -> Any:
     path = _PATH.match(value)
     if path is None:
         return value
-    found = _walk(variables, [path[2], *path[3].split(".")[1:]], missing)
+    found = _walk(variables, [path[2], *_PART.findall(path[3])], missing)
     return not _looked_into(found, value) if path[1] else found
 
 

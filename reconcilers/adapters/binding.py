@@ -290,7 +290,8 @@ def bound(
     resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream, rules)
     spec = retry_spec(sources)
     limit: TimeoutChoice | None = timeout_choice(sources)
-    if stream is not None and limit and limit.layer in (OPERATOR, BUILT_IN):
+    runs_jobs = stream is not None and stream.mode is None  # time limit, schema and container are those of each Job
+    if stream is not None and limit and (runs_jobs or limit.layer in (OPERATOR, BUILT_IN)):
         limit = None
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
@@ -306,7 +307,7 @@ def bound(
         timeout=None if limit is None else limit.timeout,
         timeout_layer="" if limit is None else limit.layer,
         max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
-        input_schema=template["spec"].get("inputSchema"),
+        input_schema=None if runs_jobs else template["spec"].get("inputSchema"),
         output_schema=template["spec"].get("outputSchema"),
         declared_output_keys=None if declared is None else frozenset(declared),
         policy=resolved,
@@ -314,7 +315,7 @@ def bound(
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
         cache=resolved.policy.cache if stream is None else None,
         image=resolved.policy.image,
-        container=template["spec"].get("container"),
+        container=None if runs_jobs else template["spec"].get("container"),
         definition=_definition(engram, template) if stream is None else "",
     )
 

@@ -13,7 +13,7 @@ from core.policy.borrowed import WHY, is_foreign
 from core.workloads.hub_access import HubAccess
 from core.workloads.impulse_service import service_ports
 from core.workloads.step_workload import StepWorkload
-from core.workloads.stream_binding import MessageSchemas, binding_manifest, gives_with
+from core.workloads.stream_binding import RUNS_JOBS, MessageSchemas, binding_manifest, gives_with
 from core.workloads.stream_workload import StreamWorkload
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import check_stored_references, step_config, step_workload
@@ -60,17 +60,28 @@ def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) 
     annotations = order.step_run["metadata"].get("annotations") or {}
     revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or ""
     uid = order.run["metadata"]["uid"]
-    sends_with = _sends_with(order)
+    sends_with = _sends_with(order) and stream.mode is not None
     has_inputs = order.step.get("runtime") is not None or sends_with
     schemas = MessageSchemas(order.binding.input_schema if has_inputs else None, order.binding.output_schema)
-    transport, neighbours, endpoint = stream.transport, stream.neighbours, access.endpoint
-    return binding_manifest(step, uid, transport, neighbours, endpoint, revision, schemas, with_in_packets=sends_with)
+    around, endpoint = stream.neighbours, access.endpoint
+    binding = binding_manifest(
+        step, uid, stream.transport, around, endpoint, revision, schemas, with_in_packets=sends_with
+    )
+    if stream.mode is None:
+        binding["metadata"]["annotations"][keys.ANNOTATION_STREAM_JOBS] = RUNS_JOBS
+    return binding
 
 
 def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, access: HubAccess) -> StreamWorkload:
-    """The workload of an attempt whose TransportBinding is stored."""
+    """The workload of an attempt whose TransportBinding is stored.
+
+    Raises:
+        RejectedError: the Engram runs as a Job now, and had a workload when the binding was created.
+    """
     resolved: ResolvedStep = order.binding.policy
     stream = stream_of(order)
+    if stream.mode is None:
+        raise _refused_change(order)
     return StreamWorkload(
         step=step,
         mode=stream.mode,
@@ -96,11 +107,15 @@ def stream_of(order: AttemptOrder) -> ResolvedStream:
     """
     resolved: ResolvedStep = order.binding.policy
     if resolved.stream is None:
-        raise RejectedError(
-            f"StepRun {order.step_run['metadata']['name']} was created for a stream, which its Engram does not serve "
-            "any more; set its spec.mode to deployment or statefulset, or start another run"
-        )
+        raise _refused_change(order)
     return resolved.stream
+
+
+def _refused_change(order: AttemptOrder) -> RejectedError:
+    return RejectedError(
+        f"StepRun {order.step_run['metadata']['name']} was created for a stream, which its Engram does not serve "
+        "any more; set its spec.mode to deployment or statefulset, or start another run"
+    )
 
 
 def _own_tls_secret(engram: Object, namespace: str) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from core.api import keys
-from core.api.objects import Object, controller_of, instant_or_creation
+from core.api.objects import Object, controller_of, instant_or_creation, packet_step
 from core.api.resource import STORY_RUN
 from core.engine.redrive.request import pending_redrive
 from core.workloads.live_run import is_live_run
@@ -43,7 +43,11 @@ def rest_note(run: Object) -> list[Any] | None:
     annotations, reference = metadata.get("annotations") or {}, run["spec"].get("storyRef") or {}
     if not _TELLING.isdisjoint(annotations) and (is_live_run(run) or pending_redrive(run) is not None):
         return None
-    if former_uid(run) or (reference.get("namespace") or metadata["namespace"]) != metadata["namespace"]:
+    if (
+        packet_step(run)
+        or former_uid(run)
+        or (reference.get("namespace") or metadata["namespace"]) != metadata["namespace"]
+    ):
         return None
     trigger, owner = annotations.get(keys.ANNOTATION_TRIGGER_REQUEST_NAME), controller_of(run) or {}
     note = RestNote(

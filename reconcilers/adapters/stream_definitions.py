@@ -27,7 +27,8 @@ from core.workloads.stream_workload import StreamMode, chosen_mode
 class ResolvedStream:
     """The adapter's part of a ``Binding`` of a realtime step."""
 
-    mode: StreamMode
+    mode: StreamMode | None
+    """None: its Engram runs as a Job, which the hub starts for each packet."""
     transport: BoundTransport
     transports: str
     """``BUBU_TRANSPORTS``."""
@@ -43,11 +44,11 @@ def serves_stream(story: ReadOnlyObject, step: Mapping[str, Any]) -> bool:
     return spec.get("pattern") == "realtime" and any(each["name"] == step["name"] for each in spec.get("steps") or ())
 
 
-def stream_mode(step: Mapping[str, Any], engram: Object, template: Object) -> StreamMode:
-    """The mode of the step's Engram.
+def stream_mode(step: Mapping[str, Any], engram: Object, template: Object) -> StreamMode | None:
+    """The mode of the step's Engram; None: each packet starts a Job.
 
     Raises:
-        MissingReferenceError: it serves no streams.
+        MissingReferenceError: it runs as a Job, and the step gets no packets.
         RejectedError: its container has no SDK.
     """
     mode, where = chosen_mode(engram), f"{engram['metadata'].get('namespace')}/{engram['metadata']['name']}"
@@ -56,12 +57,14 @@ def stream_mode(step: Mapping[str, Any], engram: Object, template: Object) -> St
             f"step {step['name']!r}: a script ends, so it cannot serve a realtime Story; use an Engram of mode "
             "deployment or statefulset, or move the step to finally"
         )
-    if mode is None:
+    if mode is None and not step.get("needs"):
         raise MissingReferenceError(
-            f"step {step['name']!r}: Engram {where} runs as a Job, which ends; a step of a realtime Story needs an "
-            "Engram with spec.mode: deployment or statefulset",
+            f"step {step['name']!r}: Engram {where} runs as a Job, which each packet starts, and a step without needs "
+            "gets no packets; use an Engram with spec.mode: deployment or statefulset, or name a step in needs",
             reason=Reason.ENGRAM_REFERENCE_INVALID,
         )
+    if mode is None:
+        return None
     if template["spec"].get("container") is not None:
         raise RejectedError(
             f"step {step['name']!r}: the container of EngramTemplate {template['metadata']['name']} has no SDK, so it "
@@ -92,7 +95,7 @@ def declared_transport(story: ReadOnlyObject, step: Mapping[str, Any]) -> ReadOn
 
 
 def resolved_stream(
-    mode: StreamMode,
+    mode: StreamMode | None,
     story: ReadOnlyObject,
     step: Mapping[str, Any],
     declared: ReadOnlyObject,

@@ -9,6 +9,7 @@ The annotations of the binding keep what has been decided, so that a restarted o
 - The step was asked to end: the same; a source, which nothing drains, is removed at once.
 - A client of a source wants to connect again: it may, if the worker has not exited. Of a worker that has exited, that
   is seen at the latest now, because a node reports an end before it starts the container again.
+- A step that starts a Job for each packet has no workload: the marks alone tell how far its end has come.
 - The end of the step is recorded: what is left of it goes, and the binding is marked as finished.
 
 Source: streaming contract 6.1 and 14, in the improved form.
@@ -52,7 +53,7 @@ def next_end_step(look: StreamLook) -> EndStep:
         if is_current:
             return EndStep.REMOVE_WORKLOAD
         return EndStep.NOTHING if workload is not None or look.is_alive else EndStep.MARK_FINISHED
-    if not is_current:
+    if not is_current and look.jobs_binding is None:
         return EndStep.NOTHING
     is_drained = stream_binding.is_drained(binding)
     if record.end_is_requested(look.step_run):

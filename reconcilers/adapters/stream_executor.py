@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import trio
 
+from core.api import keys
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import Reason
@@ -28,7 +29,7 @@ from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.hub_access import HubAccess
 from core.workloads.hub_lease import HubSilenceProvider, no_silence
 from core.workloads.step_workload import StepWorkload
-from core.workloads.stream_binding import BindingTooLargeError
+from core.workloads.stream_binding import CANCELED, BindingTooLargeError, ending_of, runs_jobs
 from core.workloads.stream_credentials import stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
 from reconcilers.adapters.binding import Binder, ResolvedStep
@@ -129,6 +130,8 @@ class StreamExecutor:
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", f"step {step.step_id}: {note}")
         wanted = ordered_binding(order, step, access)
         binding = await self._objects.ensure_binding(step_run, wanted, order.attempt, partial(self._take_turn, order))
+        if runs_jobs(binding):
+            return  # with its binding, the step has begun
         workload = ordered_stream(order, step, binding, access)
         secret = stream_secret(workload, access.key)
         workload = replace(workload, secret_name=secret["metadata"]["name"])
@@ -209,6 +212,11 @@ class StreamExecutor:
 
     async def _end(self, step_run: Object, look: StreamLook) -> None:
         workload = look.standing_workload
+        if look.jobs_binding is not None:
+            if not ending_of(look.jobs_binding):
+                await self._objects.mark(look.jobs_binding, {keys.ANNOTATION_STREAM_ENDING: CANCELED})
+            await self._ends.advance(self._objects.look(step_run))
+            return
         if workload is None:
             return
         if attempt_of(workload) > look.attempt:  # another leader's, unless this one is wrong

@@ -48,6 +48,12 @@ class StreamLook:
         return self.binding if is_current else None
 
     @property
+    def jobs_binding(self) -> Object | None:
+        """``current_binding`` of a step that has no workload, because the hub starts a Job for each packet."""
+        binding = self.current_binding
+        return binding if binding is not None and stream_binding.runs_jobs(binding) else None
+
+    @property
     def standing_workload(self) -> Object | None:
         """The workload, unless it is being deleted."""
         return None if self.workload is None or is_being_deleted(self.workload) else self.workload

@@ -42,6 +42,9 @@ def observe_stream(look: StreamLook) -> Observation:
         return _finished(look, binding)
     if binding is not None and stream_binding.ending_of(binding):
         return _ending(look, "all steps that it needs have ended; the operator is stopping its worker")
+    if workload is None and look.jobs_binding is not None:
+        live = live_stream(look.jobs_binding, look.hub_silence)
+        return Observation(look.step_run, AttemptState.RUNNING, attempt=look.attempt, live=live)
     if workload is None:
         return _over(look)
     if attempt_of(workload) != look.attempt or look.has_exited:

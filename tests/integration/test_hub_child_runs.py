@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.api import keys
 from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
 from tests.integration.hub_cluster import ALO, NAMESPACE_NAME, PATIENCE_SECONDS, HubCluster, open_hub_cluster
@@ -36,20 +38,25 @@ def saying(*words: str) -> Program:
     return program
 
 
-async def begin(cluster: HubCluster, timeout: str = "60s") -> None:
-    """A run whose Story has the step ``call`` between its two engrams."""
-    call = {**CALL, "execution": {"timeout": timeout}}
-    story = realtime_story(
-        engram_step("emit"), call, engram_step("sink", "call"), name="caller", namespace=NAMESPACE_NAME
-    )
+async def begin(
+    cluster: HubCluster,
+    timeout: str = "60s",
+    step: Object = CALL,
+    bindings: Mapping[str, Mapping[str, str]] = {"emit": {}, "sink": {}},
+) -> None:
+    """A run whose Story has ``step`` between its two engrams, with these annotations of its bindings."""
+    between = {**step, "execution": {"timeout": timeout}}
+    sink = engram_step("sink", between["name"])
+    story = realtime_story(engram_step("emit"), between, sink, name="caller", namespace=NAMESPACE_NAME)
     revision = await cluster.client.create(CONTROLLER_REVISION, pinned_revision(story))
     run = await cluster.client.create(STORY_RUN, realtime_run("run-1", story="caller", namespace=NAMESPACE_NAME))
     cluster.uids["run-1"] = run["metadata"]["uid"]
-    for step in ("emit", "sink"):
+    for name, marks in bindings.items():
         settings = {"run_uid": run["metadata"]["uid"], "revision": revision["metadata"]["name"], "settings": ALO}
-        binding = transport_binding(step, namespace=NAMESPACE_NAME, **settings)
+        binding = transport_binding(name, namespace=NAMESPACE_NAME, **settings)
+        binding["metadata"]["annotations"] |= marks
         stored = await cluster.client.create(TRANSPORT_BINDING, binding)
-        cluster.uids[f"run-1/{step}"] = stored["metadata"]["uid"]
+        cluster.uids[f"run-1/{name}"] = stored["metadata"]["uid"]
 
 
 async def children(cluster: HubCluster) -> dict[str, Object]:
@@ -115,6 +122,36 @@ async def test_a_hub_that_starts_again_finds_the_run_of_a_packet_that_comes_agai
         await eventually(arrived, seconds=PATIENCE_SECONDS)
         [only] = (await children(cluster)).values()
         assert only["metadata"]["uid"] == first["metadata"]["uid"]
+
+
+async def test_each_packet_of_a_step_that_runs_jobs_starts_a_run_of_this_step(tmp_path: Path) -> None:
+    received: list[str] = []
+    async with open_hub_cluster(tmp_path) as cluster:
+        work = engram_step("work", "emit", runtime={"said": "{{ packet.metadata.said }}"})
+        await begin(
+            cluster, step=work, bindings={"emit": {}, "work": {keys.ANNOTATION_STREAM_JOBS: "true"}, "sink": {}}
+        )
+        await cluster.start_hub()
+        cluster.engram("sink", collecting(received))
+        cluster.engram("emit", saying("a", "b"))
+        runs = await until_children(cluster, "a", "b")
+        assert {run["metadata"]["annotations"][keys.ANNOTATION_PACKET_STEP] for run in runs.values()} == {"work"}
+        assert {run["spec"]["storyRef"]["name"] for run in runs.values()} == {"caller"}
+        await end(cluster, runs["b"], "Succeeded", output={"output": {"got": "b"}})
+        await end(cluster, runs["a"], "Succeeded", output={"output": {"got": "a"}})
+
+        async def arrived() -> bool:
+            return len(received) == 2
+
+        await eventually(arrived, seconds=PATIENCE_SECONDS)
+        assert ['"got":"a"' in received[0], '"got":"b"' in received[1]] == [True, True], received
+
+        async def is_shown() -> bool:
+            name = "run-1-work-transport"
+            status = (await cluster.client.get(TRANSPORT_BINDING, name, NAMESPACE_NAME)).get("status") or {}
+            return bool((status.get("stream") or {}).get("connected"))
+
+        await eventually(is_shown, seconds=PATIENCE_SECONDS)
 
 
 async def test_a_run_that_takes_too_long_is_given_up_by_name(tmp_path: Path) -> None:

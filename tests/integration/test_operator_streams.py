@@ -520,6 +520,45 @@ NEEDS = [
 ]
 
 
+async def started_jobs(there: AdapterWorld) -> Started:
+    """The step ``listen``, whose Engram runs as a Job, has begun."""
+    run, story = await definitions(there, engram={"mode": "job"}, steps=NEEDS)
+    first = {**story, "spec": {**story["spec"], "steps": NEEDS[:1]}}
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, first))
+    made = Started(run, story, step_run)
+    await there.streams.start_attempt(await there.order(run, first, step_run, attempt=0))
+    return made
+
+
+async def test_a_step_whose_engram_runs_as_a_job_has_a_binding_and_nothing_else(there: AdapterWorld) -> None:
+    there.wire.writes.clear()
+    made = await started_jobs(there)
+    assert marks(await binding(there))[keys.ANNOTATION_STREAM_JOBS] == "true"
+    for kind in (DEPLOYMENT, STATEFUL_SET, SERVICE, SECRET):
+        assert (await there.client.list(kind, NAMESPACE_NAME)).items == []
+    seen = await observed(there, made)
+    assert (seen.state, seen.live.phase if seen.live else None) == (AttemptState.RUNNING, Phase.PAUSED)
+    await hub_says(there, ready="TransportReady", connected=True)
+    seen = await observed(there, made)
+    assert (seen.state, seen.live.phase if seen.live else None) == (AttemptState.RUNNING, Phase.RUNNING)
+
+    await hub_says(there, ready="TransportReady", connected=True, drained=True)
+    await there.streams.tend_attempt(made.step_run)
+    assert marks(await binding(there))[keys.ANNOTATION_STREAM_FINISHED] == "true"
+    await known(there, TRANSPORT_BINDING, BINDING, lambda obj: keys.ANNOTATION_STREAM_FINISHED in marks(obj))
+    assert (await observed(there, made)).state is AttemptState.SUCCEEDED
+
+
+async def test_the_end_of_its_time_ends_a_step_that_starts_jobs(there: AdapterWorld) -> None:
+    made = await started_jobs(there)
+    await there.streams.end_attempt(made.step_run)
+    await there.streams.end_attempt(made.step_run)
+    assert (await observed(there, made)).state is AttemptState.ABSENT
+    found = marks(await binding(there))
+    assert found[keys.ANNOTATION_STREAM_ENDING] == "canceled"
+    assert found[keys.ANNOTATION_STREAM_FINISHED] == "true"
+
+
 async def test_a_canceled_step_goes_when_it_has_got_everything_or_when_its_time_is_over(there: AdapterWorld) -> None:
     run, story = await definitions(there, steps=NEEDS)
     first = {**story, "spec": {**story["spec"], "steps": NEEDS[:1]}}

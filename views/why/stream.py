@@ -11,6 +11,7 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType, Phase, Reason
 from core.workloads.hub_lease import HubLease
+from core.workloads.stream_binding import runs_jobs
 from views.flow import StepFlow, flow_of
 from views.pod_wait import container_state, pod_wait
 from views.text import one_line
@@ -44,7 +45,7 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     if binding is None or step_run is None or (step_run.get("status") or {}).get("nextRetryAt"):
         return workload.cause_of(facts, step, command)
     flow, pod = flow_of(binding), facts.pods.get(step_run["metadata"]["name"])
-    if not flow.is_finished:
+    if not flow.is_finished and not runs_jobs(binding):
         if pod is not None and (failing := _failing(facts, step, pod, flow, command)) is not None:
             return failing
         if not _has_started(pod) if pod is not None else "Pods" not in facts.unseen:
@@ -66,6 +67,9 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         return _cause(facts, CauseKind.CONFIGURATION, step, text, since, "the author of the Story")
     if flow.is_finished or flow.is_ending or facts.run["spec"].get("cancelRequested"):
         return _ending(facts, step, flow)
+    if not flow.is_connected and runs_jobs(binding):
+        text = f"is not served by the hub yet: {one_line(ready.get('message') or '')}"
+        return _cause(facts, CauseKind.CONNECTION, step, text, flow.created_at, _who_runs(hub), _commands(hub))
     if not flow.is_connected:
         return _not_connected(facts, step, flow, pod, one_line(ready.get("message") or ""), command)
     return _flowing(facts, step, flow, pod, command)

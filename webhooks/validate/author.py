@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.keys import ANNOTATION_PACKET_DEPTH, DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.keys import ANNOTATION_PACKET_DEPTH, ANNOTATION_PACKET_STEP, DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STEP_RUN, STORY_RUN
 from webhooks.caller import Caller
@@ -35,8 +35,12 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, wo
         case "StepRun":
             return [*_step_run(new, old), *_controllers(new, old)]
         case "StoryRun":
-            kept = (ANNOTATION_PACKET_DEPTH,) if old is not None else ()
-            return [*_marks(new, old, "annotations", (*RUN_ANNOTATIONS_OF_OPERATOR, *kept)), *_controllers(new, old)]
+            marks = [*RUN_ANNOTATIONS_OF_OPERATOR]
+            if old is not None:
+                marks.append(ANNOTATION_PACKET_DEPTH)
+            if old is not None or not caller.is_hub:
+                marks.append(ANNOTATION_PACKET_STEP)
+            return [*_marks(new, old, "annotations", marks), *_controllers(new, old)]
         case "EffectClaim":
             return list(effectclaim.check_author(new, old, caller, world))
     return []

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api.canonical import NotSerializableError
-from core.api.objects import ReadOnlyObject
-from core.api.resource import STORY, Resource
+from core.api.objects import ReadOnlyObject, packet_step
+from core.api.resource import STORY, STORY_RUN, Resource
 from core.workloads import submission
 from core.workloads.live_run import is_always_on, is_live_run_of
 from webhooks.cluster_view import ClusterView, Unseen
@@ -45,7 +45,9 @@ def check_story(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterat
     found = reference.find(wanted, world)
     yield from reference.missing(STORY_MISSING, wanted, found, f"{path}.name")
     yield from reference.version_mismatch(STORY_VERSION, new["spec"]["storyRef"], wanted, found, f"{path}.version")
-    if not isinstance(found, Unseen) and is_always_on(found.get("spec") or {}) and not is_live_run_of(new, found):
+    if isinstance(found, Unseen) or _is_of_packet(new):
+        return
+    if is_always_on(found.get("spec") or {}) and not is_live_run_of(new, found):
         name = wanted.name
         message = f"Story {name!r} has streamingStrategy: PerStory, so the operator keeps its only run"
         yield STORY_ALWAYS_ON.at(f"{path}.name", message, "use that run, or set streamingStrategy: PerStoryRun")
@@ -58,10 +60,15 @@ def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Itera
         INPUTS_REFERENCE, INPUTS_NAMESPACE, inputs, "spec.inputs", wanted.source, namespace_of(new), world
     )
     inputs_schema = schema_of(wanted, world)
-    if inputs_schema is not None:
+    if inputs_schema is not None and not _is_of_packet(new):
         yield from schema.check_document(INPUTS_SCHEMA, inputs_schema, inputs, "spec.inputs")
         source = f"the inputsSchema of {wanted}"
         yield from schema.check_names(INPUT_UNKNOWN, inputs_schema, inputs, "spec.inputs", source)
+
+
+def _is_of_packet(new: ReadOnlyObject) -> bool:
+    """Whether a packet starts one step of the Story; then the inputs are those of that step. Only the hub says so."""
+    return new.get("kind") == STORY_RUN.kind and bool(packet_step(new))
 
 
 def schema_of(wanted: Link, world: ClusterView) -> Any:

@@ -75,9 +75,10 @@ def _template(engram: ReadOnlyObject | Unseen, world: ClusterView) -> ReadOnlyOb
 
 def _fit(placed: PlacedStep, engram: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec, step = engram.get("spec") or {}, placed.step
-    if placed.realtime and spec.get("mode") not in _STREAMING_MODES:
-        message = "a realtime Story needs an Engram of mode deployment or statefulset"
-        yield NOT_STREAMING.at(f"{placed.path}.ref", message, "use another Engram, or set its spec.mode")
+    if placed.realtime and not step.get("needs") and spec.get("mode") not in _STREAMING_MODES:
+        message = "runs as a Job, which each packet starts, and a step without needs gets no packets"
+        remedy = "use an Engram of mode deployment or statefulset, or name a step in needs"
+        yield NOT_STREAMING.at(f"{placed.path}.ref", message, remedy)
     limit = (step.get("execution") or {}).get("maxInlineSize") or world.settings.engram.max_inline_size_bytes
     merged = _deep_merge(spec.get("with") or {}, step.get("with") or {})
     size = None if payload.is_surely_within(merged, limit) else payload.size_bytes(merged)

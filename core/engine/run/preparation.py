@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api import keys
-from core.api.objects import Object, step_path, without_data
+from core.api.objects import Object, owners_of, packet_step, step_path, without_data
 from core.api.phases import Phase, Reason
+from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.calls import patiently, persistently
 from core.engine.concurrency.rules import takes_turns
@@ -23,6 +24,7 @@ from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType, RunKey
+from core.engine.realtime import story_of_step
 from core.engine.run import inputs
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 from core.engine.run.restore import restore
@@ -56,6 +58,8 @@ class Preparation:
         self._turn_taken = False
         """Whether other runs wait for the end of this run, or will."""
         self._is_substitute = False
+        self._packet_revision = ""
+        """Of the stream, for the run of a packet that has none yet."""
         """Whether the Story read last is the live one because the copy with which the run started is gone."""
 
     def hurry(self) -> None:
@@ -162,6 +166,9 @@ class Preparation:
         """The Story as the run started with it; the live one if the run has not started, or if the copy is gone."""
         namespace, name = self._story_key()
         revision = self._status.state.revision
+        if packet_step(self._run):
+            self._is_substitute = False
+            return await self._story_of_packet(namespace, revision)
         if revision:
             kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._status.pace())
             if kept is not None and kept["metadata"].get("name") == name:  # else it is another Story's
@@ -170,6 +177,31 @@ class Preparation:
         self._is_substitute = bool(revision)
         live = await patiently(self._engine.runs.read_story, namespace, name, pace=self._status.pace())
         return None if live is None else await self._with_shared_spec(live)
+
+    async def _story_of_packet(self, namespace: str, revision: str) -> Object | None:
+        """The one step that the packet of a stream runs, as the run of that stream executes its Story."""
+        pace, step = self._status.pace(), packet_step(self._run)
+        revision = revision or await self._revision_of_stream()
+        kept = (
+            await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=pace) if revision else None
+        )
+        if kept is None or why_unreadable(kept):
+            return kept
+        story = story_of_step(kept, step, self._run["spec"].get("inputs") or {})
+        if story is not None and not self._status.state.revision:
+            self._packet_revision = revision
+        return story
+
+    async def _revision_of_stream(self) -> str:
+        """The Story of the stream that owns this run; empty: there is no such stream."""
+        for owner in owners_of(self._run):
+            if owner.get("kind") != STORY_RUN.kind:
+                continue
+            key = RunKey(self._key.namespace, str(owner.get("name")))
+            stream = await patiently(self._engine.runs.read_run, key, pace=self._status.pace())
+            if stream is not None and stream["metadata"]["uid"] == owner.get("uid"):
+                return str((stream.get("status") or {}).get("storyRevision") or "")
+        return ""
 
     async def _with_shared_spec(self, story: Object) -> Object:
         """The Story with the spec that all runs of it share, from now on: a run may wait with it for hours."""
@@ -239,8 +271,10 @@ class Preparation:
         """Wait for the turn of the run. False: ``story`` is not the live one any more, and the run has no revision.
 
         A run that runs again from a step got its revision with that request. It waits by the rules of the live Story,
-        if there is one.
+        if there is one. The run of a packet has no turn: its stream has, and waits for it.
         """
+        if packet_step(self._run):
+            return True
         limiter, chosen = self._engine.concurrency, bool(self._status.state.revision)
         followed = story
         while True:
@@ -257,7 +291,12 @@ class Preparation:
         self._status.apply(self._status.state.waiting_for_turn(message))
 
     async def _kept(self, story: Object) -> str | Refusal:
-        """Store a copy of the Story as it is now; returns its name, which the run records together with ``Running``."""
+        """Store a copy of the Story as it is now; returns its name, which the run records together with ``Running``.
+
+        A packet runs a step of the Story that its stream has stored.
+        """
+        if self._packet_revision:
+            return self._packet_revision
         try:
             return await persistently(self._engine.runs.pin_story, story, pace=self._status.pace())
         except RejectedError as error:

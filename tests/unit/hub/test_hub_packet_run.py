@@ -19,7 +19,7 @@ from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate import author
 
-HUB = Caller("system:serviceaccount:bobrapet-system:bobrapet-hub")
+HUB = Caller("system:serviceaccount:bobrapet-system:bobrapet-hub", is_hub=True)
 RUN = StreamRun("team", "run-1")
 ORDER = ChildOrder(RUN, "call", "m-1", {"name": "child"}, {"text": "a"}, waits=True, parent_uid="u1")
 
@@ -47,6 +47,34 @@ def test_the_run_is_named_by_its_packet_and_belongs_to_the_stream() -> None:
     }
     assert metadata["ownerReferences"][0]["uid"] == "u1"
     assert made["spec"] == {"storyRef": {"name": "child", "namespace": "team"}, "inputs": {"text": "a"}}
+
+
+def test_a_job_is_a_run_of_one_step_in_the_name_of_the_stream_and_of_its_depth() -> None:
+    order = replace(ORDER, story={}, runs_step=True)
+    calling = parent(storyRef={"name": "s", "namespace": "far", "version": "2"})
+    calling["metadata"]["annotations"] = {keys.ANNOTATION_STORY_DEPTH: str(MAX_DEPTH)}
+    made = packet_run_manifest(order, calling)
+
+    assert made["spec"] == {"storyRef": {"name": "s", "namespace": "far"}, "inputs": {"text": "a"}}
+    assert made["metadata"]["annotations"] == {
+        keys.ANNOTATION_PACKET_STEP: "call",
+        keys.ANNOTATION_PACKET_DEPTH: str(MAX_DEPTH),
+    }
+    assert why_not_the_run(made, packet_run_manifest(order, calling)) == ""
+
+
+def test_only_the_hub_starts_single_steps() -> None:
+    made = packet_run_manifest(replace(ORDER, story={}, runs_step=True), parent())
+    bare = {**made, "metadata": {**made["metadata"], "annotations": {}}}
+
+    def problems(new: Object, old: Object | None, caller: Caller) -> list[str]:
+        return [found.path for found in author.validate(new, old, caller, InMemoryView())]
+
+    path = f'metadata.annotations["{keys.ANNOTATION_PACKET_STEP}"]'
+    assert problems(made, None, HUB) == []
+    assert path in problems(made, None, Caller("ann"))
+    assert path in problems(made, bare, HUB)
+    assert path in problems(bare, made, Caller("ann"))
 
 
 def test_another_packet_step_or_stream_has_another_name() -> None:
@@ -146,6 +174,9 @@ def ended(phase: str, **status: Any) -> Object:
 def test_its_output_goes_on_and_anything_else_says_why() -> None:
     assert result_of(ended("Succeeded", output={"a": [1]})) == {"a": [1]}
     assert result_of(ended("Succeeded")) == {}
+    of_step = ended("Succeeded", output={"output": {"a": 1}})
+    of_step["metadata"]["annotations"] = {keys.ANNOTATION_PACKET_STEP: "call"}
+    assert result_of(of_step) == {"a": 1}
     with pytest.raises(ChildRunError, match=r"StoryRun r has ended as Failed: no luck"):
         result_of(ended("Failed", message="no luck"))
     with pytest.raises(ChildRunError, match="in object storage"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from core.api import keys
 from core.api.instant import format_instant
 from core.api.objects import Object
 from core.workloads.binding_token import issue_token
@@ -265,6 +266,30 @@ async def test_what_goes_wrong_in_a_primitive_is_shown_by_the_steps_that_send_to
         assert stand.trouble("echo").split(" (1 lost): ")[1] in texts, "two primitives deep, and none of the first step"
         assert "late" not in stand.trouble("echo")
         assert all(engram.ends == [] for engram in sources.values())
+
+
+async def test_a_step_that_runs_jobs_is_served_by_the_hub_until_it_has_finished() -> None:
+    jobs = transport_binding("echo", uid="uid-echo")
+    jobs["metadata"]["annotations"][keys.ANNOTATION_STREAM_JOBS] = "true"
+    async with open_stand() as stand:
+        stand.bind("emit")
+        stand.bind("sink")
+        stand.bindings["echo"] = read_binding(jobs)
+        stand.topology.book.put(stand.bindings["echo"])
+        assert not stand.see("echo").attendance.is_connected
+        stand.read()
+        live = await stand.live()
+        stand.engram("emit", emitting(["a"]))
+        assert stand.see("echo").attendance.is_connected
+        await until(lambda: stand.trouble("echo").startswith("job: "))
+        stand.finish("emit")
+        link = live.steps["emit"].link
+        assert link is not None
+        live.detach("emit", link)
+        await stand.until_drained("echo")
+        stand.finish("echo")
+        assert not stand.see("echo").attendance.is_connected
+        await stand.until_drained("sink")
 
 
 async def test_the_newest_problem_of_a_step_and_its_primitives_is_shown() -> None:

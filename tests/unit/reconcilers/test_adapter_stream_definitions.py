@@ -60,11 +60,27 @@ def test_the_main_steps_of_a_realtime_story_serve_streams(spec: Object, serves: 
     assert serves_stream(story(**spec), STEP) is serves
 
 
-def test_an_engram_that_runs_as_a_job_is_refused_with_the_remedy() -> None:
+def test_a_source_whose_engram_runs_as_a_job_is_refused_with_the_remedy() -> None:
     for spec in ({}, {"mode": "job"}):
         with pytest.raises(MissingReferenceError, match=r"spec\.mode: deployment or statefulset") as caught:
             stream_mode(STEP, {**ENGRAM, "spec": spec}, TEMPLATE)
         assert caught.value.reason is Reason.ENGRAM_REFERENCE_INVALID
+
+
+def test_a_step_with_needs_whose_engram_runs_as_a_job_starts_one_for_each_packet() -> None:
+    step, plain = {**STEP, "needs": ["before"]}, {**TEMPLATE, "spec": {"container": {"result": {"from": "none"}}}}
+    assert stream_mode(step, {**ENGRAM, "spec": {"mode": "job"}}, TEMPLATE) is None
+    assert stream_mode(step, {**ENGRAM, "spec": {}}, plain) is None
+
+
+def test_time_limit_schema_and_container_of_such_a_step_are_those_of_each_job() -> None:
+    step = {**STEP, "needs": ["before"], "execution": {"timeout": "5s"}}
+    stream = resolved_stream(
+        None, story(), step, {"name": "voice", "transportRef": "hub"}, TRANSPORT, {"hub": "people"}
+    )
+    template = {**TEMPLATE, "spec": {"image": "x", "inputSchema": {"required": ["x"]}, "container": {"args": []}}}
+    made = bound(Sources(OperatorSettings(), template, ENGRAM, story(), step), ENGRAM, template, stream)
+    assert (made.executor, made.timeout, made.input_schema, made.container) == (STREAM, None, None, None)
 
 
 def test_a_container_without_an_sdk_and_a_script_are_refused() -> None:

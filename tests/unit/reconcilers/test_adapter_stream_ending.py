@@ -60,6 +60,8 @@ ENDING = {keys.ANNOTATION_STREAM_ENDING: "drained"}
 ASKED = "2026-01-02T03:04:05Z"
 ALLOWED = {keys.ANNOTATION_STREAM_MAY_RETURN: ASKED}
 FINISHED = {keys.ANNOTATION_STREAM_FINISHED: "true"}
+JOBS = {keys.ANNOTATION_STREAM_JOBS: "true"}
+"""Of a step that has no workload: each packet starts a Job."""
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,18 @@ FINISHED = {keys.ANNOTATION_STREAM_FINISHED: "true"}
         pytest.param(look(asked=True), EndStep.NOTHING, id="canceled"),
         pytest.param(look(asked=True, source=True), EndStep.MARK_CANCELED, id="canceled source"),
         pytest.param(look(asked=True, drained=True), EndStep.MARK_CANCELED, id="canceled and drained"),
+        pytest.param(look(workload=None, marks=JOBS), EndStep.NOTHING, id="Jobs"),
+        pytest.param(look(workload=None, marks=JOBS, drained=True), EndStep.MARK_DRAINED, id="Jobs, drained"),
+        pytest.param(look(workload=None, marks=JOBS | ENDING), EndStep.MARK_FINISHED, id="Jobs, ending"),
+        pytest.param(look(workload=None, marks=JOBS | ENDING | FINISHED), EndStep.NOTHING, id="Jobs, finished"),
+        pytest.param(look(workload=None, marks=JOBS, asked=True), EndStep.NOTHING, id="Jobs, canceled"),
+        pytest.param(
+            look(workload=None, marks=JOBS, asked=True, drained=True),
+            EndStep.MARK_CANCELED,
+            id="Jobs, canceled, drained",
+        ),
+        pytest.param(look(workload=None, marks=JOBS, drained=True, generation=2), EndStep.NOTHING, id="Jobs, a retry"),
+        pytest.param(look(workload=None, marks=JOBS, status=FINAL), EndStep.MARK_FINISHED, id="Jobs, recorded"),
         pytest.param(look(status=FINAL), EndStep.REMOVE_WORKLOAD, id="recorded"),
         pytest.param(look(status=FINAL, workload={"metadata": GONE}), EndStep.NOTHING, id="recorded, being removed"),
         pytest.param(look(status=FINAL, workload=None, pods=(pod(),)), EndStep.NOTHING, id="recorded, Pods are alive"),

@@ -14,7 +14,7 @@ from core.api.phases import Phase, Reason
 from core.engine.ports import AttemptState
 from core.workloads.hub_lease import HubSilence
 from reconcilers.adapters.stream_observation import live_stream, observe_stream
-from tests.unit.reconcilers.test_adapter_stream_ending import EXITED, GONE, look, pod
+from tests.unit.reconcilers.test_adapter_stream_ending import ENDING, EXITED, FINISHED, GONE, JOBS, look, pod
 
 SILENT_SINCE = datetime(2026, 1, 2, 3, 2, tzinfo=UTC)
 SILENCE = HubSilence(SILENT_SINCE)
@@ -86,6 +86,11 @@ def test_the_deadline_is_that_of_the_workload() -> None:
             AttemptState.ABSENT,
         ),
         ({}, True, False, AttemptState.ABSENT),
+        (JOBS, False, False, AttemptState.RUNNING),
+        (JOBS | ENDING, True, False, AttemptState.RUNNING),
+        (JOBS | ENDING | FINISHED, True, False, AttemptState.SUCCEEDED),
+        (JOBS | FINISHED, False, False, AttemptState.RUNNING),
+        (JOBS | {keys.ANNOTATION_STREAM_ENDING: "canceled"}, True, False, AttemptState.ABSENT),
     ],
 )
 def test_an_end_is_told_by_the_binding(marks: Object, drained: bool, there: bool, state: AttemptState) -> None:

@@ -155,7 +155,9 @@ async def test_a_realtime_story_needs_engrams_that_stay() -> None:
     stream = {"name": "s", "ref": {"name": "stream"}}
     assert await findings(stream, pattern="realtime") == []
     [finding] = await findings(FETCH, pattern="realtime")
-    assert finding.endswith("(fetch).ref: a realtime Story needs an Engram of mode deployment or statefulset")
+    assert "(fetch).ref: the Engram runs as a Job, which each packet starts" in finding
+    assert finding.endswith("use an Engram of mode deployment or statefulset, or name a step in needs")
+    assert await findings(stream, {**FETCH, "needs": ["s"]}, pattern="realtime") == []
 
 
 async def reconciled(
@@ -216,7 +218,7 @@ async def test_what_was_created_a_moment_ago_is_checked_like_all_others() -> Non
     server = Answering(known, http=stored("Engram", "http", spec={"mode": "job"}))
     latest, _, _ = await reconciled(known, server=server)
     [error] = latest["status"]["validationErrors"]
-    assert error.endswith("a realtime Story needs an Engram of mode deployment or statefulset")
+    assert error.endswith("use an Engram of mode deployment or statefulset, or name a step in needs")
 
 
 async def test_what_is_missing_is_looked_up_once() -> None:

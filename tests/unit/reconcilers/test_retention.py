@@ -39,6 +39,18 @@ def act(
     return next_act(run(status=status), of_job(**job), settings(**operator), FINISHED + after * SECOND)
 
 
+def test_the_job_of_a_packet_is_kept_for_minutes_whatever_its_story_says() -> None:
+    finished = run(status={"phase": "Succeeded", "finishedAt": "2025-01-02T03:00:00Z"})
+    finished["metadata"]["annotations"] = {"runs.bubustack.io/packet-step": "work"}
+    for kept in (0, None, 3600):
+        of_story = of_job(storyRunRetentionSeconds=kept, ttlSecondsAfterFinished=-1)
+        before = next_act(finished, of_story, settings(), FINISHED + timedelta(minutes=10) - SECOND)
+        assert before == KeepUntil(FINISHED + timedelta(minutes=10))
+        assert next_act(finished, of_story, settings(), FINISHED + timedelta(minutes=10)) == Remove()
+    short = of_job(storyRunRetentionSeconds=5, ttlSecondsAfterFinished=0)
+    assert next_act(finished, short, settings(), FINISHED + 6 * SECOND) == Remove()
+
+
 def wait(seconds: float) -> KeepUntil:
     return KeepUntil(FINISHED + seconds * SECOND)
 

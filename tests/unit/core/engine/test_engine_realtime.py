@@ -9,7 +9,7 @@ import pytest
 
 from core.api.phases import Reason
 from core.engine.plan import Refusal, StepKind, StoryPlan, parse_story
-from core.engine.realtime import drain_timeout, why_not_static
+from core.engine.realtime import drain_timeout, story_of_step, why_not_static
 from fuzz.engine.canonical import engram, primitive
 
 
@@ -155,3 +155,50 @@ def test_damaged_transports_set_no_time(damaged: Any) -> None:
 def test_static_input_reads_no_steps(value: Any) -> None:
     assert "runtime" in str(why_not_static(value))
     assert why_not_static({"x": "{{ inputs.n }}", "y": "steps.a", "z": 3}) is None
+
+
+def test_the_story_of_a_packet_is_one_step_with_the_inputs_of_the_run_as_they_are() -> None:
+    work = engram("work", "ear", with_={"x": 1}, if_="packet.n > 1", runtime={"n": "{{ packet.n }}"}, transport="t")
+    work["execution"] = {"timeout": "5s", "retry": {"maxRetries": 2}}
+    whole = story(
+        engram("ear"),
+        work,
+        policy={"concurrency": 3},
+        concurrency={"mode": "serial"},
+        streamingStrategy="PerStory",
+        inputsSchema={"required": ["room"]},
+        **{"finally": [engram("sweep")]},
+    )
+    whole["metadata"]["generation"] = 4
+    made = story_of_step(whole, "work", {"n": 2, "a-b": "{{ inputs.n }}", 'q"': 1})
+
+    assert made is not None
+    assert made["metadata"] == {"name": "s", "namespace": "n"}
+    assert made["spec"] == {
+        "pattern": "batch",
+        "policy": {"concurrency": 3},
+        "steps": [
+            {
+                "name": "work",
+                "ref": work["ref"],
+                "execution": work["execution"],
+                "with": {"n": '{{ inputs["n"] }}', "a-b": '{{ inputs["a-b"] }}', 'q"': '{{ inputs["q\\""] }}'},
+            }
+        ],
+        "output": {"output": '{{ steps["work"].output }}'},
+    }
+    plan = parse_story(made)
+    assert isinstance(plan, StoryPlan)
+    assert (plan.order, plan.is_realtime, plan.steps["work"].serves_stream) == (("work",), False, False)
+
+
+def test_only_a_main_step_with_an_engram_of_a_realtime_story_can_be_run_alone() -> None:
+    whole = story(engram("ear"), primitive("p", "condition", "ear"), **{"finally": [engram("sweep")]})
+    batch = {**whole, "spec": {**whole["spec"], "pattern": "batch"}}
+    assert [story_of_step(whole, name, {}) is None for name in ("ear", "p", "sweep", "gone")] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert story_of_step(batch, "ear", {}) is None
