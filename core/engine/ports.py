@@ -228,6 +228,8 @@ class LiveStream:
     """Whether its worker is connected to the hub, for the condition ``TransportReady``."""
     disconnected_since: datetime | None = None
     """Since when its worker is away, after it was connected; None: it is there, or was never."""
+    has_client: bool = True
+    """Whether a client serves the step; if not, the hub itself does: each packet starts a Job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ STREAMS: Final = RoleTable(
             STORY_RUN,
             ("create", "list", "watch"),
             "Packets start StoryRuns, and wait for their end.",
-            seldom="Only Stories with executeStory in a stream do so.",
+            seldom="Only Stories with executeStory, or an Engram of mode job, in a stream do so.",
         ),
         Permission(CONTROLLER_REVISION, ("get",), "Reads the Story that a realtime run executes, once."),
     ),

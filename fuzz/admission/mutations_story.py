@@ -79,7 +79,8 @@ def _engram_template_gone(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/engram-not-streaming", "Story", realtime=True)
 def _engram_that_ends(chance: Chance, draft: Draft) -> str:
-    there = [f for f in steps_of(draft) if "ref" in f.step and f.list_name == "steps"]
+    # A step with needs may have such an Engram: each packet starts a Job.
+    there = [f for f in steps_of(draft) if "ref" in f.step and f.list_name == "steps" and not f.step.get("needs")]
     found = chance.pick(there) if there else None
     if found is None:
         draft.objects.append(written(ENGRAM, draft.namespace, "ends", {"templateRef": {"name": "t-ends"}}))
@@ -87,7 +88,6 @@ def _engram_that_ends(chance: Chance, draft: Draft) -> str:
         found = plant(chance, draft, {"ref": {"name": "ends"}}, lists=("steps",))
     spec = draft.referred("Engram", found.step["ref"])["spec"]
     spec["mode"] = chance.pick(("job", None))
-    found.step.pop("needs", None)  # else each packet starts a Job
     return f"{found.path}.ref"
 
 

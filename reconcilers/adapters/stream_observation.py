@@ -8,6 +8,7 @@ succeeded when the hub is done with everything that goes to the step. Source: st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def observe_stream(look: StreamLook) -> Observation:
     if binding is not None and stream_binding.ending_of(binding):
         return _ending(look, "all steps that it needs have ended; the operator is stopping its worker")
     if workload is None and look.jobs_binding is not None:
-        live = live_stream(look.jobs_binding, look.hub_silence)
+        live = replace(live_stream(look.jobs_binding, look.hub_silence), has_client=False)
         return Observation(look.step_run, AttemptState.RUNNING, attempt=look.attempt, live=live)
     if workload is None:
         return _over(look)

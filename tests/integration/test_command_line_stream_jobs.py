@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
 from core.api.objects import Object
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine, wait_until
 from tests.integration.test_command_line_streams import ENGRAM, MANIFESTS
+from tests.integration.test_embedded_hub import hubs
 
 EMIT = """
 from collections.abc import Iterator
@@ -125,6 +127,27 @@ def test_a_cancel_of_the_stream_cancels_its_jobs(tmp_path: Path) -> None:
         wait_until(lambda: all(each["status"]["phase"] == "Finished" for each in runs_of(line)[1]))
         found = wait_until(lambda: _ended(line, run))
         assert found["status"]["phase"] == "Finished"
+    finally:
+        line.quick("down")
+        line.wait_until_nothing_runs()
+
+
+def test_a_hub_that_is_killed_leaves_jobs_that_end_and_a_stream_that_goes_on(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    line = begin(tmp_path, f"import os, time\n    while not os.path.exists({str(go)!r}): time.sleep(0.1)")
+    try:
+        with line.started("run", "story.yaml", "-i", "factor=10") as running:
+            wait_until(lambda: len(runs_of(line)[1]) == 3)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=DEADLINE_SECONDS)
+        (hub,) = hubs(line.data)
+        os.kill(hub, signal.SIGKILL)
+        go.touch()
+        run, _ = runs_of(line)
+        found = wait_until(lambda: _ended(line, run))
+        assert found["status"]["phase"] == "Succeeded"
+        jobs = runs_of(line)[1]
+        assert [each["status"]["phase"] for each in jobs] == ["Succeeded"] * 3, "none was started again"
     finally:
         line.quick("down")
         line.wait_until_nothing_runs()

@@ -56,6 +56,8 @@ class Streams:
 
     def saw(self, step: str, live: LiveStream | None, now: datetime) -> None:
         """What the executor has observed; None: no workload serves the step now."""
+        if live is not None and not live.has_client:
+            return  # the hub serves it, and says nothing about whether the streams of the run are away
         before = self._connections.get(step, _Connection(False))
         lost_at = (live.disconnected_since if live is not None else None) or before.lost_at
         if live is not None and live.is_connected:

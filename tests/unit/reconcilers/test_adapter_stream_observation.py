@@ -65,6 +65,13 @@ def test_an_exit_is_no_failure_however_often_the_container_has_restarted() -> No
     )
 
 
+def test_a_step_that_starts_jobs_has_no_client_whatever_the_hub_reports() -> None:
+    seen = observe_stream(look(workload=None, marks=JOBS))
+    assert seen.live is not None
+    assert (seen.live.has_client, seen.live.phase) == (False, Phase.PAUSED)
+    assert (seen.attempt, seen.deadline_at) == (0, None)
+
+
 def test_the_deadline_is_that_of_the_workload() -> None:
     seen = observe_stream(look(workload=workload(**{keys.ANNOTATION_DEADLINE_AT: "2026-01-02T05:00:00Z"})))
     assert seen.deadline_at is not None

@@ -54,6 +54,21 @@ def only(found: Facts, step: str = "days") -> Cause:
     return cause
 
 
+def test_a_step_that_starts_jobs_has_no_container_to_wait_for() -> None:
+    jobs = {keys.ANNOTATION_STREAM_JOBS: "true"}
+    served = samples.binding("days", annotations=jobs, delivered=3, received=2, lost=1, trouble="job: no luck")
+    waiting = samples.binding("days", annotations=jobs, connected=False)
+    for binding, kind, text in (
+        (served, CauseKind.RUNNING, "is connected; 3 messages in, 2 messages out"),
+        (waiting, CauseKind.CONNECTION, "is not served by the hub yet: no client serves the step yet"),
+    ):
+        found = facts(binding)
+        there = {name: each for name, each in found.pods.items() if not name.endswith("-days")}
+        cause = only(replace(found, pods=there))
+        assert (cause.kind, cause.text) == (kind, text)
+    assert dict(only(facts(served)).facts) == {"lost": "1 message", "last problem": "job: no luck"}
+
+
 def test_a_step_that_is_connected_says_what_has_passed() -> None:
     binding = samples.binding("days", delivered=2089, received=1, waiting=4, connectedAt=samples.BEGAN)
 

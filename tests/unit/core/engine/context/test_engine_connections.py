@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from core.api.phases import Phase, Reason
@@ -39,6 +40,14 @@ def test_one_connection_is_enough() -> None:
     streams.saw("b", HERE, NOW)
 
     assert (streams.any_connected, streams.all_lost_since) == (True, None)
+
+
+def test_a_step_that_the_hub_serves_does_not_hide_that_the_streams_are_away() -> None:
+    streams = Streams()
+    streams.saw("jobs", replace(HERE, has_client=False), NOW)
+    assert not streams.any_connected
+    streams.saw("a", away(NOW), NOW)
+    assert streams.all_lost_since == NOW
 
 
 def test_all_are_lost_since_the_last_one_was() -> None:
