@@ -17,7 +17,7 @@ from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
 from tests.e2e.control_plane.binaries import ensure_tool
 from tests.e2e.stream_rig import TLS_HOST, StreamRig
-from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
+from tests.integration.operator_cluster import NAMESPACE_NAME, status_of, step
 
 VERSIONS: Final = ("0.1.4", "0.1.5")
 OLD, NEW = VERSIONS
@@ -51,6 +51,8 @@ class GoStream:
     """Of the SDK, for each step."""
     waits: bool = False
     """Whether the source waits for ``let_flow``."""
+    address: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(LINE, "127.0.0.1"))
+    """Where each step finds the hub."""
 
     @property
     def folder(self) -> Path:
@@ -63,7 +65,7 @@ class GoStream:
         spec = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
         await cluster.create(TRANSPORT, self.name, spec, namespaced=False)
         for each in LINE:
-            await _container(cluster, self._engram(each), self.folder, self.versions[each], self._arguments(each))
+            await self._container(each)
         transport = {"name": "wire", "transportRef": self.name, "streaming": {**AT_LEAST_ONCE, **streaming}}
         steps = [step(each, self._engram(each), needs=list(before)) for each, before in NEEDS.items()]
         await cluster.story(self.name, *steps, pattern="realtime", transports=[transport])
@@ -97,8 +99,16 @@ class GoStream:
         return int((status_of(binding).get("stream") or {}).get("lost", 0))
 
     async def restarts(self) -> int:
-        """How often the containers of all Pods of the cluster were started again."""
+        """How often the containers of all Pods of the namespace were started again."""
         return sum((await self.rig.pods()).values())
+
+    async def _container(self, name: str) -> None:
+        hosts = self.folder / f"hosts-{name}"
+        hosts.write_text(f"127.0.0.1 localhost\n{self.address[name]} {TLS_HOST}\n")
+        command = shlex.join([str(go_engram(self.versions[name])), *self._arguments(name)])
+        script = f"mount --bind {hosts} /etc/hosts && exec {command}"
+        modes: Object = {"supportedModes": ["deployment"]}
+        await self.rig.cluster.engram(self._engram(name), script, engram={"mode": "deployment"}, **modes)
 
     def _engram(self, name: str) -> str:
         return f"{self.name}-{name}"
@@ -112,11 +122,3 @@ class GoStream:
 
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {"source": (), "transform": ("source",), "sink": ("transform",)}
-
-
-async def _container(cluster: OperatorCluster, name: str, folder: Path, version: str, arguments: list[str]) -> None:
-    hosts = folder / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost {TLS_HOST}\n")
-    command = shlex.join([str(go_engram(version)), *arguments])
-    script = f"mount --bind {hosts} /etc/hosts && exec {command}"
-    await cluster.engram(name, script, engram={"mode": "deployment"}, supportedModes=["deployment"])

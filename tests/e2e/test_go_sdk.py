@@ -8,9 +8,8 @@ import pytest
 
 from core.api.resource import IMPULSE, STEP_RUN, STORY_RUN
 from core.workloads.submission import story_run_name
-from tests.e2e.control_plane.binaries import MissingBinariesError
 from tests.e2e.control_plane.session import SessionCluster
-from tests.e2e.go_sdk_rig import LINE, NEW, OLD, VERSIONS, GoStream, go_engram
+from tests.e2e.go_sdk_rig import LINE, NEW, OLD, VERSIONS, GoStream
 from tests.e2e.stream_rig import open_real_rig
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -23,21 +22,12 @@ from tests.integration.operator_cluster import (
 MESSAGES = 200
 
 
-@pytest.fixture(scope="session")
-def programs() -> dict[str, Path]:
-    """The program on each version of the SDK."""
-    try:
-        return {version: go_engram(version) for version in VERSIONS}
-    except MissingBinariesError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_jobs_give_outputs_an_effect_comes_once_and_an_impulse_starts_a_run(
-    tmp_path: Path, furnished: SessionCluster, mounts: None, programs: dict[str, Path], version: str
+    tmp_path: Path, furnished: SessionCluster, mounts: None, go_engrams: dict[str, Path], version: str
 ) -> None:
     """The container dies after its effect, before it has said so; the next attempt does not repeat the effect."""
-    program, charges = programs[version], tmp_path / "charges"
+    program, charges = go_engrams[version], tmp_path / "charges"
     async with open_on_real(tmp_path, furnished, isolate=True) as world:
         await world.engram("batch", command=[str(program), "batch"])
         await world.engram("effect", command=[str(program), "effect", str(charges)])
@@ -75,7 +65,7 @@ NAME = story_run_name(NAMESPACE_NAME, "report", "order-1")
 
 
 async def test_a_finite_stream_by_tls_arrives_once_and_its_run_succeeds(
-    tmp_path: Path, steerable: SessionCluster, mounts: None, programs: dict[str, Path]
+    tmp_path: Path, steerable: SessionCluster, mounts: None, go_engrams: dict[str, Path]
 ) -> None:
     async with open_real_rig(tmp_path, steerable, tls=True) as rig:
         mixed = [
