@@ -15,6 +15,7 @@ from tests.e2e.comparison import Outcome
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool, find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import play_without_faults
+from tests.e2e.go_sdk_rig import VERSIONS, go_engram
 from tests.e2e.object_store.gateway import Gateway, open_gateway
 from tests.e2e.operator_rig import OperatorRig, open_operator_rig
 from tests.integration.operator_cluster import install_on
@@ -84,3 +85,12 @@ def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [str(go), "build", "-o", f"{folder}/", "./greeter", "./starter"]
     subprocess.run(build, cwd=ENGRAMS, env=environment, check=True, timeout=300)
     return folder
+
+
+@pytest.fixture(scope="session")
+def go_engrams() -> dict[str, Path]:
+    """The program on each version of the real Go SDK."""
+    try:
+        return {version: go_engram(version) for version in VERSIONS}
+    except MissingBinariesError as error:
+        pytest.skip(str(error))

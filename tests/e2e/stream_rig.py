@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,15 +155,15 @@ class StreamRig:
         await self.cluster.run(run, run)
         return began
 
-    async def until_connected(self, run: str = RUN) -> None:
+    async def until_connected(self, run: str = RUN, steps: Sequence[str] = STEPS) -> None:
         """Return once the run shows all of its streams as connected."""
 
         async def are_connected() -> bool:
             states = status_of(await self.run(run)).get("stepStates") or {}
-            return [states.get(name, {}).get("phase") for name in STEPS] == ["Running"] * 3 and all(
+            return [states.get(name, {}).get("phase") for name in steps] == ["Running"] * len(steps) and all(
                 [
                     is_connected(await self.cluster.client.get(STEP_RUN, f"{run}-{name}", NAMESPACE_NAME))
-                    for name in STEPS
+                    for name in steps
                 ]
             )
 
@@ -333,6 +333,7 @@ async def open_real_rig(
     *,
     tls: bool = False,
     elect: bool = False,
+    way: int = 0,
     exports: Mapping[str, str] | None = None,
 ) -> AsyncIterator[StreamRig]:
     """During the block, on the emptied cluster.
@@ -340,13 +341,15 @@ async def open_real_rig(
     Args:
         tls: containers reach the hub by TLS, with the certificate that the operator issues; else on loopback.
         elect: the operator takes a Lease. After ``kill -9`` the next one waits until it expires.
+        way: the port that containers are given for the hub, where the test has put something before it. 0: the hub's.
         exports: variables of OpenTelemetry; operator and hub export traces by them. None: traces are off.
     """
     assert real.ready is not None
     folder = directory / "stream"
     folder.mkdir()
     port = unshared_port()
-    bound, endpoint = (f"0.0.0.0:{port}", f"{TLS_HOST}:{port}") if tls else (f"127.0.0.1:{port}",) * 2
+    bound, host = (f"0.0.0.0:{port}", TLS_HOST) if tls else (f"127.0.0.1:{port}", "127.0.0.1")
+    endpoint = f"{host}:{way or port}"
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(open_on_real(directory, real, isolate=tls))
         cluster.image_map.write_bytes(orjson.dumps({"images": _images(folder, *([TLS_HOST] if tls else []))}))

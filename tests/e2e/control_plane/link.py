@@ -38,6 +38,7 @@ class Link:
     _port: int
     """Port of the server."""
     _valve: _Valve = field(default_factory=_Valve)
+    _connections: set[trio.CancelScope] = field(default_factory=set)
 
     def freeze(self) -> None:
         """Hold back all bytes from now on. Connections stay open, and neither side is notified."""
@@ -53,6 +54,13 @@ class Link:
         self._valve = _Valve()
         self._valve.open()
 
+    def cut(self) -> int:
+        """Break all connections; both sides notice. New connections work normally. Returns how many were broken."""
+        broken = list(self._connections)
+        for scope in broken:
+            scope.cancel()
+        return len(broken)
+
     async def serve(self, client: trio.SocketStream) -> None:
         """Serve one connection, until either side closes it."""
         valve = self._valve
@@ -61,9 +69,21 @@ class Link:
         except OSError:  # nothing listens there; the client notices by its connection
             await trio.aclose_forcefully(client)
             return
-        async with client, server, trio.open_nursery() as nursery:
-            for source, target in ((client, server), (server, client)):
-                nursery.start_soon(_carry, source, target, valve, nursery.cancel_scope)
+        with trio.CancelScope() as scope:
+            self._connections.add(scope)
+            try:
+                async with client, server:
+                    await _carry_both(client, server, valve, scope)
+            finally:
+                self._connections.discard(scope)
+
+
+async def _carry_both(
+    client: trio.SocketStream, server: trio.SocketStream, valve: _Valve, scope: trio.CancelScope
+) -> None:
+    async with trio.open_nursery() as nursery:
+        for source, target in ((client, server), (server, client)):
+            nursery.start_soon(_carry, source, target, valve, scope)
 
 
 async def _carry(source: trio.SocketStream, target: trio.SocketStream, valve: _Valve, scope: trio.CancelScope) -> None:
@@ -77,11 +97,16 @@ async def _carry(source: trio.SocketStream, target: trio.SocketStream, valve: _V
 
 
 @asynccontextmanager
-async def open_link(server_url: str) -> AsyncIterator[Link]:
-    """A link to a server on loopback, ``https://127.0.0.1:<port>``, for the block. It carries bytes at once."""
-    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+async def open_link(server_url: str, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Link]:
+    """A link to a server on loopback, ``https://127.0.0.1:<port>``, for the block. It carries bytes at once.
+
+    Args:
+        host: where it listens, another loopback address.
+        port: where it listens. 0: a free one.
+    """
+    [listener] = await trio.open_tcp_listeners(port, host=host)
     scheme, _, rest = server_url.partition("://")
-    link = Link(f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}", int(rest.rpartition(":")[2]))
+    link = Link(f"{scheme}://{host}:{listener.socket.getsockname()[1]}", int(rest.rpartition(":")[2]))
     link.thaw()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, link.serve, [listener])

@@ -16,7 +16,7 @@ import (
 
 // sendTime is how long a source waits at its end: the SDK discards what it has not sent when Stream returns, and says
 // to nobody what it has sent.
-const sendTime = time.Second
+const sendTime = 5 * time.Second
 
 const lookTime = 10 * time.Millisecond
 
