@@ -47,7 +47,6 @@ _TOOLS: Final = {
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
-    "modelled-engram": {"modelled-engram": "."},
     "versitygw": {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
 }
 

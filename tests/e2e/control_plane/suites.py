@@ -23,7 +23,7 @@ REAL: Final = ("--control-plane=real",)
 BEHIND_FAULTS: Final = 5
 """Niceness of what waits most of the time."""
 
-PAGES: Final = _e2e("documented_pages", "write_budget", "modelled_engram", "control_plane", "interruption")
+PAGES: Final = _e2e("documented_pages", "write_budget", "go_sdk_line", "control_plane", "interruption")
 """They start what they need: embedded clusters, hubs, or control planes of their own."""
 
 RELEASES: Final = _e2e("install_manifests", "installed_wheels", "release", "restore", "stored_versions", "upgrade")
