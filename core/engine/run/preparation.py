@@ -58,9 +58,9 @@ class Preparation:
         self._turn_taken = False
         """Whether other runs wait for the end of this run, or will."""
         self._is_substitute = False
+        """Whether the Story read last is the live one because the copy with which the run started is gone."""
         self._packet_revision = ""
         """Of the stream, for the run of a packet that has none yet."""
-        """Whether the Story read last is the live one because the copy with which the run started is gone."""
 
     def hurry(self) -> None:
         """Do not wait for a Story that does not exist."""
