@@ -56,6 +56,7 @@ def test_only_pages_that_are_played_have_console_blocks() -> None:
     [
         ("hello-kkq4k  Succeeded  1s", "hello-9rw2n  Succeeded  0.4s", True),
         ("hello-kkq4k  Succeeded  1s", "hello-kkq4k  Failed  1s", False),
+        ("hello-kkq4k-greet-htfrb, Succeeded", "hello-jv2xl-greet-7965d, Succeeded", True),
         ("…\nend", "one\ntwo\nend", True),
         ("…\nend", "end\nmore", False),
         ("greet  1s ███", "greet  2m30s  ·░█", True),

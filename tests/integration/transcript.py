@@ -37,14 +37,17 @@ _ANY: Final = "…"
 _VARYING: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "TIME"),
-    (re.compile(r"(<|\b)\d+(\.\d+)?(ms|s|m|h|d)(\d+[smh])?\b"), "DURATION"),
     (re.compile(r"-[b-df-hj-np-tv-z2-9]{5}\b"), "-NAME"),
+    (re.compile(r"(<|\b)\d+(\.\d+)?(ms|s|m|h|d)(\d+[smh])?\b"), "DURATION"),
     (re.compile(r"https://127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"\(process \d+\)"), "(PROCESS)"),
     (re.compile(r"[░█▒═─▄╌·]+"), ""),
     (re.compile(r"[ \t]+"), " "),
 )
-"""What differs from run to run, and from machine to machine. The width of columns depends on it, too."""
+"""What differs from run to run, and from machine to machine. The width of columns depends on it, too.
+
+Names come before durations: the end of a name can look like one, such as `-7965d`.
+"""
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,10 @@ def explained(case: Case, request: Request, sent: Sequence[Sent]) -> int:
 
 
 def _runs_that_last(sent: Sequence[Sent]) -> int:
-    """Counted from the operator's first request after the run was created: it may have been busy until then."""
+    """From the creation of the run. The operator has begun before the log has its first request, which may be late."""
     created = _first((each for each in sent if each.code < 300), "create", "storyruns")
-    writes, work = _status_writes(sent), [each for each in _of_runs(sent) if each.request.sender is Sender.OPERATOR]
-    found = 0
-    for name, created_at in created.items():
-        began_at = next((each.at for each in work if each.at > created_at), created_at)
-        found += name in writes and writes[name][-1].at - began_at >= _BEGIN_SECONDS
-    return found
+    writes = _status_writes(sent)
+    return sum(name in writes and writes[name][-1].at - at >= _BEGIN_SECONDS for name, at in created.items())
 
 
 def _writes_apart(sent: Sequence[Sent]) -> int:
