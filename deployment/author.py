@@ -21,7 +21,8 @@ from core.api.keys import (
     LABEL_WORKER_POOL,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
-from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, JOB, LEASE, STATEFUL_SET, STEP_RUN, STORY_RUN
+from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, IMPULSE, JOB, LEASE, STATEFUL_SET, STEP_RUN, STORY_RUN
+from core.workloads.impulse_access import IMPULSE_RUNNER_SUFFIX
 from deployment.condition import (
     IS_ACCOUNT_OF_NAMESPACE,
     NOT_DELETED,
@@ -67,7 +68,8 @@ def policies(installation: Installation) -> tuple[Policy, Policy, Policy]:
     conditions = (NOT_DELETED, not_by_trusted(installation))
     authors = Policy(
         "authors",
-        "Only the operator creates StepRuns and annotates runs; only the containers of a step claim its effects.",
+        "Only the operator creates StepRuns and annotates runs; only the containers of a step claim its effects; no"
+        " container changes the spec of its Impulse.",
         tuple(_checks()),
         conditions,
         {**SPECS, "pod": POD, "claimer": _CLAIMER},
@@ -107,6 +109,14 @@ def _checks() -> Iterator[Check]:
             f"metadata.ownerReferences: only the operator creates objects that a run or a step controls ({_REMEDY})"
         )
         yield Check(target, no_new_controller(*_OURS), message, (controls,), operations)
+    yield Check(
+        IMPULSE,
+        f"!({IS_ACCOUNT_OF_NAMESPACE} && request.userInfo.username.endsWith('-{IMPULSE_RUNNER_SUFFIX}'))"
+        " || variables.now == variables.before",
+        "spec: the container of an Impulse may only change its metadata (leave it unchanged)",
+        (author.IMPULSE_SPEC.id,),
+        (UPDATE,),
+    )
     claimer = "variables.claimer"
     unchanged = "request.operation == 'UPDATE' && variables.now == variables.before"
     yield Check(

@@ -1,11 +1,11 @@
 """Decides which requested rules of templates, Engrams and Impulses containers get. Pure.
 
 Containers get no rules for resources without a namespace and no wildcards; from the own rules of an Engram or Impulse
-they get only reads of named ConfigMaps and Secrets, and an Impulse also reads of itself, and its status (StepRun
-contract 16, Trigger contract 6.5). It never gets to change its own spec, which names accounts and Secrets. Containers
-also get no rule
-with which a container could gain more permissions, even if the operator has it for its own work: in that case the API
-server would not refuse. The API server refuses rules that the operator does not have.
+they get only reads of named ConfigMaps and Secrets, and an Impulse also itself, and its status (StepRun contract 16,
+Trigger contract 6.5). It may not change its spec, though, which names accounts and Secrets
+(``webhooks.validate.author``).
+Containers also get no rule with which a container could gain more permissions, even if the operator has it for its own
+work: in that case the API server would not refuse. The API server refuses rules that the operator does not have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ: Final = frozenset({"get", "list", "watch"})
 _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
 _TENANTS: Final = ("Engram", "Impulse")
 """Kinds that belong to a namespace, whose authors get less than those of templates."""
-OWN_OBJECT: Final = {IMPULSE.plural: ("get", "list", "watch"), f"{IMPULSE.plural}/status": ("get", "patch")}
+OWN_OBJECT: Final = {IMPULSE.plural: ("get", "list", "watch", "patch"), f"{IMPULSE.plural}/status": ("get", "patch")}
 """What an Impulse may ask for on itself, by resource."""
 _FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 

@@ -69,9 +69,9 @@ _GRANTS: Final = f"""\
 
 A template may request more permissions for its containers (`spec.execution.rbac.rules`). An Engram may request to read
 named ConfigMaps and Secrets (`spec.overrides.rbac.rules`), and so may an Impulse (`spec.execution.rbac.rules`). An
-Impulse may also request permissions on itself, by its name: `get`, `list` and `watch` of `impulses`, `get` and `patch`
-of `impulses/status`. It may not change its own spec, which names accounts and Secrets. The operator can only grant
-permissions that it has itself.
+Impulse may also request permissions on itself, by its name: `get`, `list`, `watch` and `patch` of `impulses`, `get`
+and `patch` of `impulses/status`. So it may change its labels and annotations. Admission and a policy refuse that it
+changes its own spec, which names accounts and Secrets. The operator can only grant permissions that it has itself.
 So a rule that is not in the tables above keeps the run `Pending`: its `Ready` condition has the reason
 `PermissionDenied` and names the rule. The administrator of the platform decides. A ClusterRole with the label below
 becomes part of the operator's `{_HERE.prefix}{GRANTS_ROLE}`:

@@ -69,6 +69,12 @@ _ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Perm
 _ASKED_FOR_BY_IMPULSES: Final = (
     Permission(
         IMPULSE,
+        ("patch",),
+        "An Impulse may request to change its own metadata (spec.execution.rbac.rules); a policy keeps its spec.",
+        seldom="Only Impulses that request it.",
+    ),
+    Permission(
+        IMPULSE,
         ("get",),
         "An Impulse may request to read its own status through this resource (spec.execution.rbac.rules).",
         subresource="status",

@@ -49,6 +49,16 @@ def _step_run_changed(chance: Chance, draft: Draft) -> list[str]:
     return [f"spec.{field}" for field in fields]
 
 
+@breaks("author/impulse-spec", "Impulse", update=True)
+def _impulse_changed_by_its_container(chance: Chance, draft: Draft) -> str:
+    _stay_alike(draft)
+    assert draft.old is not None
+    draft.old["spec"]["throttle"] = {"burst": 7, "maxInFlight": 77}
+    name = chance.pick((draft.new["metadata"].get("name") or "x", "another"))
+    draft.author = Caller(service_account(draft.namespace, f"{name}-impulse-runner"))
+    return "spec.throttle"
+
+
 @breaks("author/mark", "StepRun", update=True)
 def _step_marked(chance: Chance, draft: Draft) -> list[str]:
     _stay_alike(draft)

@@ -490,7 +490,7 @@ def _too_many_rights(chance: Chance, draft: Draft) -> str:
         own = {"apiGroups": ["bubustack.io"], "resourceNames": [draft.new["metadata"].get("name") or "x"]}
         asked = chance.pick(
             (
-                {**own, "resources": ["impulses"], "verbs": ["get", "patch"]},
+                {**own, "resources": ["impulses"], "verbs": ["get", "update"]},
                 {**own, "resources": ["impulses/status"], "verbs": ["update"]},
                 {**own, "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["another"]},
             )

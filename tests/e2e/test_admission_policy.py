@@ -399,6 +399,14 @@ async def test_nobody_makes_marks_or_changes_what_the_operator_acts_on(server: h
         await server.delete(_path(obj, named=True))
 
 
+async def test_the_container_of_an_impulse_changes_no_spec(server: httpx.AsyncClient) -> None:
+    hook = await _fresh(server, _object("Impulse", "hook", {"templateRef": {"name": "t"}, "storyRef": {"name": "s"}}))
+    container = "system:serviceaccount:team:hook-impulse-runner"
+    bolder = _changed(hook, "spec", execution={"serviceAccountName": "deployer"})
+    seen = _changed(hook, "metadata", annotations={"seen": "1"})
+    await _expect(server, [Request(bolder, hook, container)], [Request(seen, hook, container), Request(bolder, hook)])
+
+
 async def test_effects_are_claimed_and_completed_by_the_containers_of_the_step_alone(
     server: httpx.AsyncClient,
 ) -> None:

@@ -119,7 +119,7 @@ async def test_a_listener_runs_with_its_environment_and_access_and_then_nothing_
 
 async def test_a_listener_gets_the_rights_on_itself_that_it_asks_for(world: OperatorCluster) -> None:
     itself = {"apiGroups": [IMPULSE.group], "resourceNames": ["hook"]}
-    reads = {**itself, "resources": ["impulses"], "verbs": ["get", "list", "watch"]}
+    reads = {**itself, "resources": ["impulses"], "verbs": ["get", "list", "patch", "watch"]}
     writes = {**itself, "resources": ["impulses/status"], "verbs": ["get", "patch"]}
     await a_story(world)
     await world.impulse("hook", LISTENING, execution={"rbac": {"rules": [reads, writes]}})

@@ -1,8 +1,9 @@
 """Who may create or change the objects and annotations that the operator acts on.
 
 Only the operator creates StepRuns, and StoryRuns that another run controls. Otherwise a user who may write these kinds
-could give a step other inputs, or a run another child. This validator knows the user, unlike the others.
-Source: admission contract 8.2, 9.3 and 11.
+could give a step other inputs, or a run another child. The container of an Impulse may change its Impulse, but not the
+spec: with another account or Secret it would get more rights. This validator knows the user, unlike the others.
+Source: admission contract 6, 8.2, 9.3 and 11.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Final
 from core.api.keys import ANNOTATION_PACKET_DEPTH, ANNOTATION_PACKET_STEP, DOMAIN, RUN_ANNOTATIONS_OF_OPERATOR
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STEP_RUN, STORY_RUN
-from webhooks.caller import Caller
+from core.api.text import text
+from core.workloads.impulse_access import IMPULSE_RUNNER_SUFFIX
+from webhooks.caller import Caller, service_account
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, effectclaim
@@ -22,6 +25,7 @@ from webhooks.validate.change import fields_of, metadata_of
 STEP_RUN_MADE: Final = Rule("author/step-run-made", "9.3", CauseType.FORBIDDEN)
 STEP_RUN_SPEC: Final = Rule("author/step-run-spec", "9.3", CauseType.FORBIDDEN)
 MARK: Final = Rule("author/mark", "8.2", CauseType.FORBIDDEN)
+IMPULSE_SPEC: Final = Rule("author/impulse-spec", "6", CauseType.FORBIDDEN)
 CONTROLLER: Final = Rule("author/controller", "8.2", CauseType.FORBIDDEN)
 
 _CONTROLLERS: Final = (STORY_RUN.kind, STEP_RUN.kind)
@@ -41,6 +45,8 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, wo
             if old is not None or not caller.is_hub:
                 marks.append(ANNOTATION_PACKET_STEP)
             return [*_marks(new, old, "annotations", marks), *_controllers(new, old)]
+        case "Impulse":
+            return list(_impulse(new, old, caller))
         case "EffectClaim":
             return list(effectclaim.check_author(new, old, caller, world))
     return []
@@ -56,6 +62,20 @@ def _step_run(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Findi
     for part in ("labels", "annotations"):
         keys = {*fields_of(metadata_of(new).get(part)), *fields_of(metadata_of(old).get(part))}
         yield from _marks(new, old, part, sorted(key for key in keys if DOMAIN in key))
+
+
+def is_listener(username: str, namespace: str) -> bool:
+    """Whether this is an account that the operator has made for the container of an Impulse."""
+    return username.startswith(service_account(namespace, "")) and username.endswith(f"-{IMPULSE_RUNNER_SUFFIX}")
+
+
+def _impulse(new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller) -> Iterator[Finding]:
+    if old is None or not is_listener(caller.username, text(metadata_of(new).get("namespace"))):
+        return
+    now, before = fields_of(new.get("spec")), fields_of(old.get("spec"))
+    for field in change.changed_fields(now, before, sorted({*now, *before})):
+        message = "the container of an Impulse may only change its metadata"
+        yield IMPULSE_SPEC.at(f"spec.{field}", message, "leave it unchanged")
 
 
 def _marks(

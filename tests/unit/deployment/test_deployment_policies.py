@@ -263,9 +263,28 @@ def test_an_impulse_may_ask_for_itself_and_nobody_else_for_it() -> None:
     writes = {**itself, "resources": ["impulses/status"], "verbs": ["get", "patch"]}
 
     assert refusals(Request(impulse(itself, writes), None), {}) == {}
-    for beyond in ({**itself, "verbs": ["patch"]}, {**itself, "resourceNames": ["other"]}, {**writes, "verbs": ["*"]}):
+    assert refusals(Request(impulse({**itself, "verbs": ["get", "patch"]}), None), {}) == {}
+    for beyond in ({**itself, "verbs": ["update"]}, {**itself, "resourceNames": ["other"]}, {**writes, "verbs": ["*"]}):
         assert refusals(Request(impulse(itself, beyond), None), {})["rights"]
     assert refusals(Request(engram(itself), None), {})["rights"]
+
+
+@pytest.mark.parametrize(
+    ("change", "user", "refused"),
+    [
+        ({"metadata": {"annotations": {"seen": "1"}}}, "system:serviceaccount:team:x-impulse-runner", False),
+        ({"spec": {"with": {"n": 2}}}, "system:serviceaccount:team:x-impulse-runner", True),
+        ({"spec": {"with": {"n": 2}}}, "system:serviceaccount:team:other-impulse-runner", True),
+        ({"spec": {"with": {"n": 2}}}, "system:serviceaccount:team:deployer", False),
+        ({"spec": {"with": {"n": 2}}}, "ann", False),
+    ],
+)
+def test_the_container_of_an_impulse_may_change_its_metadata_and_never_its_spec(
+    change: Object, user: str, refused: bool
+) -> None:
+    before = impulse()
+    after = {**before, **{part: {**before[part], **fields} for part, fields in change.items()}}
+    assert ("authors" in refusals(Request(after, before, user), {})) is refused
 
 
 def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> None:

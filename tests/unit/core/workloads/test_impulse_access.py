@@ -96,11 +96,12 @@ def test_a_template_asks_like_that_of_an_engram_and_an_impulse_only_to_read_what
     ("change", "granted"),
     [
         ({}, True),
-        ({"verbs": ["get", "list", "watch"]}, True),
+        ({"verbs": ["get", "list", "watch", "patch"]}, True),
         ({"resources": ["impulses/status"], "verbs": ["get", "patch"]}, True),
         ({"resources": ["impulses", "impulses/status"]}, True),
-        ({"verbs": ["get", "patch"]}, False),
-        ({"resources": ["impulses", "impulses/status"], "verbs": ["get", "patch"]}, False),
+        ({"resources": ["impulses", "impulses/status"], "verbs": ["get", "patch"]}, True),
+        ({"verbs": ["get", "update"]}, False),
+        ({"verbs": ["delete"]}, False),
         ({"resources": ["impulses/status"], "verbs": ["update"]}, False),
         ({"resources": ["impulses", "stories"]}, False),
         ({"resources": ["impulses/finalizers"]}, False),
@@ -111,14 +112,14 @@ def test_a_template_asks_like_that_of_an_engram_and_an_impulse_only_to_read_what
         ({"apiGroups": ["runs.bubustack.io"]}, False),
     ],
 )
-def test_an_impulse_may_ask_to_read_itself_and_to_write_its_status_and_for_nothing_beyond(
+def test_an_impulse_may_ask_to_read_and_patch_itself_and_its_status_and_for_nothing_beyond(
     change: dict[str, Any], granted: bool
 ) -> None:
     rule = {"apiGroups": ["bubustack.io"], "resources": ["impulses"], "verbs": ["get"], "resourceNames": ["voice-hook"]}
     rule |= change
     found, refused = extra_rules_of_impulse({}, impulse(execution=asking(rule)))
     assert found == ([rule] if granted else [])
-    assert granted or "on itself, by its name, get, list, watch of impulses, get, patch of" in refused[0]
+    assert granted or "on itself, by its name, get, list, watch, patch of impulses, get, patch of" in refused[0]
 
 
 def test_an_engram_with_the_name_of_an_impulse_may_not_ask_for_it() -> None:
