@@ -189,8 +189,12 @@ class StepWork:
         is_bare = self.joins is None and self._if is None and (self._schema is None or self._runtime is None)
         self._is_simple = self._is_engram and is_bare and self._is_changed and not is_partitioned
         asked = [question for question in (self._if, self._runtime) if question is not None]
-        self._reads_metadata = any(question.reads_metadata for question in asked)
-        self._reads_steps = any(question.reads_steps for question in asked)
+        self._reads = (
+            any(question.reads_metadata for question in asked),
+            any(question.reads_steps for question in asked),
+            "output" in step.condition or "output" in str(step.runtime),
+        )
+        """Metadata, earlier steps, and these by the word that a batch Story has for what they have said."""
 
     def judge(self, passage: Passage) -> Judgement:
         """The packet as the step receives it; None if it waits for others in a join, or has come too late for that.
@@ -217,7 +221,7 @@ class StepWork:
             if self._if_is_static:
                 yield from self._decide()
             else:
-                variables = self._variables(passage, self._reads_metadata, self._reads_steps)
+                variables = self._variables(passage, *self._reads)
                 if (yield self._if, variables) is self._ends:
                     raise PacketSkippedError(PacketSkip.STOP if self._ends else PacketSkip.CONDITION)
         elif self._ends:
@@ -254,7 +258,7 @@ class StepWork:
         size = len(reading.packet.body)
         if self._copies * (size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
             return None
-        inputs = runtime.plain(self._variables(passage, self._reads_metadata, self._reads_steps))
+        inputs = runtime.plain(self._variables(passage, *self._reads))
         if inputs is None:
             return None
         made = reading.packet_with_inputs(inputs, encoded_inputs(inputs, self._name))
@@ -273,7 +277,7 @@ class StepWork:
         """The inputs of ``runtime`` for a packet; None without ``runtime``."""
         if self._runtime is None:
             return None
-        found: dict[str, Json] = yield self._runtime, self._variables(passage)
+        found: dict[str, Json] = yield self._runtime, self._variables(passage, with_output=self._reads[2])
         return found
 
     def _completed(self, passage: Passage, variables: Mapping[str, Json] | None) -> Generator[Asked, Json, Passage]:
@@ -282,7 +286,7 @@ class StepWork:
         inputs: dict[str, Json] | None = None
         if self._runtime is not None:
             if variables is None:
-                variables = self._variables(passage, self._reads_metadata, self._reads_steps)
+                variables = self._variables(passage, *self._reads)
             size = passage.size + self._input_bytes + passage.weight
             question = self._runtime if self._copies * size <= MAX_INPUT_BYTES else _Slow(self._runtime)
             inputs = yield question, variables
@@ -331,9 +335,14 @@ class StepWork:
         if isinstance(self._fixed, PacketRefusedError):
             raise _again(self._fixed)
 
-    def _variables(self, passage: Passage, with_metadata: bool = True, with_steps: bool = True) -> dict[str, Json]:
+    def _variables(
+        self, passage: Passage, with_metadata: bool = True, with_steps: bool = True, with_output: bool = True
+    ) -> dict[str, Json]:
         packet = passage.reading.variables(with_metadata=with_metadata)
-        return {"inputs": self._inputs, "steps": passage.steps if with_steps else {}, "packet": packet}
+        steps: Mapping[str, Json] = passage.steps if with_steps else {}
+        if with_output:
+            steps = {name: {"output": data, "outputs": data, **data} for name, data in steps.items()}
+        return {"inputs": self._inputs, "steps": steps, "packet": packet}
 
 
 class _Slow:

@@ -19,14 +19,18 @@ COSTLY = "{{ range $i := until 2000 }}{{ end }}{{ packet.text }}"
 
 
 async def test_evaluated_packets_arrive_once_and_in_order_also_from_a_process() -> None:
+    """What a step has said is also its ``output`` or ``outputs``, as in batch Stories."""
     sent = [decode(DataRequest, json_packet({"text": f"t{number}", "n": number})) for number in range(120)]
-    got: dict[str, list[Any]] = {"quick": [], "slow": [], "plain": []}
+    got: dict[str, list[Any]] = {"quick": [], "slow": [], "plain": [], "late": []}
     steps = (
         StreamStep("emit"),
         StreamStep("odd", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n % 2 == 1"),
         StreamStep("quick", ("odd",), ALO, runtime={"said": "{{ packet.text }}", "by": "{{ steps.odd.n }}"}),
-        StreamStep("slow", ("emit",), ALO, runtime={"said": COSTLY}),
+        StreamStep("slow", ("emit",), ALO, runtime={"said": COSTLY, "by": "{{ steps.emit.output.n }}"}),
         StreamStep("plain", ("emit",), ALO),
+        StreamStep(
+            "late", ("emit",), ALO, condition="steps.emit.outputs.n > 99", runtime={"by": "{{ steps.emit.outputs.n }}"}
+        ),
     )
 
     async def emit(io: EngramIO) -> None:
@@ -46,9 +50,10 @@ async def test_evaluated_packets_arrive_once_and_in_order_also_from_a_process() 
         for name in got:
             nursery.start_soon(collect(name).run)
         nursery.start_soon(ModelledEngram(stand.port, identity("emit"), emit).run)
-        await until(lambda: [len(found) for found in got.values()] == [60, 120, 120], 40)
+        await until(lambda: [len(found) for found in got.values()] == [60, 120, 120, 20], 40)
         await until(lambda: stand.hub.runs[RUN].outstanding("slow") == 0)
         nursery.cancel_scope.cancel()
 
     assert got["quick"] == [{"said": f"t{number}", "by": number} for number in range(1, 120, 2)]
-    assert got["slow"] == [{"said": f"t{number}"} for number in range(120)]
+    assert got["slow"] == [{"said": f"t{number}", "by": number} for number in range(120)]
+    assert got["late"] == [{"by": number} for number in range(100, 120)]
