@@ -132,7 +132,7 @@ def _traffic(run: LiveRun, name: str) -> StepTraffic:
         delivered=delivery.counts.delivered,
         waiting=delivery.waiting + delivery.in_flight,
         waiting_percent=min(100, round(delivery.fill())),
-        lost=delivery.counts.lost.total() + step.refused.total() + step.chunks.lost,
+        lost=delivery.counts.missed + step.refused.total() + step.chunks.lost,
         paused_by=run.held_by(name),
         trouble=_trouble_of(run, name),
     )

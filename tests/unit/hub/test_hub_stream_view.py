@@ -20,6 +20,7 @@ from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook
 from hub.binding_status import StreamState
 from hub.bindings import StreamBinding, read_binding
+from hub.delivery import Loss
 from hub.run import LiveRun
 from hub.run_book import PinnedRun, RunBook
 from hub.service import Hub
@@ -247,6 +248,21 @@ async def test_nobody_waits_for_a_step_that_has_finished() -> None:
         assert not live.is_held("emit")
         assert live.steps["sink"].delivery.waiting == 0
         await stand.until_drained("sink")
+
+
+async def test_what_a_newer_packet_replaces_by_the_wish_of_the_story_is_not_lost() -> None:
+    story = realtime_story(engram_step("emit"), engram_step("sink", "emit"))
+    story["spec"]["concurrency"] = {"mode": "cancelPrevious"}
+    async with open_stand() as stand:
+        stand.bind_all("emit", "sink", story=story)
+        stand.engram("emit", emitting(["a", "b", "c"]))
+        live = await stand.live()
+        await until(lambda: live.steps["emit"].received == 3)
+        assert live.steps["sink"].delivery.counts.lost == {Loss.SUPERSEDED: 2}
+        assert stand.see("sink").traffic.lost == 0  # type: ignore[union-attr]  # it is served
+        stand.finish("sink")
+        await until(lambda: live.is_finished("sink"))
+        assert stand.see("sink").traffic.lost == 1, "nobody takes the last one"  # type: ignore[union-attr]
 
 
 async def test_what_goes_wrong_in_a_primitive_is_shown_by_the_steps_that_send_to_it() -> None:
