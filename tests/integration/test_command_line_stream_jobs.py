@@ -122,7 +122,7 @@ def test_a_cancel_of_the_stream_cancels_its_jobs(tmp_path: Path) -> None:
         wait_until(are_at_work)
         run, _ = runs_of(line)
         why = line.quick("why", f"{run}/work").out
-        assert "is connected; no message has passed yet" in why or "on their way" in why, why
+        assert "is served by the hub; no message has passed yet" in why or "on their way" in why, why
         assert line.bobrapet("cancel", run, "--yes").code == 0
         wait_until(lambda: all(each["status"]["phase"] == "Finished" for each in runs_of(line)[1]))
         found = wait_until(lambda: _ended(line, run))

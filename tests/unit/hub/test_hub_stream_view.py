@@ -297,6 +297,8 @@ async def test_a_step_that_runs_jobs_is_served_by_the_hub_until_it_has_finished(
         live = await stand.live()
         stand.engram("emit", emitting(["a"]))
         assert stand.see("echo").attendance.is_connected
+        assert stand.see("echo").runs_jobs
+        assert not stand.see("sink").runs_jobs
         await until(lambda: stand.trouble("echo").startswith("job: "))
         stand.finish("emit")
         link = live.steps["emit"].link
