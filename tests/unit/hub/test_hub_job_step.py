@@ -12,7 +12,10 @@ from hub.child_runs import ChildOrder, ChildRunError
 from hub.refusal import PacketRefusal
 from hub.routes import StreamStep
 from hub.settings import MAX_CHILDREN, DeliverySettings, Ordering, PartitionMode, PartitionSettings, delivery_to_jobs
+from hub.story_routes import BoundSettings, routes_of, streaming_steps
+from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
 from tests.unit.hub.json_packets import json_packet, metadata_of, received
+from tests.unit.hub.stand import RUN
 from tests.unit.hub.test_hub_flow import EMIT, OPEN, Stage, sink, staged
 
 JOBS = delivery_to_jobs(OPEN)
@@ -250,3 +253,19 @@ async def test_a_finished_step_has_nothing_left_so_that_those_behind_it_can_end(
         stage.run.finish("work")
         assert not stage.run.has_left("work")
         assert not stage.run.has_left("sink")
+
+
+async def test_branches_of_a_parallel_step_start_no_jobs_and_packets_pass_through_to_a_step_that_does() -> None:
+    branch = {"name": "branch", "ref": {"name": "counts"}}
+    split = primitive_step("split", "emit", type_="parallel") | {"with": {"steps": [branch]}}
+    story = realtime_story(engram_step("emit"), split, engram_step("work", "split"), engram_step("sink", "work"))
+    assert streaming_steps(story) == ("emit", "work", "sink")
+    bound = {name: BoundSettings(runs_jobs=name == "work") for name in streaming_steps(story)}
+    runs = Runs()
+    runs.end("a")
+    steps = routes_of(RUN, story, {}, bound).steps
+    async with staged(*steps.values(), child_runs=runs) as stage:
+        send(stage, "a")
+        await settled()
+        assert [(order.step, order.inputs) for order in runs.orders] == [("work", {"text": "a"})]
+        assert stage.texts("sink") == ["a!"]
