@@ -99,6 +99,22 @@ class ClusterStand:
         self.nursery.start_soon(engram.run)
         return engram
 
+    async def source_again(self, received: list[str], *, is_finished: bool = False) -> ModelledEngram:
+        """The second process of a source that has sent its packet and ended; ``received`` gets what the sink does.
+
+        Args:
+            is_finished: whether the operator has said so before it starts.
+        """
+        self.bind_all()
+        self.engram("sink", collecting(received))
+        self.engram("echo", careful_echo)
+        ended = self.engram("emit", emitting(["a"]))
+        await until(lambda: received == ["a"])
+        ended.kill()
+        if is_finished:
+            self.finish("emit")
+        return self.engram("emit", emitting(["a"]))
+
     def see(self, step: str) -> StreamState:
         return self.view.of(BindingName("team", f"run-1-{step}-transport"), f"uid-{step}")
 
@@ -358,13 +374,7 @@ async def test_another_binding_of_a_step_counts_its_generations_from_the_start()
 async def test_a_source_that_was_started_again_sends_nothing_until_the_operator_lets_it() -> None:
     received: list[str] = []
     async with open_stand() as stand:
-        stand.bind_all()
-        stand.engram("sink", collecting(received))
-        stand.engram("echo", careful_echo)
-        ended = stand.engram("emit", emitting(["a"]))
-        await until(lambda: received == ["a"])
-        ended.kill()
-        again = stand.engram("emit", emitting(["a"]))
+        again = await stand.source_again(received)
         await until(lambda: stand.see("emit").attendance.returning is not None)
         assert "the operator has not said yet whether the step has finished" in again.ends[-1]
         await trio.sleep(0.1)
@@ -379,14 +389,7 @@ async def test_a_source_that_was_started_again_sends_nothing_until_the_operator_
 async def test_a_finished_source_that_was_started_again_ends_for_good() -> None:
     received: list[str] = []
     async with open_stand() as stand:
-        stand.bind_all()
-        stand.engram("sink", collecting(received))
-        stand.engram("echo", careful_echo)
-        ended = stand.engram("emit", emitting(["a"]))
-        await until(lambda: received == ["a"])
-        ended.kill()
-        stand.finish("emit")
-        again = stand.engram("emit", emitting(["a"]))
+        again = await stand.source_again(received, is_finished=True)
         await until(lambda: bool(again.ends))
         assert "FAILED_PRECONDITION: the step has finished" in again.ends[0]
         assert (again.sessions, received) == (0, ["a"])
