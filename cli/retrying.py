@@ -17,9 +17,10 @@ from cli.problem import CommandError, UsageError
 from cli.runs import Following, live_story_of, open_following, step_runs_of
 from cli.session import Session
 from core.api import keys
-from core.api.objects import Object, has_ended
+from core.api.objects import Object, has_ended, packet_step
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
 from core.engine.plan import StoryPlan
+from core.engine.realtime import story_of_step
 from core.engine.redrive.request import pending_redrive
 from core.kube.errors import ForbiddenError
 from views.errors import NoFailedStepError, SeveralFailedStepsError
@@ -58,13 +59,16 @@ async def prepare(session: Session, run: Object, from_step: str, only_failed: bo
         raise CommandError(
             f"Story {reference.get('name', '')!r} of run {name} does not exist", remedy="create it again"
         )
+    if step := packet_step(run):
+        story = story_of_step(story, step, run["spec"].get("inputs") or {}) or story
     plan = plan_of(story)
     if only_failed:
         from_step = _failed_step(plan, run)
     elif from_step:
         check_step(plan, from_step)
     rerun = rerun_of(plan, run, from_step)
-    return from_step, replace(rerun, effects=tuple(await _effects(session, run, rerun)))
+    effects = tuple(await _effects(session, run, rerun))
+    return from_step, replace(rerun, effects=effects, is_beside_stream=bool(step) and has_ended(run))
 
 
 def _failed_step(plan: StoryPlan, run: Object) -> str:
@@ -180,4 +184,7 @@ def description_of(rerun: RerunPreview) -> str:
         lines.append(f"is kept: {', '.join(rerun.kept)}")
     if rerun.fresh:
         lines.append(f"has not run yet: {', '.join(rerun.fresh)}")
+    if rerun.is_beside_stream:
+        what = "the packet was lost when the run ended, or has gone on"
+        lines.append(f"its stream does not get the output: {what}; send it again with bobrapet stream send")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The status of a TransportBinding, as the hub writes it. Pure.
 
-``Ready`` says whether a client serves the step; ``stream`` what has passed. Fields that the hub does not own are kept.
-Source: streaming contract 5.3 and 5.4.
+``Ready`` says whether a client, or the hub itself, serves the step; ``stream`` what has passed. Fields that the hub
+does not own are kept. Source: streaming contract 5.3 and 5.4.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from kubewire.wire import merge_patch_between
 FIELD_MANAGER: Final = "bobrapet-hub"
 READY: Final = "TransportReady"
 AWAITING: Final = "AwaitingTransport"
+_BY_CLIENT: Final = "a client serves the step"
+_BY_HUB: Final = "the hub serves the step: it starts a Job for each packet"
 _MAX_TROUBLE: Final = 256
 _OFFERS: Final = (
     ("audio", "codecs", "negotiatedAudio"),
@@ -60,7 +62,9 @@ class StreamState:
     problem: str = ""
     """Why it cannot be served as it is."""
     waits_for: str = ""
-    """Why no client serves it."""
+    """Why nobody serves it."""
+    runs_jobs: bool = False
+    """Whether the hub itself serves it, by Jobs."""
     attendance: Attendance = NOBODY
     traffic: StepTraffic | None = None
     """None: nothing is known beyond what was written."""
@@ -77,7 +81,7 @@ def wanted_status(binding: Object, view: StreamState, now: datetime) -> Object:
     if view.problem:
         reason, message = str(Reason.INVALID_CONFIGURATION), view.problem
     elif is_ready:
-        reason, message = READY, "a client serves the step"
+        reason, message = READY, _BY_HUB if view.runs_jobs else _BY_CLIENT
     else:
         reason, message = AWAITING, view.waits_for
     status = {

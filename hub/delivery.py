@@ -96,6 +96,11 @@ class DeliveryCounts:
     unknown_receipts: int = 0
     """Receipts of another stream, and of packets that are not in flight, for example repeated ones."""
 
+    @property
+    def missed(self) -> int:
+        """Lost packets, without those that a newer one has replaced: that is what the Story asks for."""
+        return self.lost.total() - self.lost[Loss.SUPERSEDED]
+
 
 class StepDelivery:
     """The packets of one step, from their acceptance to their end."""

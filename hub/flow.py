@@ -78,8 +78,8 @@ class PacketFlow:
                 if step.intake is not None:
                     nursery.start_soon(self._work_off, step, step.intake, name=f"intake of {run}/{step.name}")
                     if step.spec.runs_jobs:
-                        settings = partial(self._settings_of, step.intake)
-                        jobs = JobStep(self._routes, step, self._control, self._child_runs, settings)
+                        inputs = partial(self._inputs_of_job, step.intake)
+                        jobs = JobStep(self._routes, step, self._control, self._child_runs, inputs)
                         nursery.start_soon(jobs.serve, name=f"jobs of {run}/{step.name}")
             for primitive in primitives.values():
                 if primitive.intake is not None:
@@ -104,9 +104,9 @@ class PacketFlow:
         self._keys += 1
         return f"{self._epoch}-{self._keys}"
 
-    async def _settings_of(self, intake: Intake) -> Mapping[str, Any]:
-        """``with`` of a step. Raises as ``evaluated`` does."""
-        found: Mapping[str, Any] = await self._evaluated(intake.work.settings())
+    async def _inputs_of_job(self, intake: Intake, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs of the Job of a packet that carries ``own``. Raises as ``evaluated`` does."""
+        found: Mapping[str, Any] = await self._evaluated(intake.work.inputs_of_job(own))
         return found
 
     async def evaluated(self, asking: Generator[Asked, Any, Any]) -> Any:

@@ -21,7 +21,6 @@ from bubu_wire.codec import decode, encode
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import PACKET_MIME
 from bubu_wire.messages import BinaryFrame, DataRequest, DataResponse, StreamEnvelope
-from core.engine.step.manifest import merged_input
 from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import MESSAGE_ID
 from hub.nodes import LiveStep, StepLink
@@ -63,7 +62,7 @@ class JobStep:
 
     Args:
         child_runs: None if there is no cluster.
-        settings: ``with`` of the step, evaluated; raises ``PacketRefusedError``.
+        inputs: those of a Job, of the inputs that its packet carries; raises ``PacketRefusedError``.
     """
 
     def __init__(
@@ -72,13 +71,13 @@ class JobStep:
         step: LiveStep,
         run: JobOwner,
         child_runs: StreamChildRuns | None,
-        settings: Callable[[], Awaitable[Mapping[str, Any]]],
+        inputs: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._routes = routes
         self._step = step
         self._run = run
         self._child_runs = child_runs
-        self._settings = settings
+        self._inputs = inputs
         self._new: deque[bytes] = deque()
         self._at_work: dict[str, deque[_Job]] = {}
         """By partition, in the order in which the packets came."""
@@ -152,7 +151,7 @@ class JobStep:
     async def _output_of(self, packet: DataResponse, place: Receipt) -> Mapping[str, Any]:
         if self._child_runs is None:
             raise ChildRunError("this hub starts no Jobs: it has no cluster")
-        inputs = merged_input(await self._settings(), _inputs_of(packet, has_own=self._step.spec.runtime is not None))
+        inputs = await self._inputs(_inputs_of(packet, has_own=self._step.spec.runtime is not None))
         digest = hashlib.sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)).hexdigest()[:_DIGEST_LENGTH]
         message = packet.metadata.get(MESSAGE_ID) or "/".join(map(str, place))
         order = ChildOrder(
@@ -160,7 +159,7 @@ class JobStep:
             step=self._step.name,
             key=f"{message}/{digest}",
             story={},
-            inputs=inputs or {},
+            inputs=inputs,
             waits=True,
             parent_uid=self._routes.uid,
             timeout=JOB_SECONDS,

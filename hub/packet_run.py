@@ -16,9 +16,10 @@ from core.api.conditions import truncated
 from core.api.identity import compose, label_value
 from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, packet_step, story_depth
 from core.api.phases import Phase
-from core.api.reference_keys import STORAGE_REFERENCE
+from core.api.reference_keys import STORAGE_PATH
 from core.api.resource import STORY_RUN
 from core.engine.realtime import OUTPUT_OF_STEP
+from core.expressions.paths import is_reference
 from hub.child_runs import ChildOrder, ChildRunError
 from kubewire.wire import values_equal
 
@@ -96,24 +97,29 @@ def why_not_the_run(wanted: Object, stored: Object) -> str:
 
 
 def result_of(run: Object) -> Mapping[str, Any]:
-    """The output of a run that has ended.
+    """The output of a run that has ended. What is in object storage is there as a reference: the hub does not read it.
 
     Raises:
-        ChildRunError: it has not succeeded, or its output is partly in object storage, which the hub does not read.
+        ChildRunError: it has not succeeded, or its output was too large for it.
     """
     status, name = run.get("status") or {}, run["metadata"]["name"]
+    message = truncated(str(status.get("message") or "no message"), _MAX_MESSAGE)
     if status.get("phase") != Phase.SUCCEEDED:
-        message = truncated(str(status.get("message") or "no message"), _MAX_MESSAGE)
         raise ChildRunError(f"StoryRun {name} has ended as {status.get('phase')}: {message}")
     output = status.get("output")
-    if _is_stored(output):
-        raise ChildRunError(
-            f"the output of StoryRun {name} is partly in object storage, which the hub does not read; "
-            "return less: in spec.output of its Story, or in the function of an Engram that runs as a Job"
-        )
-    if packet_step(run) and isinstance(output, Mapping):
-        output = output.get(OUTPUT_OF_STEP)
+    if packet_step(run):
+        if output is None:
+            raise ChildRunError(f"StoryRun {name} has no output: {message}")
+        output = _of_step(output)
     return output if isinstance(output, Mapping) else {}
+
+
+def _of_step(output: Mapping[str, Any]) -> Any:
+    """The output of the step in that of its run, also if the whole is stored."""
+    if not is_reference(output):
+        return output.get(OUTPUT_OF_STEP)
+    path = str(output.get(STORAGE_PATH) or "")
+    return {**output, STORAGE_PATH: f"{path}.{OUTPUT_OF_STEP}" if path else OUTPUT_OF_STEP}
 
 
 def trimmed(run: Object) -> Object:
@@ -130,16 +136,3 @@ def _story(order: ChildOrder, parent: Object) -> Object:
     version = order.story.get("version")
     name = own.get("name") if order.runs_step else order.story["name"]
     return {"name": name, "namespace": namespace, **({"version": version} if version else {})}
-
-
-def _is_stored(value: Any) -> bool:
-    pending = [value]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, Mapping):
-            if STORAGE_REFERENCE in each:
-                return True
-            pending += each.values()
-        elif isinstance(each, list):
-            pending += each
-    return False

@@ -18,7 +18,7 @@ from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
 from core.graph.streams import joined_by_default
 from core.telemetry.tracing.trace_parent import TraceParent
-from hub.settings import DEFAULT_DELIVERY, MAX_DOWNSTREAMS, DeliverySettings, JoinSettings, PartitionMode
+from hub.settings import DEFAULT_DELIVERY, DeliverySettings, JoinSettings, PartitionMode
 
 Json = Any
 _STREAM_ID_BYTES: Final = 96
@@ -154,13 +154,12 @@ def compile_routes(
     *,
     inputs: Mapping[str, Json] | None = None,
     uid: str = "",
-    max_downstreams: int = MAX_DOWNSTREAMS,
 ) -> RunRoutes:
     """The routes of a run with these steps.
 
     Raises:
-        RouteError: two steps have one name, a need is not a step, steps need each other in a circle, a step has more
-            than ``max_downstreams`` followers, or a rule or a quorum does not fit the steps.
+        RouteError: two steps have one name, a need is not a step, steps need each other in a circle, or a rule or a
+            quorum does not fit the steps.
     """
     ordered = tuple(steps)
     graph = build_graph(Declared(step.name, step.needs) for step in ordered)
@@ -171,9 +170,6 @@ def compile_routes(
         raise RouteError(f"run {run}, step {step}: needs names {missing}, which is not a streaming step of the run")
     if (circle := find_cycle(graph)) is not None:
         raise RouteError(f"run {run}: dependency cycle: {' → '.join(circle)}; remove one need")
-    for name, targets in graph.dependents.items():
-        if len(targets) > max_downstreams:
-            raise RouteError(f"run {run}, step {name}: {len(targets)} steps need it; the maximum is {max_downstreams}")
     for each in ordered:
         _check_settings(run, each, graph.needs[each.name])
     conditional = frozenset(step.name for step in ordered if step.is_conditional)

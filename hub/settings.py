@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from core.api.duration import parse_duration
+from core.graph.streams import DEFAULT_DOWNSTREAMS
 
 if TYPE_CHECKING:
     from core.api.streaming import Streaming
@@ -19,8 +20,6 @@ DEFAULT_MESSAGES: Final = 100
 DEFAULT_BYTES: Final = 10 * 1024 * 1024
 DEFAULT_CHANNEL_BUFFER: Final = 16
 """What an SDK uses when ``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` is not set."""
-DEFAULT_DOWNSTREAMS: Final = 32
-MAX_DOWNSTREAMS: Final = 64
 DEFAULT_LANE_MESSAGES: Final = 100
 DEFAULT_LANE_BYTES: Final = 1024 * 1024
 DEFAULT_JOIN_SECONDS: Final = 120.0
@@ -386,7 +385,7 @@ def _rules(streaming: Streaming | None) -> tuple[RouteRule, ...]:
 
 def _max_downstreams(streaming: Streaming | None) -> int:
     routing = streaming.routing if streaming else None
-    return min((routing.max_downstreams if routing else None) or DEFAULT_DOWNSTREAMS, MAX_DOWNSTREAMS)
+    return (routing.max_downstreams if routing else None) or DEFAULT_DOWNSTREAMS
 
 
 def _thresholds(streaming: Streaming | None) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class StreamView:
             traffic = _traffic(live, place.step)
             traffic = replace(traffic, per_minute=known.meter.look(self._clock(), traffic.received, traffic.delivered))
         is_drained = self._is_drained((name, uid), standing, place)
-        return StreamState("", waits_for, who, traffic, is_drained, self._console(name))
+        return StreamState("", waits_for, standing.runs_jobs, who, traffic, is_drained, self._console(name))
 
     def draining(self) -> list[BindingName]:
         """The bindings whose step may be drained at any moment: look at them again and again."""
@@ -132,7 +132,7 @@ def _traffic(run: LiveRun, name: str) -> StepTraffic:
         delivered=delivery.counts.delivered,
         waiting=delivery.waiting + delivery.in_flight,
         waiting_percent=min(100, round(delivery.fill())),
-        lost=delivery.counts.lost.total() + step.refused.total() + step.chunks.lost,
+        lost=delivery.counts.missed + step.refused.total() + step.chunks.lost,
         paused_by=run.held_by(name),
         trouble=_trouble_of(run, name),
     )

@@ -18,6 +18,7 @@ import orjson
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
 from core.api.identity import step_alias
+from core.engine.step.manifest import merged_input
 from hub.envelope import PacketReading, inputs_field
 from hub.joins import JoinBranch, JoinTable
 from hub.partitions import partition_of
@@ -176,9 +177,10 @@ class StepWork:
         """``with`` of an Engram as a field of each packet, once it was evaluated."""
         self._schema: SchemaQuestion | None = None
         if step.input_schema is not None:
+            given = "runtime" if step.runtime is not None else "with"
             self._schema = SchemaQuestion(
                 step.input_schema,
-                f"{field}, {'runtime' if step.runtime is not None else 'with'}",
+                f"{field}, {'inputs' if step.runs_jobs else given}",
                 PacketRefusal.INPUT_SCHEMA,
                 with_defaults=True,
             )
@@ -186,7 +188,9 @@ class StepWork:
         is_partitioned = self._partitioning.mode is not PartitionMode.NONE
         self._has_beside = self._is_engram and self._with is not None and not step.runs_jobs
         self._is_changed = self._runtime is not None or self._has_beside or is_partitioned
-        is_bare = self.joins is None and self._if is None and (self._schema is None or self._runtime is None)
+        self._runs_jobs = step.runs_jobs
+        checks = self._schema is not None and self._runtime is not None and not step.runs_jobs
+        is_bare = self.joins is None and self._if is None and not checks
         self._is_simple = self._is_engram and is_bare and self._is_changed and not is_partitioned
         asked = [question for question in (self._if, self._runtime) if question is not None]
         self._reads = (
@@ -273,6 +277,18 @@ class StepWork:
         assert isinstance(self._fixed, dict)
         return self._fixed
 
+    def inputs_of_job(self, own: Mapping[str, Json]) -> Generator[Asked, Json, dict[str, Json]]:
+        """The inputs of the Job of a packet: ``own`` over ``with``, checked; the Job adds the defaults of the schema.
+
+        Raises:
+            PacketRefusedError: they break the schema.
+        """
+        settings = yield from self.settings()
+        inputs = merged_input(settings, own) or {}
+        if self._schema is not None:
+            yield self._schema, inputs
+        return inputs
+
     def inputs_of_child(self, passage: Passage) -> Generator[Asked, Json, dict[str, Json] | None]:
         """The inputs of ``runtime`` for a packet; None without ``runtime``."""
         if self._runtime is None:
@@ -290,7 +306,7 @@ class StepWork:
             size = passage.size + self._input_bytes + passage.weight
             question = self._runtime if self._copies * size <= MAX_INPUT_BYTES else _Slow(self._runtime)
             inputs = yield question, variables
-            if self._schema is not None:
+            if self._schema is not None and not self._runs_jobs:
                 inputs = yield self._schema, inputs
             reading = _with_inputs(reading, inputs, encoded_inputs(inputs, f"step {self._name}, runtime"), self._name)
         elif self._has_beside:
@@ -327,7 +343,7 @@ class StepWork:
             try:
                 settings: dict[str, Json] = yield question, {"inputs": self._inputs}
                 self._fixed = settings
-                if self._is_engram and self._schema is not None:
+                if self._is_engram and self._schema is not None and not self._runs_jobs:
                     with suppress(PacketRefusedError):  # the operator has checked it, with what the Engram adds
                         self._fixed = yield self._schema, settings
             except PacketRefusedError as refused:

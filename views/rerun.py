@@ -32,6 +32,8 @@ class RerunPreview:
     """Steps that have not run yet."""
     effects: tuple[tuple[str, str], ...] = ()
     """Step or branch, and key, of the external effects that the steps to run again have already completed."""
+    is_beside_stream: bool = False
+    """The packet that has started the run is lost, or has gone on: its stream does not wait for the run any more."""
 
 
 def plan_of(story: Object) -> StoryPlan:

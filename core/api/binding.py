@@ -77,7 +77,7 @@ class StreamTraffic(WireModel):
     and every second while a command watches (annotation ``watched-until``).
     """
 
-    connected: bool | None = Field(None, description="Whether a client serves the step now.")
+    connected: bool | None = Field(None, description="Whether a client, or the hub itself, serves the step now.")
     generation: Int64 | None = Field(None, description="Generation of the client that served the step last.")
     received: Int64 | None = Field(None, description="Messages from the step that the hub has accepted.")
     delivered: Int64 | None = Field(None, description="Messages to the step that it has acknowledged.")

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from core.graph.contraction import contracted
 from core.graph.needs import Declared, Graph, build_graph
 from core.graph.reach import downstream, upstream
 
 Step = Mapping[str, Any]
+
+DEFAULT_DOWNSTREAMS: Final = 32
+"""``routing.maxDownstreams`` of a step that says nothing about it: how many Engrams get one of its packets."""
+_PASSING: Final = ("condition", "parallel", "sleep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,27 @@ def neighbours_of(step: str, steps: Iterable[Step]) -> StreamNeighbours:
 def stream_graph(steps: Iterable[Step]) -> Graph:
     """The graph along which packets go; ``steps`` are the main steps of a Story, each with a ``name``."""
     return build_graph(Declared(name, needs) for name, needs in packet_needs(steps).items())
+
+
+def certain_followers(graph: Graph, step: str, steps: Mapping[str, Step]) -> tuple[str, ...]:
+    """The Engrams to which each packet of ``step`` goes, directly or through primitives.
+
+    Those that perhaps do not get it are left out: behind an ``if``, and with several needs, which they may join.
+    """
+    found: dict[str, None] = {}
+    pending, seen = list(reversed(graph.dependents[step])), {step}
+    while pending:
+        name = pending.pop()
+        each = steps[name]
+        if name in seen or each.get("if"):
+            continue
+        seen.add(name)
+        if each.get("ref"):
+            if is_in_line(each) or len(graph.needs[name]) == 1:
+                found[name] = None
+        elif each.get("type") in _PASSING:
+            pending += reversed(graph.dependents[name])
+    return tuple(found)
 
 
 def is_in_line(step: Step) -> bool:

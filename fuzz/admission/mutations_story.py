@@ -450,3 +450,18 @@ def _route_to_a_ghost(chance: Chance, draft: Draft) -> str:
     routing = section(found, "streaming", "routing")
     rule: Object = {"action": "deny", "target": {"steps": ["ghost"]}}
     return f"{path}.streaming.routing.rules[{insert(chance, routing, 'rules', rule)}].target.steps[0]"
+
+
+@breaks("story/max-downstreams", "Story", realtime=True)
+def _more_followers_than_get_a_packet(chance: Chance, draft: Draft) -> str:
+    found, _ = _transport(chance, draft)
+    named = next(each for each in draft.spec["transports"] if each["name"] == found["name"])
+    most = chance.number(1, 4)
+    named.setdefault("streaming", {})["routing"] = {"maxDownstreams": most, "rules": []}
+    _engram_that_streams(chance, draft)
+    source: Object = {"name": "wide", "ref": {"name": "lives"}, "needs": [], "transport": named["name"]}
+    insert(chance, draft.spec, "steps", source)
+    for number in range(most + 1):
+        step: Object = {"name": f"follows-{number}", "ref": {"name": "lives"}, "needs": ["wide"]}
+        insert(chance, draft.spec, "steps", step)
+    return f"spec.steps[{draft.spec['steps'].index(source)}]"

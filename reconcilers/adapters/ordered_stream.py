@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from core.api import keys
 from core.api.canonical import encode
@@ -18,6 +20,11 @@ from core.workloads.stream_workload import StreamWorkload
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import check_stored_references, step_config, step_workload
 from reconcilers.adapters.stream_definitions import ResolvedStream
+
+_PLAIN: Final = frozenset(
+    {"$schema", "title", "description", "default", "type", "properties", "required", "additionalProperties"}
+)
+"""The words of a schema that say of each input by itself what it must be."""
 
 
 def ordered_stream_step(order: AttemptOrder, account: str) -> StepWorkload:
@@ -62,7 +69,11 @@ def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) 
     uid = order.run["metadata"]["uid"]
     sends_with = _sends_with(order) and stream.mode is not None
     has_inputs = order.step.get("runtime") is not None or sends_with
-    schemas = MessageSchemas(order.binding.input_schema if has_inputs else None, order.binding.output_schema)
+    of_inputs = order.binding.input_schema if has_inputs else None
+    if stream.mode is None:
+        resolved: ResolvedStep = order.binding.policy
+        of_inputs = _schema_beside(resolved.template["spec"].get("inputSchema"), order.binding.default_with or {})
+    schemas = MessageSchemas(of_inputs, order.binding.output_schema)
     around, endpoint = stream.neighbours, access.endpoint
     binding = binding_manifest(
         step, uid, stream.transport, around, endpoint, revision, schemas, with_in_packets=sends_with
@@ -93,6 +104,18 @@ def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, acc
         has_authority=access.ca_bundle is not None,
         with_in_packets=gives_with(binding),
     )
+
+
+def _schema_beside(schema: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema for inputs to which a Job adds ``given``, the ``with`` of its Engram; None: anything may be right."""
+    if not schema or not given:
+        return schema
+    if schema.keys() - _PLAIN:
+        return None
+    properties = {**(schema.get("properties") or {})}
+    properties |= {name: {} for name, value in given.items() if isinstance(value, Mapping)}  # they are merged
+    required = [name for name in schema.get("required") or () if name not in given]
+    return {**schema, "properties": properties, "required": required}
 
 
 def _sends_with(order: AttemptOrder) -> bool:

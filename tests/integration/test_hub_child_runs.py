@@ -124,7 +124,7 @@ async def test_a_hub_that_starts_again_finds_the_run_of_a_packet_that_comes_agai
         assert only["metadata"]["uid"] == first["metadata"]["uid"]
 
 
-async def test_each_packet_of_a_step_that_runs_jobs_starts_a_run_of_this_step(tmp_path: Path) -> None:
+async def test_each_packet_of_a_step_that_runs_jobs_starts_a_run_whose_first_end_counts(tmp_path: Path) -> None:
     received: list[str] = []
     async with open_hub_cluster(tmp_path) as cluster:
         work = engram_step("work", "emit", runtime={"said": "{{ packet.metadata.said }}"})
@@ -133,11 +133,24 @@ async def test_each_packet_of_a_step_that_runs_jobs_starts_a_run_of_this_step(tm
         )
         await cluster.start_hub()
         cluster.engram("sink", collecting(received))
-        cluster.engram("emit", saying("a", "b"))
-        runs = await until_children(cluster, "a", "b")
+        cluster.engram("emit", saying("a", "b", "lost"))
+        runs = await until_children(cluster, "a", "b", "lost")
         assert {run["metadata"]["annotations"][keys.ANNOTATION_PACKET_STEP] for run in runs.values()} == {"work"}
         assert {run["spec"]["storyRef"]["name"] for run in runs.values()} == {"caller"}
-        await end(cluster, runs["b"], "Succeeded", output={"output": {"got": "b"}})
+
+        async def stream_of_work() -> Object:
+            binding = await cluster.client.get(TRANSPORT_BINDING, "run-1-work-transport", NAMESPACE_NAME)
+            found: Object = (binding.get("status") or {}).get("stream") or {}
+            return found
+
+        async def is_lost() -> bool:
+            return str((await stream_of_work()).get("trouble")).startswith("job: ")
+
+        await end(cluster, runs["lost"], "Failed", message="no luck")
+        await eventually(is_lost, seconds=PATIENCE_SECONDS)
+        for said in ("lost", "b"):  # a retry, after the end and before it
+            await end(cluster, runs[said], "Running", message=None)
+            await end(cluster, runs[said], "Succeeded", output={"output": {"got": said}})
         await end(cluster, runs["a"], "Succeeded", output={"output": {"got": "a"}})
 
         async def arrived() -> bool:
@@ -146,12 +159,13 @@ async def test_each_packet_of_a_step_that_runs_jobs_starts_a_run_of_this_step(tm
         await eventually(arrived, seconds=PATIENCE_SECONDS)
         assert ['"got":"a"' in received[0], '"got":"b"' in received[1]] == [True, True], received
 
-        async def is_shown() -> bool:
-            name = "run-1-work-transport"
-            status = (await cluster.client.get(TRANSPORT_BINDING, name, NAMESPACE_NAME)).get("status") or {}
-            return bool((status.get("stream") or {}).get("connected"))
+        async def is_counted() -> bool:
+            stream = await stream_of_work()
+            counts = [stream.get(count) for count in ("connected", "delivered", "received", "lost", "waiting")]
+            return counts == [True, 3, 2, 1, 0]
 
-        await eventually(is_shown, seconds=PATIENCE_SECONDS)
+        await eventually(is_counted, seconds=PATIENCE_SECONDS)
+        assert len(received) == 2, "the stream has taken the packet as lost: nothing comes of a retry"
 
 
 async def test_a_run_that_takes_too_long_is_given_up_by_name(tmp_path: Path) -> None:

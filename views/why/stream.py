@@ -106,7 +106,8 @@ def _starting(facts: Facts, step: str, pod: Object | None, command: CommandIn) -
 
 def _without_hub(facts: Facts, step: str, flow: StepFlow, hub: HubStanding) -> Cause:
     lost = "; what the hub held is lost" if flow.is_connected else ""
-    text = f"waits for the hub, which is not running; its container keeps trying to connect{lost}"
+    then = ": it starts no Jobs" if runs_jobs(facts.bindings[step]) else "; its container keeps trying to connect"
+    text = f"waits for the hub, which is not running{then}{lost}"
     return _cause(facts, CauseKind.HUB, step, text, hub.since, _who_runs(hub), _commands(hub))
 
 
@@ -152,7 +153,7 @@ def _not_connected(facts: Facts, step: str, flow: StepFlow, pod: Object | None, 
 
 
 def _flowing(facts: Facts, step: str, flow: StepFlow, pod: Object | None, command: CommandIn) -> Cause:
-    extra = _extra(flow, pod)
+    extra, has_jobs = _extra(flow, pod), runs_jobs(facts.bindings[step])
     if flow.paused_by:
         holders = [_full(facts, name) for name in flow.paused_by]
         text = f"is blocked by {', '.join(holders)}"
@@ -160,9 +161,11 @@ def _flowing(facts: Facts, step: str, flow: StepFlow, pod: Object | None, comman
         return replace(cause, facts=extra)
     if flow.waiting_percent >= _SLOW_PERCENT:
         text = f"is slower than its sources: {_messages(flow.waiting)} waiting, {flow.waiting_percent} % full"
-        commands = (command(facts.namespace, "logs", facts.name, step, "--follow"),)
-        return replace(_cause(facts, CauseKind.BACKPRESSURE, step, text, None, "its container", commands), facts=extra)
-    text = "is connected; " + (_passed(flow) or "no message has passed yet")
+        commands = () if has_jobs else (command(facts.namespace, "logs", facts.name, step, "--follow"),)
+        who = "its Jobs" if has_jobs else "its container"
+        return replace(_cause(facts, CauseKind.BACKPRESSURE, step, text, None, who, commands), facts=extra)
+    text = "is served by the hub; " if has_jobs else "is connected; "
+    text += _passed(flow) or "no message has passed yet"
     return replace(_cause(facts, CauseKind.RUNNING, step, text, flow.connected_at), facts=extra)
 
 

@@ -14,7 +14,7 @@ from core.api.resource import TRANSPORT
 from core.api.text import text
 from core.expressions import edges
 from core.graph.needs import Graph
-from core.graph.streams import is_in_line, joined_by_default, stream_graph
+from core.graph.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from core.policy.streaming import merged_settings
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule, Severity
@@ -23,6 +23,7 @@ from webhooks.validate.steps import PlacedStep
 
 NEEDS_ABSENT: Final = Rule("story/needs-absent", "4.5", severity=Severity.WARNING)
 NOT_JOINED: Final = Rule("story/packet-without-step", "4.6", severity=Severity.WARNING)
+TOO_FEW: Final = Rule("story/max-downstreams", "4.5", severity=Severity.WARNING)
 
 _MAX_WAYS: Final = 64
 """Ways of packets to one step; nothing is said about a step with more."""
@@ -37,6 +38,7 @@ def check(spec: ReadOnlyObject, steps: Steps, world: ClusterView) -> Iterator[Fi
         if graph.position[name] and is_in_line(each.step):
             yield _in_line(each, graph.needs[name])
         yield from _not_joined(name, each, placed, graph, settings)
+        yield from _too_few(name, each, placed, graph, settings[name].get("routing") or {})
 
 
 def _in_line(placed: PlacedStep, needs: tuple[str, ...]) -> Finding:
@@ -45,6 +47,17 @@ def _in_line(placed: PlacedStep, needs: tuple[str, ...]) -> Finding:
         return NEEDS_ABSENT.at(placed.path, message, "name them in needs; a source has needs: []")
     message = "has no needs, and is a source: the steps before it have another transport, need it, or send nothing"
     return NEEDS_ABSENT.at(placed.path, message, "write needs: []")
+
+
+def _too_few(name: str, placed: PlacedStep, steps: Steps, graph: Graph, routing: ReadOnlyObject) -> Iterator[Finding]:
+    if not placed.step.get("ref") or routing.get("rules"):
+        return
+    followers = certain_followers(graph, name, {each: of.step for each, of in steps.items()})
+    most = routing.get("maxDownstreams") or DEFAULT_DOWNSTREAMS
+    if len(followers) > most:
+        message = f"{len(followers)} steps get its packets, and maxDownstreams lets {most} of them have each"
+        remedy = f"set routing.maxDownstreams to {len(followers)} in the streaming settings of its transport"
+        yield TOO_FEW.at(placed.path, message, remedy)
 
 
 def _not_joined(

@@ -75,7 +75,10 @@ def _template(engram: ReadOnlyObject | Unseen, world: ClusterView) -> ReadOnlyOb
 
 def _fit(placed: PlacedStep, engram: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec, step = engram.get("spec") or {}, placed.step
-    if placed.realtime and not step.get("needs") and spec.get("mode") not in _STREAMING_MODES:
+    if placed.realtime and placed.depth:
+        message = "is not executed: in a stream, packets pass through a parallel step and do not come to its branches"
+        yield NOT_STREAMING.at(f"{placed.path}.ref", message, "make it a main step with needs")
+    elif placed.realtime and not step.get("needs") and spec.get("mode") not in _STREAMING_MODES:
         message = "runs as a Job, which each packet starts, and a step without needs gets no packets"
         remedy = "use an Engram of mode deployment or statefulset, or name a step in needs"
         yield NOT_STREAMING.at(f"{placed.path}.ref", message, remedy)

@@ -19,7 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.conditions import with_condition, with_ready
-from core.api.objects import Object, is_being_deleted, step_path
+from core.api.objects import Object, is_being_deleted, packet_step, step_path
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
@@ -182,7 +182,7 @@ class Redrive:
             return f"annotation {request.annotation} is {request.value!r}: {request.why}"
         if run["spec"].get("cancelRequested") is True:
             return "the run was canceled, which cannot be taken back; start a new one with the same inputs"
-        if isinstance(request, FullRedrive):
+        if isinstance(request, FullRedrive) or packet_step(run):  # the run of a packet has one step
             return RerunPlan(None, "StoryRunRedrive", "the run starts again from the beginning")
         return await self._from_step(run, request)
 

@@ -45,6 +45,7 @@ def document(kind: Resource, metadata: Object, spec: Object) -> Object:
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
 
 
+ENDED = "2026-01-01T00:00:00Z"
 FAILED = {
     "phase": "Failed",
     "stepStates": {"fetch": {"phase": "Succeeded"}, "send": {"phase": "Failed"}},
@@ -186,3 +187,25 @@ async def test_an_operator_that_does_not_begin_is_waited_for_no_longer_than_aske
         await until_begun(session, run, request, 0.3)
 
     assert refusal.value.code is ExitCode.WAIT_TIMED_OUT
+
+
+async def test_the_run_of_a_packet_has_one_step_and_its_stream_gets_no_second_output(session: Session) -> None:
+    steps = [
+        {"name": "ear", "ref": {"name": "w"}, "needs": []},
+        {"name": "job", "ref": {"name": "w"}, "needs": ["ear"], "runtime": {"n": "{{ packet.n }}"}},
+        {"name": "page", "ref": {"name": "w"}, "needs": ["job"]},
+    ]
+    story = document(STORY, {"name": "report"}, {"pattern": "realtime", "steps": steps})
+    await session.client.create(STORY, story, namespace="default")
+    run = await a_run(session, phase="Failed", finishedAt=ENDED, stepStates={"job": {"phase": "Failed"}})
+    run["metadata"]["annotations"] = {keys.ANNOTATION_PACKET_STEP: "job"}
+
+    step, rerun = await prepare(session, run, "", True)
+
+    assert step == "job"
+    text = description_of(rerun)
+    assert text.startswith("runs again:\n  job  requested\n")
+    assert "page" not in text
+    assert "its stream does not get the output: the packet was lost when the run ended" in text
+    run["status"] = {"phase": "Running", "stepStates": {"job": {"phase": "Running"}}}
+    assert "stream" not in description_of((await prepare(session, run, "", False))[1])

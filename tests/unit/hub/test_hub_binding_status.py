@@ -69,6 +69,15 @@ def test_a_step_that_is_served_is_ready_with_the_first_of_each_offer() -> None:
     }
 
 
+def test_a_step_that_the_hub_itself_serves_says_so_and_not_that_a_client_does() -> None:
+    jobs = replace(HERE, client=None, connected_at=None)
+    status = written(StreamState(attendance=jobs, runs_jobs=True, traffic=TRAFFIC))
+    assert ready(status) == ("True", "TransportReady", "the hub serves the step: it starts a Job for each packet")
+    assert ready(written(StreamState(attendance=HERE)))[2] == "a client serves the step"
+    waiting = written(StreamState(waits_for="the run waits for the bindings of b", runs_jobs=True))
+    assert ready(waiting) == ("False", "AwaitingTransport", "the run waits for the bindings of b")
+
+
 def test_a_run_that_cannot_be_served_is_an_invalid_configuration() -> None:
     status = written(StreamState(problem="fanIn: not supported", attendance=HERE))
     assert ready(status) == ("False", "InvalidConfiguration", "fanIn: not supported")

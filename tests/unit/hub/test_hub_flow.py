@@ -212,6 +212,14 @@ async def test_no_more_steps_get_a_packet_than_max_downstreams_says() -> None:
         assert [stage.run.node(name).refused["max_downstreams"] for name in "abcd"] == [0, 0, 1, 2]
 
 
+async def test_all_steps_of_a_long_story_get_a_packet_if_max_downstreams_says_so() -> None:
+    names = [f"s{number}" for number in range(99)]
+    source = replace(EMIT, delivery=replace(OPEN, max_downstreams=99))
+    async with staged(source, *(sink(name, is_in_line=True) for name in names)) as stage:
+        stage.send("emit", json_packet({"text": "1"}))
+        assert [stage.texts(name) for name in names] == [["1"]] * 99
+
+
 async def test_a_slow_evaluation_keeps_the_order_and_holds_only_its_own_step(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

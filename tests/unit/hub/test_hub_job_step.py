@@ -12,16 +12,22 @@ from hub.child_runs import ChildOrder, ChildRunError
 from hub.refusal import PacketRefusal
 from hub.routes import StreamStep
 from hub.settings import MAX_CHILDREN, DeliverySettings, Ordering, PartitionMode, PartitionSettings, delivery_to_jobs
+from hub.story_routes import BoundSettings, routes_of, streaming_steps
+from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
 from tests.unit.hub.json_packets import json_packet, metadata_of, received
+from tests.unit.hub.stand import RUN
 from tests.unit.hub.test_hub_flow import EMIT, OPEN, Stage, sink, staged
 
 JOBS = delivery_to_jobs(OPEN)
+STORED = {"$bubuStorageRef": "outputs/team/run-1-work-0/text", "$bubuStorageContentType": "text/plain"}
 
 
 class Runs:
     """StoryRuns that end when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Mapping[str, Any] | None = None) -> None:
+        """``output``: of each run; None: their text, and an exclamation mark."""
+        self._output = output
         self.orders: list[ChildOrder] = []
         self.most = 0
         self._at_work = 0
@@ -35,7 +41,7 @@ class Runs:
         self._at_work -= 1
         if str(order.inputs["text"]).startswith("bad"):
             raise ChildRunError("StoryRun x has ended as Failed: no")
-        return {"text": f"{order.inputs['text']}!"}
+        return self._output or {"text": f"{order.inputs['text']}!"}
 
     def end(self, *texts: str) -> None:
         for each in texts:
@@ -134,6 +140,57 @@ async def test_a_job_that_fails_costs_its_own_packet_and_is_counted() -> None:
         assert stage.run.outstanding("work") == 0
 
 
+async def test_inputs_that_break_the_schema_start_no_job_and_are_counted() -> None:
+    runs = Runs()
+    schema = {"required": ["text", "size"], "properties": {"text": {"type": "string"}, "size": {"default": 1}}}
+    step = job_step(parameters={"size": 2}, runtime={"text": "{{ packet.text }}"}, input_schema=schema)
+    async with staged(EMIT, step, sink(needs=["work"]), child_runs=runs) as stage:
+        stage.send("emit", json_packet({"text": 3}), json_packet({"text": "good"}))
+        runs.end("good")
+        await settled()
+        assert [order.inputs for order in runs.orders] == [{"size": 2, "text": "good"}]
+        assert stage.texts("sink") == ["good!"]
+        work = stage.run.steps["work"]
+        assert work.refused == {PacketRefusal.INPUT_SCHEMA: 1}
+        assert work.trouble.startswith("input_schema: step work, inputs.text: ")
+        assert stage.run.outstanding("work") == 0
+
+
+async def test_defaults_of_the_schema_count_and_are_left_to_the_job() -> None:
+    runs = Runs()
+    schema = {"required": ["text", "size"], "properties": {"size": {"default": 1}}}
+    async with staged(EMIT, job_step(input_schema=schema), child_runs=runs) as stage:
+        send(stage, "a")
+        await settled()
+        assert [order.inputs for order in runs.orders] == [{"text": "a"}]
+
+
+async def test_inputs_with_data_in_object_storage_keep_to_any_schema() -> None:
+    runs = Runs()
+    runs.end("a")
+    schema = {"properties": {"data": {"type": "array"}}}
+    async with staged(EMIT, job_step(input_schema=schema), child_runs=runs) as stage:
+        stage.send("emit", json_packet({"text": "a", "data": STORED}))
+        await settled()
+        assert [order.inputs for order in runs.orders] == [{"text": "a", "data": STORED}]
+
+
+async def test_an_output_in_object_storage_goes_on_as_a_reference_past_the_schema() -> None:
+    """The next container gets the reference as data; an expression that needs the data itself has no value."""
+    runs = Runs({"text": STORED})
+    runs.end("a")
+    work = job_step(output_schema={"properties": {"text": {"type": "string"}}})
+    reads = sink("reads", needs=["work"], runtime={"whole": "{{ packet.text }}"})
+    computes = sink("computes", needs=["work"], runtime={"loud": "{{ packet.text | upper }}"})
+    async with staged(EMIT, work, sink(needs=["work"]), reads, computes, child_runs=runs) as stage:
+        send(stage, "a")
+        await settled()
+        assert stage.texts("sink") == [STORED]
+        assert stage.inputs("reads") == [{"whole": STORED}]
+        assert stage.run.steps["computes"].refused == {PacketRefusal.EXPRESSION: 1}
+        assert stage.run.steps["work"].refused == {}
+
+
 async def test_a_packet_without_an_object_is_lost_with_the_remedy() -> None:
     runs = Runs()
     async with staged(EMIT, job_step(), child_runs=runs) as stage:
@@ -196,3 +253,19 @@ async def test_a_finished_step_has_nothing_left_so_that_those_behind_it_can_end(
         stage.run.finish("work")
         assert not stage.run.has_left("work")
         assert not stage.run.has_left("sink")
+
+
+async def test_branches_of_a_parallel_step_start_no_jobs_and_packets_pass_through_to_a_step_that_does() -> None:
+    branch = {"name": "branch", "ref": {"name": "counts"}}
+    split = primitive_step("split", "emit", type_="parallel") | {"with": {"steps": [branch]}}
+    story = realtime_story(engram_step("emit"), split, engram_step("work", "split"), engram_step("sink", "work"))
+    assert streaming_steps(story) == ("emit", "work", "sink")
+    bound = {name: BoundSettings(runs_jobs=name == "work") for name in streaming_steps(story)}
+    runs = Runs()
+    runs.end("a")
+    steps = routes_of(RUN, story, {}, bound).steps
+    async with staged(*steps.values(), child_runs=runs) as stage:
+        send(stage, "a")
+        await settled()
+        assert [(order.step, order.inputs) for order in runs.orders] == [("work", {"text": "a"})]
+        assert stage.texts("sink") == ["a!"]

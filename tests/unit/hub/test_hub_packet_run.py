@@ -179,8 +179,22 @@ def test_its_output_goes_on_and_anything_else_says_why() -> None:
     assert result_of(of_step) == {"a": 1}
     with pytest.raises(ChildRunError, match=r"StoryRun r has ended as Failed: no luck"):
         result_of(ended("Failed", message="no luck"))
-    with pytest.raises(ChildRunError, match="in object storage"):
-        result_of(ended("Succeeded", output={"a": [{"$bubuStorageRef": "k"}]}))
+
+
+def test_what_is_in_object_storage_is_in_the_output_as_a_reference() -> None:
+    reference = {"$bubuStorageRef": "outputs/team/r/a", "$bubuStorageContentType": "application/json"}
+    called = ended("Succeeded", output={"a": [reference]})
+    assert result_of(called) == {"a": [reference]}
+
+    def of_step(output: Object | None) -> Object:
+        run = ended("Succeeded", message="All steps completed; output was left out", output=output)
+        run["metadata"]["annotations"] = {keys.ANNOTATION_PACKET_STEP: "call"}
+        return run
+
+    assert result_of(of_step({"output": reference})) == reference
+    assert result_of(of_step(reference)) == {**reference, "$bubuStoragePath": "output"}
+    with pytest.raises(ChildRunError, match="StoryRun r has no output: All steps completed; output was left out"):
+        result_of(of_step(None))
 
 
 def test_of_a_run_its_phase_is_kept() -> None:

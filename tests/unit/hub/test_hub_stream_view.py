@@ -20,6 +20,7 @@ from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook
 from hub.binding_status import StreamState
 from hub.bindings import StreamBinding, read_binding
+from hub.delivery import Loss
 from hub.run import LiveRun
 from hub.run_book import PinnedRun, RunBook
 from hub.service import Hub
@@ -97,6 +98,22 @@ class ClusterStand:
         engram = ModelledEngram(self.port, f"team/{token}", program, max_retries=-1)
         self.nursery.start_soon(engram.run)
         return engram
+
+    async def source_again(self, received: list[str], *, is_finished: bool = False) -> ModelledEngram:
+        """The second process of a source that has sent its packet and ended; ``received`` gets what the sink does.
+
+        Args:
+            is_finished: whether the operator has said so before it starts.
+        """
+        self.bind_all()
+        self.engram("sink", collecting(received))
+        self.engram("echo", careful_echo)
+        ended = self.engram("emit", emitting(["a"]))
+        await until(lambda: received == ["a"])
+        ended.kill()
+        if is_finished:
+            self.finish("emit")
+        return self.engram("emit", emitting(["a"]))
 
     def see(self, step: str) -> StreamState:
         return self.view.of(BindingName("team", f"run-1-{step}-transport"), f"uid-{step}")
@@ -249,6 +266,21 @@ async def test_nobody_waits_for_a_step_that_has_finished() -> None:
         await stand.until_drained("sink")
 
 
+async def test_what_a_newer_packet_replaces_by_the_wish_of_the_story_is_not_lost() -> None:
+    story = realtime_story(engram_step("emit"), engram_step("sink", "emit"))
+    story["spec"]["concurrency"] = {"mode": "cancelPrevious"}
+    async with open_stand() as stand:
+        stand.bind_all("emit", "sink", story=story)
+        stand.engram("emit", emitting(["a", "b", "c"]))
+        live = await stand.live()
+        await until(lambda: live.steps["emit"].received == 3)
+        assert live.steps["sink"].delivery.counts.lost == {Loss.SUPERSEDED: 2}
+        assert stand.see("sink").traffic.lost == 0  # type: ignore[union-attr]  # it is served
+        stand.finish("sink")
+        await until(lambda: live.is_finished("sink"))
+        assert stand.see("sink").traffic.lost == 1, "nobody takes the last one"  # type: ignore[union-attr]
+
+
 async def test_what_goes_wrong_in_a_primitive_is_shown_by_the_steps_that_send_to_it() -> None:
     late = {"name": "late", "type": "sleep", "needs": ["emit"], "with": {"duration": "soon"}}
     only = {"name": "only", "type": "condition", "needs": ["echo"], "if": "{{ packet.nothing > 1 }}"}
@@ -281,6 +313,8 @@ async def test_a_step_that_runs_jobs_is_served_by_the_hub_until_it_has_finished(
         live = await stand.live()
         stand.engram("emit", emitting(["a"]))
         assert stand.see("echo").attendance.is_connected
+        assert stand.see("echo").runs_jobs
+        assert not stand.see("sink").runs_jobs
         await until(lambda: stand.trouble("echo").startswith("job: "))
         stand.finish("emit")
         link = live.steps["emit"].link
@@ -340,13 +374,7 @@ async def test_another_binding_of_a_step_counts_its_generations_from_the_start()
 async def test_a_source_that_was_started_again_sends_nothing_until_the_operator_lets_it() -> None:
     received: list[str] = []
     async with open_stand() as stand:
-        stand.bind_all()
-        stand.engram("sink", collecting(received))
-        stand.engram("echo", careful_echo)
-        ended = stand.engram("emit", emitting(["a"]))
-        await until(lambda: received == ["a"])
-        ended.kill()
-        again = stand.engram("emit", emitting(["a"]))
+        again = await stand.source_again(received)
         await until(lambda: stand.see("emit").attendance.returning is not None)
         assert "the operator has not said yet whether the step has finished" in again.ends[-1]
         await trio.sleep(0.1)
@@ -361,14 +389,7 @@ async def test_a_source_that_was_started_again_sends_nothing_until_the_operator_
 async def test_a_finished_source_that_was_started_again_ends_for_good() -> None:
     received: list[str] = []
     async with open_stand() as stand:
-        stand.bind_all()
-        stand.engram("sink", collecting(received))
-        stand.engram("echo", careful_echo)
-        ended = stand.engram("emit", emitting(["a"]))
-        await until(lambda: received == ["a"])
-        ended.kill()
-        stand.finish("emit")
-        again = stand.engram("emit", emitting(["a"]))
+        again = await stand.source_again(received, is_finished=True)
         await until(lambda: bool(again.ends))
         assert "FAILED_PRECONDITION: the step has finished" in again.ends[0]
         assert (again.sessions, received) == (0, ["a"])

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import Object
 from core.workloads.stream_binding import gives_with
 from core.workloads.stream_environment import stream_environment
+from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_stream import ordered_binding, ordered_stream, ordered_stream_step
 from tests.unit.core.workloads.golden_jobs import account_of
 from tests.unit.core.workloads.golden_streams import ACCESS, order
@@ -38,3 +40,38 @@ def test_with_comes_with_packets_if_there_are_packets_and_no_runtime(
     binding["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"
     names = {each["name"] for each in stream_environment(ordered_stream(asked, workload_step, binding, access))}
     assert ("BUBU_WITH_IN_PACKETS" in names) == has_with
+
+
+SCHEMA: Object = {"type": "object", "required": ["url", "n"], "properties": {"url": {"type": "string"}, "deep": {}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "found"),
+    [
+        (SCHEMA, None, SCHEMA),
+        (SCHEMA, {"region": "eu"}, SCHEMA),
+        (SCHEMA, {"url": "{{ inputs.base }}"}, {**SCHEMA, "required": ["n"]}),
+        (
+            {**SCHEMA, "properties": {"n": {"required": ["a"]}}},
+            {"n": {"a": 1}},
+            {**SCHEMA, "required": ["url"], "properties": {"n": {}}},
+        ),
+        ({**SCHEMA, "anyOf": [{"required": ["x"]}]}, {"x": 1}, None),
+        (None, {"x": 1}, None),
+    ],
+)
+def test_the_binding_of_jobs_has_the_schema_as_far_as_packets_must_keep_to_it(
+    schema: Object | None, given: Object | None, found: Object | None
+) -> None:
+    """What the ``with`` of the Engram adds, the hub does not know."""
+    asked = order("stateful-retry")
+    policy: ResolvedStep = asked.binding.policy
+    assert policy.stream is not None
+    template = {**policy.template, "spec": {**policy.template["spec"], "inputSchema": schema}}
+    jobs = replace(policy, template=template, stream=replace(policy.stream, mode=None))
+    asked = replace(asked, binding=replace(asked.binding, policy=jobs, default_with=given))
+
+    binding = ordered_binding(asked, ordered_stream_step(asked, account_of(asked)), ACCESS["stateful-retry"])
+
+    assert binding["metadata"]["annotations"]["transport.bubustack.io/jobs"] == "true"
+    assert binding["spec"].get("inputSchema") == found

@@ -58,15 +58,24 @@ def test_a_step_that_starts_jobs_has_no_container_to_wait_for() -> None:
     jobs = {keys.ANNOTATION_STREAM_JOBS: "true"}
     served = samples.binding("days", annotations=jobs, delivered=3, received=2, lost=1, trouble="job: no luck")
     waiting = samples.binding("days", annotations=jobs, connected=False)
+    waiting["status"]["conditions"][0]["message"] = "the run waits for the bindings of page"
+    full = samples.binding("days", annotations=jobs, waiting=40, waitingPct=80)
     for binding, kind, text in (
-        (served, CauseKind.RUNNING, "is connected; 3 messages in, 2 messages out"),
-        (waiting, CauseKind.CONNECTION, "is not served by the hub yet: no client serves the step yet"),
+        (served, CauseKind.RUNNING, "is served by the hub; 3 messages in, 2 messages out"),
+        (waiting, CauseKind.CONNECTION, "is not served by the hub yet: the run waits for the bindings of page"),
+        (full, CauseKind.BACKPRESSURE, "is slower than its sources: 40 messages waiting, 80 % full"),
     ):
         found = facts(binding)
         there = {name: each for name, each in found.pods.items() if not name.endswith("-days")}
         cause = only(replace(found, pods=there))
         assert (cause.kind, cause.text) == (kind, text)
     assert dict(only(facts(served)).facts) == {"lost": "1 message", "last problem": "job: no luck"}
+    assert (only(facts(full)).who, only(facts(full)).commands) == ("its Jobs", ())
+    without = only(facts(served, hub=HubStanding(is_there=False)))
+    assert (without.kind, without.text) == (
+        CauseKind.HUB,
+        "waits for the hub, which is not running: it starts no Jobs; what the hub held is lost",
+    )
 
 
 def test_a_step_that_is_connected_says_what_has_passed() -> None:

@@ -33,7 +33,7 @@ ADDITIONS = {
     ("Story", ".spec.streamingStrategy"): "the reference's documents promise it: a Story that is always on",
     ("Story", ".status.liveRun"): "the run that the operator keeps of such a Story",
     ("TransportBinding", ".status.stream"): "what the hub reports about the stream of the step",
-    ("TransportBinding", ".status.stream.connected"): "whether a client serves it",
+    ("TransportBinding", ".status.stream.connected"): "whether a client, or the hub itself, serves it",
     ("TransportBinding", ".status.stream.connectedAt"): "since when",
     ("TransportBinding", ".status.stream.disconnectedAt"): "since when no client does",
     ("TransportBinding", ".status.stream.generation"): "of that client",

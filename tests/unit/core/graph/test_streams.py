@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.graph.cycles import find_cycle
-from core.graph.streams import StreamNeighbours, joined_by_default, neighbours_of, packet_needs, stream_graph
+from core.graph.streams import (
+    StreamNeighbours,
+    certain_followers,
+    joined_by_default,
+    neighbours_of,
+    packet_needs,
+    stream_graph,
+)
 
 STEPS: list[dict[str, Any]] = [
     {"name": "listen", "ref": {"name": "x"}},
@@ -166,3 +173,21 @@ def test_branches_that_get_some_of_the_packets_are_joined_only_if_the_step_reads
         assert joined(steps, conditional, {"words", "pace"}) == both
         assert joined(steps, conditional, None) == both
     assert joined([*BRANCHES, step("x", "ear", "words")], {"words"}, {"ear"}) == ()
+
+
+def test_the_engrams_that_get_each_packet_are_counted_and_those_that_perhaps_do_not() -> None:
+    engram: dict[str, Any] = {"ref": {"name": "x"}}
+    steps: list[dict[str, Any]] = [
+        {"name": "a", **engram, "needs": []},
+        {"name": "plain", **engram, "needs": ["a"]},
+        {"name": "picky", **engram, "needs": ["a"], "if": "packet.x"},
+        {"name": "slow", "type": "sleep", "needs": ["a"]},
+        {"name": "late", **engram, "needs": ["slow"]},
+        {"name": "gate", "type": "condition", "needs": ["a"], "if": "packet.x"},
+        {"name": "behind", **engram, "needs": ["gate"]},
+        {"name": "both", **engram, "needs": ["a", "plain"]},
+        {"name": "line", **engram},
+    ]
+    by_name = {step["name"]: step for step in steps}
+    assert certain_followers(stream_graph(steps), "a", by_name) == ("plain", "late", "line")
+    assert certain_followers(stream_graph(steps), "line", by_name) == ()

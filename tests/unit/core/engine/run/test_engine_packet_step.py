@@ -117,3 +117,26 @@ async def test_a_step_that_the_story_does_not_have_starts_nothing(step: str, aut
         await trio.sleep(30)
         assert world.step_run(key, step) is None
         assert world.phases(key) == {}
+
+
+@pytest.mark.parametrize("step", ["", "job"])
+async def test_a_retry_runs_its_step_again_by_the_story_of_the_stream(step: str, autojump_clock: MockClock) -> None:
+    async with open_world(scripts(Script(Act.EXIT, exit_code=1)), engrams={"often": Engram(), **STREAMS}) as world:
+        begin(world)
+        await trio.sleep(5)
+        key = add_packet_run(world, "p1", {"n": 1})
+        world.start(key)
+        assert await world.until_ended(key, seconds=60)
+        assert world.status(key)["phase"] == "Failed"
+
+        world.edit_story("story", {"pattern": "realtime", "steps": [stream("other")]})
+        world.worker.scripts = scripts()
+        if step:
+            world.redrive_from(key, step, "1")
+        else:
+            world.redrive(key, "1")
+        assert await world.until(lambda: world.status(key).get("phase") == "Succeeded", seconds=60)
+
+        status = world.status(key)
+        assert (status["output"], status["stepsTotal"]) == ({"output": {"done": True}}, 1)
+        assert status["storyRevision"] == world.status(RunKey(NAMESPACE, "run"))["storyRevision"]
