@@ -96,7 +96,7 @@ def _step(plan: _Plan, name: str, done: list[str], in_stream: bool, depth: int =
     """A step, or a branch, whose expressions may use the outputs of ``done``."""
     chance = plan.chance
     step: Object = {"name": name}
-    if chance.yes():
+    if chance.yes() and not (in_stream and depth):  # a stream does not execute branches
         _work(plan, step, done, in_stream)
     else:
         kinds = [kind for kind in _PRIMITIVES if not (in_stream and kind in _NOT_FOR_STREAMS)]

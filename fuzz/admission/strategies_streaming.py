@@ -40,7 +40,7 @@ def streaming(chance: Chance, steps: Sequence[str]) -> Object:
         found["flowControl"] = _flow_control(chance)
     if chance.yes():
         rules = [_rule(chance, steps) for _ in range(chance.number(0, 2))]
-        found["routing"] = fill(chance, Routing, {"rules": rules})
+        found["routing"] = fill(chance, Routing, {"rules": rules, "maxDownstreams": chance.number(20, 100)})
     return found
 
 
