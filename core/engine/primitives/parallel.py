@@ -17,7 +17,7 @@ from core.api.conditions import truncated
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
 from core.engine.context.step_context import StepContext
-from core.engine.plan import StepKind, StepPlan
+from core.engine.plan import StepPlan
 from core.engine.ports import StepError
 from core.engine.primitives.settle import settle_whole
 from core.engine.status.state import RunState
@@ -25,6 +25,7 @@ from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
+from core.story.kinds import StepKind
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Limit of steps and branches together; the status must fit into an object."""
