@@ -16,6 +16,7 @@ from core.api.objects import Object
 from core.expressions import analysis
 from core.story.kinds import NOT_IN_STREAMS, PER_PACKET, StepKind
 from core.story.step import Step
+from core.story.story import read_story
 
 OUTPUT_OF_STEP: Final = "output"
 """In the output of the run of such a step (``story_of_step``), the output of the step."""
@@ -53,13 +54,12 @@ def story_of_step(story: Object, name: str, inputs: Mapping[str, Any]) -> Object
 
     What the Story says about runs as a whole (turns, schemas, clean-up) is about those of the stream.
     """
-    spec = story.get("spec") or {}
-    steps = spec.get("steps")
-    found = next((step for step in steps if step.get("name") == name), None) if isinstance(steps, list) else None
-    if found is None or not is_realtime(spec) or not serves_stream(found):
+    read = read_story(story)
+    found = next((step.declared for step in read.groups["steps"] if step.name == name), None)
+    if found is None or not read.realtime or not serves_stream(found):
         return None
     left = {key: value for key, value in found.items() if key not in ("needs", "if", "runtime", "with", "transport")}
-    own = {key: value for key, value in spec.items() if key in ("version", "policy")}
+    own = {key: value for key, value in read.spec.items() if key in ("version", "policy")}
     step = {**left, "with": {key: f"{{{{ inputs[{json.dumps(key)}] }}}}" for key in inputs}}
     output = {OUTPUT_OF_STEP: f"{{{{ steps[{json.dumps(name)}].output }}}}"}
     metadata = {key: value for key, value in story["metadata"].items() if key != "generation"}  # no stored version

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from core.api.objects import ReadOnlyObject
 from core.story.kinds import StepKind
@@ -16,8 +15,9 @@ ANY_ITEM: Final = "*"
 _NOTHING: Final[ReadOnlyObject] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
+    """A tuple: every run and every review makes one for each step, and a frozen dataclass takes longer to make."""
+
     declared: ReadOnlyObject
     """The step; empty if it is not an object."""
     kind: StepKind

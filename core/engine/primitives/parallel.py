@@ -26,6 +26,7 @@ from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
 from core.story.kinds import StepKind
+from core.story.step import MAX_BRANCH_DEPTH
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Limit of steps and branches together; the status must fit into an object."""
@@ -93,7 +94,7 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
     step = context.step
     declared = step.parameters.get("steps")
     if not isinstance(declared, list) or len(declared) != len(step.branches):
-        text = "with.steps must be a list of steps with a name each, and no deeper than 8 levels"
+        text = f"with.steps must be a list of steps with a name each, and no deeper than {MAX_BRANCH_DEPTH} levels"
         return StepError(Reason.INVALID_CONFIGURATION, text)
     names = [branch.name for branch in step.branches]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
