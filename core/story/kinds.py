@@ -63,11 +63,13 @@ def is_anything(value: Any) -> bool:
     return value is not None
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether ``maxConcurrency`` may have this value."""
     return _is_whole(value) and 1 <= value < 1 << 31
 
 
-def _are_iterations(value: Any) -> bool:
+def are_iterations(value: Any) -> bool:
+    """Whether ``maxIterations`` may have this value."""
     return _is_whole(value) and 1 <= value <= MAX_ITERATIONS
 
 
@@ -79,7 +81,7 @@ _WAITING: Final[Fields] = {"timeout": _is_text, "pollInterval": _is_text, "onTim
 
 SETTINGS: Final[Mapping[str, Fields]] = {
     "condition": {},
-    "parallel": {"steps": _are_branches, "forEach": is_anything, "maxConcurrency": _is_count},
+    "parallel": {"steps": _are_branches, "forEach": is_anything, "maxConcurrency": is_count},
     "sleep": {"duration": _is_text},
     "stop": {"phase": _is_text, "message": _is_text},
     "wait": {"until": _is_some_text, **_WAITING},
@@ -88,7 +90,7 @@ SETTINGS: Final[Mapping[str, Fields]] = {
         "with": _is_object,
         "waitForCompletion": _is_flag,
         "until": _is_some_text,
-        "maxIterations": _are_iterations,
+        "maxIterations": are_iterations,
     },
     "gate": _WAITING,
 }

@@ -25,7 +25,7 @@ from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
-from core.story.kinds import StepKind
+from core.story.kinds import StepKind, is_count
 from core.story.step import MAX_BRANCH_DEPTH
 
 MAX_STEPS_OF_RUN: Final = 5000
@@ -84,8 +84,8 @@ def _bound(step: StepPlan) -> int | StepError:
     bound = step.parameters.get("maxConcurrency")
     if bound is None:
         return 0
-    if isinstance(bound, int) and not isinstance(bound, bool) and bound >= 1:
-        return bound
+    if is_count(bound):
+        return int(bound)
     return StepError(Reason.INVALID_CONFIGURATION, "with.maxConcurrency must be a whole number from 1")
 
 
