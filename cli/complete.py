@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -97,7 +97,9 @@ def complete_gate(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_step_of_story(ctx: typer.Context, incomplete: str) -> list[str]:
     """Steps of the Story on the command line: in the cluster, or in the file of ``-f``."""
-    steps = [step for story in _stories_on_the_line(ctx) for step in _steps_of(story)]
+    from core.story.story import read_story
+
+    steps = [step.name for story in _stories_on_the_line(ctx) for step in read_story(story).top()]
     given = ctx.params.get("steps") or ()
     return [name for name in steps if name.startswith(incomplete) and name not in given]
 
@@ -177,7 +179,8 @@ class Server:
 
     def places(self, run: str, takes: Callable[[RunStep], bool]) -> list[str]:
         """Names of the steps of ``run`` that ``takes`` accepts, with branches and with items that have begun."""
-        from views.step_layout import ANY_ITEM, declared_steps
+        from core.story.step import ANY_ITEM
+        from views.step_layout import declared_steps
 
         story = self.story_of(run)
         recorded = (self._run(run).get("status") or {}).get("stepStates") or {}
@@ -249,12 +252,6 @@ def _stories_in_files(files: Sequence[str], chosen: str) -> list[dict[str, Any]]
 
     stories = [manifest for manifest in load_manifests(files) if manifest.kind == "Story"]
     return [story.document for story in stories if chosen in ("", story.name)]
-
-
-def _steps_of(story: Mapping[str, Any]) -> Iterator[str]:
-    spec = story.get("spec") or {}
-    for list_name in ("steps", "compensations", "finally"):
-        yield from (step["name"] for step in spec.get(list_name) or ())
 
 
 def _server(params: Mapping[str, Any]) -> Server:

@@ -14,10 +14,10 @@ from typing import Any, Final
 from cli import yamlsource
 from cli.problem import RejectedManifestError
 from cli.yamlsource import Chunk, Source, SourceError
+from core.api.objects import STEP_LISTS
 from core.api.resource import STORY
-from core.expressions.fields import STEP_LISTS
+from core.story.kinds import SETTINGS
 from kubewire.yaml_booleans import read_words_as_booleans
-from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
 
 VERSIONS: Final = {"v1alpha1": V1ALPHA1, "v1beta1": V1BETA1}

@@ -15,6 +15,7 @@ from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.manifests import Manifest
 from cli.problem import CommandError
+from core.api.objects import STEP_LISTS
 from core.api.resource import OUR_RESOURCES
 
 FLAG: Final = "--allow-workloads"
@@ -82,7 +83,7 @@ def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
     Arguments alone are a command, too, where the image map names no program for the image.
     """
     if document.get("kind") == "Story":
-        for list_name in ("steps", "compensations", "finally"):
+        for list_name in STEP_LISTS:
             yield from _scripts((document.get("spec") or {}).get(list_name), f"spec.{list_name}", 0)
         return
     container = _block(_block(document, "spec"), "container")

@@ -24,8 +24,8 @@ from core.api.objects import Object
 from core.api.suggestion import closest
 from core.engine.clock import system_now
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
-from core.expressions.fields import FieldKind
 from core.expressions.resolve import DEFAULT_LIMITS
+from core.story.fields import FieldKind
 
 MAX_LINE_BYTES: Final = 64 << 20
 REQUEST: Final = "request"

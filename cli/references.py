@@ -5,9 +5,8 @@ This is checked before anything is applied, so that a run does not start only to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cli.manifests import Manifest
 from cli.problem import RejectedManifestError
@@ -16,6 +15,8 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE, STORY, Resource
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
+from core.story.kinds import StepKind
+from core.story.story import read_story
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,12 @@ def refers_to_files(manifest: Manifest, manifests: Sequence[Manifest], default_n
 def _named(kind: str, spec: ReadOnlyObject) -> Iterator[tuple[str, Resource, ReadOnlyObject]]:
     match kind:
         case "Story":
-            for list_name in ("steps", "compensations", "finally"):
-                yield from _named_by_steps(spec.get(list_name) or (), f"spec.{list_name}")
+            for step in read_story({"spec": spec}).every_step():
+                target = step.parameters.get("storyRef")
+                if step.declared.get("ref"):
+                    yield f"{step.place}.ref", ENGRAM, step.declared["ref"]
+                elif step.kind is StepKind.EXECUTE_STORY and isinstance(target, Mapping):
+                    yield f"{step.place}.with.storyRef", STORY, target
         case "Engram":
             yield "spec.templateRef", ENGRAM_TEMPLATE, spec.get("templateRef") or {}
         case "Impulse":
@@ -79,20 +84,6 @@ def _named(kind: str, spec: ReadOnlyObject) -> Iterator[tuple[str, Resource, Rea
             yield "spec.storyRef", STORY, spec.get("storyRef") or {}
         case "StoryRun":
             yield "spec.storyRef", STORY, spec.get("storyRef") or {}
-
-
-def _named_by_steps(steps: Iterable[Any], path: str) -> Iterator[tuple[str, Resource, ReadOnlyObject]]:
-    for index, step in enumerate(steps):
-        if not isinstance(step, Mapping):
-            continue
-        here, given = f"{path}[{index}]", step.get("with")
-        if step.get("ref"):
-            yield f"{here}.ref", ENGRAM, step["ref"]
-        elif isinstance(given, Mapping):
-            if step.get("type") == "executeStory" and isinstance(given.get("storyRef"), Mapping):
-                yield f"{here}.with.storyRef", STORY, given["storyRef"]
-            elif step.get("type") == "parallel" and isinstance(given.get("steps"), list):
-                yield from _named_by_steps(given["steps"], f"{here}.with.steps")
 
 
 def _identity(manifest: Manifest, default_namespace: str) -> tuple[str, str, str]:

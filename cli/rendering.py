@@ -22,11 +22,12 @@ from core.evaluation.evaluator import (
     Value,
 )
 from core.evaluation.schema import apply_schema_defaults
-from core.expressions import fields
 from core.expressions.analysis import most_steps
-from core.expressions.fields import ExpressionField, FieldKind
 from core.expressions.resolve import TEMPLATE_KEY, VariableScope
 from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
+from core.story import fields
+from core.story.fields import ExpressionField, FieldKind
+from core.story.story import Story, read_story
 
 _CUT_CHARACTERS = 60
 
@@ -109,7 +110,8 @@ async def evaluate(story: Object, request: RenderRequest) -> list[FieldRow]:
     Raises:
         UsageError: there is no such step, or no field at such a path; an output is not an object.
     """
-    found, data = _selected(story["spec"], request), _data(story["spec"], request)
+    read = read_story(story)
+    found, data = _selected(read, request), _data(read, request)
     evaluator = Evaluator(lambda: EvaluationPolicy(deterministic=request.deterministic), now=system_now)
     rendering = _Rendering(evaluator, data, finished=request.finished)
     return [FieldRow(field, await rendering.answer(field)) for field in found]
@@ -167,12 +169,12 @@ class _Rendering:
 
 def field_paths(story: Object) -> list[str]:
     """The paths of all expressions of a Story."""
-    return [leaf.field.path for leaf in _all_leaves(story["spec"], with_literals=False)]
+    return [leaf.field.path for leaf in _all_leaves(read_story(story), with_literals=False)]
 
 
-def _selected(spec: Object, request: RenderRequest) -> list[ExpressionField]:
-    found = list(_all_leaves(spec, with_literals=bool(request.paths)))
-    _refuse_unknown("--step", request.steps, _step_names(spec))
+def _selected(story: Story, request: RenderRequest) -> list[ExpressionField]:
+    found = list(_all_leaves(story, with_literals=bool(request.paths)))
+    _refuse_unknown("--step", request.steps, [step.name for step in story.every_step()])
     if request.steps:
         found = [leaf for leaf in found if leaf.field.step in request.steps]
     for path in request.paths:
@@ -183,14 +185,14 @@ def _selected(spec: Object, request: RenderRequest) -> list[ExpressionField]:
     return [leaf.field for leaf in found if not request.paths or any(map(leaf.is_below, request.paths))]
 
 
-def _data(spec: Object, request: RenderRequest) -> VariableScope:
+def _data(story: Story, request: RenderRequest) -> VariableScope:
     """The variables of the expressions; absent inputs have the defaults of the Story's schema."""
-    _refuse_unknown("--outputs", request.outputs, _step_names(spec))
+    _refuse_unknown("--outputs", request.outputs, [step.name for step in story.every_step()])
     odd = [name for name, output in request.outputs.items() if not isinstance(output, dict)]
     if odd:
         remedy = 'write {"step": {"key": "value"}}'
         raise UsageError(f"--outputs: the output of {', '.join(odd)} is not an object", remedy=remedy)
-    schema = spec.get("inputsSchema")
+    schema = story.spec.get("inputsSchema")
     inputs = apply_schema_defaults(schema, request.inputs) if isinstance(schema, dict) else request.inputs
     return VariableScope(
         inputs, {name: {"output": output, "outputs": output} for name, output in request.outputs.items()}
@@ -207,26 +209,13 @@ class _Leaf:
         return any(self.field.path == each or self.field.path.startswith((f"{each}.", f"{each}[")) for each in at)
 
 
-def _all_leaves(spec: Object, *, with_literals: bool) -> Iterator[_Leaf]:
-    for field in fields.of_story(spec):
+def _all_leaves(story: Story, *, with_literals: bool) -> Iterator[_Leaf]:
+    for field in fields.of_story(story):
         step_path = field.path.split("].")[0] + "]" if field.step else ""
         for leaf in field.leaves():
             is_expression = leaf.kind is FieldKind.CONDITION or not leaf.is_constant
             if is_expression or with_literals:
                 yield _Leaf(leaf, step_path)
-
-
-def _step_names(spec: Object) -> list[str]:
-    """Names of all steps, branches of parallel steps included."""
-    pending = [step for list_name in fields.STEP_LISTS for step in spec.get(list_name) or ()]
-    names = []
-    while pending:
-        step = pending.pop(0)
-        names.append(str(step.get("name", "")))
-        parameters = step.get("with")
-        if step.get("type") == "parallel" and isinstance(parameters, Mapping):
-            pending += [branch for branch in parameters.get("steps") or () if isinstance(branch, Mapping)]
-    return names
 
 
 def _refuse_unknown(option: str, given: Iterable[str], known: Sequence[str]) -> None:

@@ -76,23 +76,22 @@ def needed_secrets(story: ReadOnlyObject, namespace: str, world: ClusterView) ->
     counts.
     """
     own = (story.get("metadata") or {}).get("namespace") or namespace
-    for top in steps.top_level(story.get("spec") or {}):
-        for placed in steps.with_branches(top):
-            template = worker.template_of(placed.step, story, world)
-            if isinstance(template, Unseen):
-                continue
-            engram = reference.find(reference.link(STORY, own, ENGRAM, placed.step["ref"]), world)
-            named: dict[str, str] = {}
-            if not isinstance(engram, Unseen) and not is_foreign(engram, namespace):
-                named |= (engram.get("spec") or {}).get("secrets") or {}
-            if not is_foreign(story, namespace):
-                named |= placed.step.get("secrets") or {}
-            for logical, definition in ((template.get("spec") or {}).get("secretSchema") or {}).items():
-                declared = definition or {}
-                name = text(named.get(logical))
-                if name or declared.get("required") is True:
-                    keys = tuple(map(str, declared.get("expectedKeys") or ()))
-                    yield NeededSecret(placed.path, str(placed.step.get("name")), logical, namespace, name, keys)
+    for placed in steps.every_step(story):
+        template = worker.template_of(placed.declared, story, world)
+        if isinstance(template, Unseen):
+            continue
+        engram = reference.find(reference.link(STORY, own, ENGRAM, placed.declared["ref"]), world)
+        named: dict[str, str] = {}
+        if not isinstance(engram, Unseen) and not is_foreign(engram, namespace):
+            named |= (engram.get("spec") or {}).get("secrets") or {}
+        if not is_foreign(story, namespace):
+            named |= placed.declared.get("secrets") or {}
+        for logical, definition in ((template.get("spec") or {}).get("secretSchema") or {}).items():
+            declared = definition or {}
+            name = text(named.get(logical))
+            if name or declared.get("required") is True:
+                keys = tuple(map(str, declared.get("expectedKeys") or ()))
+                yield NeededSecret(placed.place, str(placed.declared.get("name")), logical, namespace, name, keys)
 
 
 def findings(story: ReadOnlyObject, namespace: str, world: ClusterView) -> Iterator[Finding]:
@@ -166,10 +165,9 @@ async def _definitions(session: Session, story: Object) -> list[Object]:
     """The Engrams of the Story's steps and their templates, as far as they exist and the user may read them."""
     own = (story.get("metadata") or {}).get("namespace") or session.namespace
     refs = [
-        reference.link(STORY, own, ENGRAM, placed.step["ref"])
-        for top in steps.top_level(story.get("spec") or {})
-        for placed in steps.with_branches(top)
-        if placed.step.get("ref")
+        reference.link(STORY, own, ENGRAM, placed.declared["ref"])
+        for placed in steps.every_step(story)
+        if placed.declared.get("ref")
     ]
     engrams = await _read(session, {(ENGRAM, link.namespace, link.name) for link in refs})
     templates = ((each.get("spec") or {}).get("templateRef") or {} for each in engrams)

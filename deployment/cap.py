@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import STEP_LISTS
 from core.api.resource import ENGRAM, IMPULSE, STORY, STORY_RUN, Resource
-from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
 from deployment.condition import NOT_DELETED, SPEC_CHANGED
 from deployment.permissions.roles import Installation

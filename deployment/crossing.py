@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.objects import STEP_LISTS
 from core.api.resource import IMPULSE, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
-from core.expressions.fields import STEP_LISTS
 from deployment.condition import NOT_DELETED, SPEC_CHANGED, not_by_operator
 from deployment.permissions.roles import Installation
 from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy

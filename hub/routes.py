@@ -202,7 +202,7 @@ def _join_of(step: StreamStep, graph: Graph, conditional: Set[str]) -> StreamJoi
 
 def _reads(step: StreamStep, graph: Graph) -> frozenset[str] | None:
     """The steps that ``if`` and ``runtime`` read; None: perhaps all."""
-    from core.expressions.edges import read_per_packet  # few runs need it: a hub without it is smaller
+    from core.story.edges import read_per_packet  # few runs need it: a hub without it is smaller
 
     return read_per_packet(step.condition, step.runtime, graph.order)
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final
 
 from core.api.keys import FINALIZER_STORY
-from core.api.objects import Object, is_being_deleted
+from core.api.objects import Object, ReadOnlyObject, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType, Reason
 from core.api.resource import ENGRAM, IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, Resource
@@ -23,12 +23,13 @@ from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.policy.stream_problems import durable_problems
+from core.story.story import read_story
 from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import WatchedKind
-from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World, find, story_key
+from reconcilers.adapters.world import ENGRAM_KEYS, STORY_KEY, World, find, story_key
 from reconcilers.adapters.writes import patch_metadata
 from reconcilers.definition import (
     COUNT_DELAY,
@@ -129,7 +130,7 @@ class StoryReconciler:
                 if_valid="all references resolve",
                 now=self._clock.now(),
             ),
-            "stepsTotal": sum(len(spec.get(name) or ()) for name in STEP_LISTS),
+            "stepsTotal": len(list(read_story(story).top())),
             "transports": _transports(spec) or None,
             "triggers": self._triggers(story),
             "usageCount": len(self._world.informer(IMPULSE).keys_by_index(STORY_KEY, str(Key.of(story)))),
@@ -152,19 +153,18 @@ def story_findings(story: Object, world: World, settings: OperatorSettings) -> l
         message = "spec.streamingStrategy: is only possible with pattern: realtime; remove it"
         findings.append(StoryProblem(Reason.INVALID_CONFIGURATION, message))
     declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}
-    for list_name in STEP_LISTS:
-        for index, step in enumerate(spec.get(list_name) or ()):
-            where = f"spec.{list_name}[{index}] ({step.get('name')})"
-            findings += _step_findings(story, step, where, world, settings)
-            transport = (step.get("transport") or "").strip()
-            if transport and transport not in declared:
-                message = f"{where}.transport: {transport!r} is not declared in spec.transports"
-                findings.append(StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, message))
+    for step in read_story(story).top():
+        where = f"{step.place} ({step.name})"
+        findings += _step_findings(story, step.declared, where, world, settings)
+        transport = (step.declared.get("transport") or "").strip()
+        if transport and transport not in declared:
+            message = f"{where}.transport: {transport!r} is not declared in spec.transports"
+            findings.append(StoryProblem(Reason.TRANSPORT_REFERENCE_INVALID, message))
     return findings
 
 
 def _step_findings(
-    story: Object, step: Object, where: str, world: World, settings: OperatorSettings
+    story: Object, step: ReadOnlyObject, where: str, world: World, settings: OperatorSettings
 ) -> Iterator[StoryProblem]:
     own_namespace = story["metadata"]["namespace"]
     if reference := step.get("ref"):
@@ -195,7 +195,7 @@ def _step_findings(
 
 
 def _sub_story_findings(
-    story: Object, step: Object, where: str, world: World, settings: OperatorSettings
+    story: Object, step: ReadOnlyObject, where: str, world: World, settings: OperatorSettings
 ) -> Iterator[StoryProblem]:
     reference = (step.get("with") or {}).get("storyRef") or {}
     if not reference.get("name"):

@@ -15,8 +15,9 @@ from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest
 from core.engine.step.state import reason_of
+from core.story.step import ANY_ITEM
 from views.errors import ViewError
-from views.step_layout import ANY_ITEM, RunStep, declared_steps, fits, recorded_steps
+from views.step_layout import RunStep, declared_steps, fits, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of, timed_gates_of
 

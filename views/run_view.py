@@ -13,18 +13,19 @@ from core.api import keys
 from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Phase, member_or_none
 from core.engine.ports import STREAM
 from core.engine.realtime import is_realtime
 from core.engine.step.record import executor_of
 from core.engine.step.state import reason_of
+from core.story.step import ANY_ITEM
 from views.flow import StepFlow, bindings_by_step, flow_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
 from views.sign import word_of
 from views.signals import SignalView, last_signal
-from views.step_layout import ANY_ITEM, STEP_LISTS, RunStep, declared_steps, parent_of, path_of, recorded_steps
+from views.step_layout import RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
 from views.trace_view import TraceView, trace_view
@@ -360,7 +361,7 @@ class _Look:
     def _serves_stream(self, placed: RunStep, step_run: Object) -> bool:
         if step_run.get("spec"):
             return executor_of(step_run) == STREAM
-        return self.is_realtime and placed.list_name == STEP_LISTS[0]
+        return self.is_realtime and placed.list_name == "steps"
 
     def _waits(self, name: str, state: Object, step_run: Object) -> str:
         """The message of the run; if it has none, the reason of the Pod."""
@@ -410,7 +411,7 @@ def _phase_of_step(state: Object, status: Object) -> Phase | None:
     return recorded
 
 
-def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
+def _detail(step: ReadOnlyObject, state: Object, step_run: Object, waits: str) -> str:
     """The details in one text, short facts first, because a terminal cuts off long messages."""
     status = step_run.get("status") or {}
     phase = _phase_of_step(state, status)

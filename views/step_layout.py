@@ -7,36 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from core.api.objects import Object, step_path
+from core.api.objects import Object, ReadOnlyObject, step_path
 from core.api.suggestion import closest
-from core.engine.realtime import is_realtime, serves_stream
+from core.engine.realtime import serves_stream
+from core.story.step import ANY_ITEM, Step
+from core.story.story import read_story
 from views.errors import ViewError
-
-STEP_LISTS: Final = ("steps", "compensations", "finally")
-ANY_ITEM: Final = "*"
-"""Stands for the number of an item in names, while the items of the run are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
     name: str
     """The path."""
-    step: Object
+    step: ReadOnlyObject
     """As declared; for a step that only the run knows, an object with just its name."""
     list_name: str
     """``steps``, ``compensations`` or ``finally``; empty when only the run knows the step."""
+    kind: str = "engram"
+    """``engram`` or the primitive's type."""
 
     @property
     def depth(self) -> int:
         """How many ``parallel`` steps are around it."""
         return self.name.count("/")
-
-    @property
-    def kind(self) -> str:
-        """``engram`` or the primitive's type."""
-        return "engram" if self.step.get("ref") else str(self.step.get("type") or "engram")
 
 
 def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[RunStep]:
@@ -45,15 +40,13 @@ def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[R
     The items of a ``forEach`` are those in ``recorded``. The primitives in the main list of a realtime Story are left
     out: the hub carries them out for each packet, so a run has no state of them.
     """
-    spec = (story or {}).get("spec") or {}
+    read = read_story(story)
     names = frozenset(recorded)
-    has_no_state = is_realtime(spec)
     return [
         placed
-        for list_name in STEP_LISTS
-        for step in _steps(spec.get(list_name))
-        if not (has_no_state and list_name == STEP_LISTS[0] and not serves_stream(step))
-        for placed in _with_branches(RunStep(str(step["name"]), step, list_name), names)
+        for step in read.top()
+        if step.name and not (step.realtime and not serves_stream(step.declared))
+        for placed in _with_branches(step, step.name, names)
     ]
 
 
@@ -102,19 +95,16 @@ def fits(pattern: str, name: str) -> bool:
     )
 
 
-def _with_branches(placed: RunStep, recorded: frozenset[str]) -> Iterator[RunStep]:
-    yield placed
-    parameters = placed.step.get("with")
-    if placed.step.get("type") != "parallel" or not isinstance(parameters, dict):
-        return
-    branches = list(_steps(parameters.get("steps")))
-    if "forEach" in parameters:
-        for item in _items(placed.name, recorded):
+def _with_branches(step: Step, name: str, recorded: frozenset[str]) -> Iterator[RunStep]:
+    yield RunStep(name, step.declared, step.group, step.word)
+    branches = [branch for branch in step.branches if branch.name]
+    if step.is_for_each:
+        for item in _items(name, recorded):
             for branch in branches[:1]:
-                yield from _with_branches(RunStep(f"{placed.name}/{item}", branch, placed.list_name), recorded)
+                yield from _with_branches(branch, f"{name}/{item}", recorded)
         return
     for branch in branches:
-        yield from _with_branches(RunStep(f"{placed.name}/{branch['name']}", branch, placed.list_name), recorded)
+        yield from _with_branches(branch, f"{name}/{branch.name}", recorded)
 
 
 def _items(name: str, recorded: frozenset[str]) -> list[str]:
@@ -122,13 +112,6 @@ def _items(name: str, recorded: frozenset[str]) -> list[str]:
     prefix = f"{name}/"
     found = {rest.split("/")[0] for each in recorded if each.startswith(prefix) and (rest := each[len(prefix) :])}
     return sorted((item for item in found if item.isdecimal()), key=int) or [ANY_ITEM]
-
-
-def _steps(steps: Any) -> Iterator[Object]:
-    """The steps that have a name; admission refuses others."""
-    for step in steps if isinstance(steps, list) else ():
-        if isinstance(step, dict) and isinstance(step.get("name"), str):
-            yield step
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

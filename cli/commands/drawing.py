@@ -80,21 +80,20 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
 
 def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
     from core.expressions.analysis import condition_references, references_of
-    from core.expressions.fields import STEP_LISTS
     from core.graph.needs import Declared, build_graph
     from core.graph.streams import packet_needs
+    from core.story.story import read_story
     from views.graph import Drawing
 
     declared, kinds = [], {}
     spec = story["spec"]
     streams = packet_needs(spec.get("steps") or ()) if spec.get("pattern") == "realtime" else {}
-    for list_name in STEP_LISTS:
-        for step in spec.get(list_name) or ():
-            if list_name == "steps" and streams:  # what a packet is evaluated with is no edge
-                declared.append(Declared(step["name"], streams[step["name"]]))
-            else:
-                references = references_of(step.get("with")).steps | condition_references(step.get("if") or "").steps
-                declared.append(Declared(step["name"], tuple(step.get("needs") or ()), references))
-            kind = "engram" if step.get("ref") else step.get("type", "engram")
-            kinds[step["name"]] = kind if list_name == "steps" else f"{list_name}: {kind}"
+    for placed in read_story(story).top():
+        step, name = placed.declared, placed.name
+        if placed.realtime and streams:  # what a packet is evaluated with is no edge
+            declared.append(Declared(name, streams[name]))
+        else:
+            references = references_of(step.get("with")).steps | condition_references(step.get("if") or "").steps
+            declared.append(Declared(name, tuple(step.get("needs") or ()), references))
+        kinds[name] = placed.word if placed.group == "steps" else f"{placed.group}: {placed.word}"
     return Drawing(title or story["metadata"]["name"], build_graph(declared), kinds, phases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
@@ -12,6 +12,7 @@ from core.api.phases import Phase, member_or_none
 from kubewire.wire import Object
 
 __all__ = [
+    "STEP_LISTS",
     "Object",
     "ReadOnlyObject",
     "controller_of",
@@ -29,6 +30,8 @@ __all__ = [
 
 ReadOnlyObject: TypeAlias = Mapping[str, Any]
 """The same for readers: it must not be changed."""
+STEP_LISTS: Final = ("steps", "compensations", "finally")
+"""The lists of steps of a Story, in the order in which they run."""
 
 
 def owners_of(obj: Mapping[str, Any]) -> list[Object]:

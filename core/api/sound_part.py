@@ -15,11 +15,10 @@ from pydantic import ValidationError
 
 from core.api import fieldpath
 from core.api.kind import KindModel
-from core.api.objects import Object
+from core.api.objects import STEP_LISTS, Object
 
 _MOST_ROUNDS: Final = 8  # removing a value can make another one wrong
 _ROOTS: Final = ("spec", "metadata")
-_STEP_LISTS: Final = ("steps", "compensations", "finally")
 _Location = tuple[int | str, ...]
 
 
@@ -70,7 +69,7 @@ def _remove(document: Any, place: _Location) -> _Location | None:
 
 
 def _is_step(where: Sequence[int | str]) -> bool:
-    return len(where) == 3 and where[0] == "spec" and where[1] in _STEP_LISTS and isinstance(where[2], int)
+    return len(where) == 3 and where[0] == "spec" and where[1] in STEP_LISTS and isinstance(where[2], int)
 
 
 def _instead_of_step(step: Any, index: int) -> Object:

@@ -13,41 +13,27 @@ Of a realtime Story, the plan has the main steps that serve a stream (``core.eng
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from core.api.duration import parse_positive_duration
 from core.api.objects import Object
-from core.api.phases import Reason, member_or_none
+from core.api.phases import Reason
 from core.engine import realtime
-from core.expressions import analysis, edges, roots
+from core.expressions import analysis, roots
 from core.graph.compensation import undo_order
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
 from core.graph.streams import packet_needs
-
-MAX_DEPTH: Final = 8
-"""How deep ``parallel`` steps may be nested."""
-
-
-class StepKind(StrEnum):
-    """What a step does; all values but ``engram`` and ``unknown`` are those of ``type``."""
-
-    ENGRAM = "engram"
-    CONDITION = "condition"
-    SLEEP = "sleep"
-    STOP = "stop"
-    PARALLEL = "parallel"
-    EXECUTE_STORY = "executeStory"
-    WAIT = "wait"
-    GATE = "gate"
-    UNKNOWN = "unknown"
-    """The step has neither ``ref`` nor a known ``type``."""
+from core.story import edges
+from core.story.kinds import StepKind
+from core.story.step import MAX_BRANCH_DEPTH, Step
+from core.story.story import read_story
 
 
 class GroupName(StrEnum):
@@ -242,20 +228,22 @@ class StoryPlan:
 
 def parse_story(story: Object) -> StoryPlan | Refusal:
     """The plan of a Story, or why no run of it can start."""
-    spec = story.get("spec")
-    if not isinstance(spec, Mapping):
+    if not isinstance(story.get("spec"), Mapping):
         return Refusal(Reason.INVALID_CONFIGURATION, "the Story has no spec")
-    lists: dict[GroupName, dict[str, StepPlan]] = {}
-    for group in GroupName:
-        found = _steps(group, spec, taken={name for steps in lists.values() for name in steps})
-        if isinstance(found, Refusal):
-            return found
-        lists[group] = found
-    owners = edges.branch_owners(spec)
+    read = read_story(story)
+    lists: dict[GroupName, dict[str, StepPlan]] = {group: {} for group in GroupName}
+    for step in read.top():
+        if not step.name or "/" in step.name:
+            return Refusal(Reason.INVALID_CONFIGURATION, f"{step.place}.name is missing or is not a valid name")
+        if any(step.name in steps for steps in lists.values()):
+            return Refusal(Reason.INVALID_CONFIGURATION, f"{step.place}.name {step.name!r} is already taken")
+        lists[GroupName(step.group)][step.name] = _step(step, step.name)
+    spec = read.spec
+    owners = edges.branch_owners(read)
     continues = _mapping(_mapping(spec, "policy"), "retries").get("continueOnStepFailure") is True
-    is_realtime = realtime.is_realtime(spec)
-    groups = _groups(lists, owners, continues, is_realtime)
-    problems = realtime.problems_of(_list(spec, GroupName.MAIN)) if is_realtime else []
+    is_realtime = read.realtime
+    groups = _groups(lists, {step.name: step for step in read.top()}, owners, continues, is_realtime)
+    problems = realtime.problems_of(read.groups[GroupName.MAIN]) if is_realtime else []
     if problems:
         problems += [groups.message] if isinstance(groups, Refusal) else []
         return Refusal(Reason.INVALID_CONFIGURATION, "; ".join(problems))
@@ -302,49 +290,22 @@ def positive_duration(text: object) -> timedelta | None:
 # Steps
 
 
-def _steps(group: GroupName, spec: Mapping[str, Any], taken: Set[str]) -> dict[str, StepPlan] | Refusal:
-    steps: dict[str, StepPlan] = {}
-    streams = group is GroupName.MAIN and realtime.is_realtime(spec)
-    for index, item in enumerate(_list(spec, group)):
-        name = item.get("name") if isinstance(item, Mapping) else None
-        if not isinstance(name, str) or not name or "/" in name:
-            return Refusal(
-                Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or is not a valid name"
-            )
-        if name in steps or name in taken:
-            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name {name!r} is already taken")
-        plan = _step(name, item)
-        if streams and realtime.serves_stream(item):
-            plan = replace(plan, serves_stream=True, condition="", looks_anywhere=False)
-        steps[name] = plan
-    return steps
-
-
-def _step(name: str, item: Mapping[str, Any], depth: int = 0) -> StepPlan:
-    kind = _kind(item)
-    condition = item.get("if")
-    branches: list[StepPlan] = []
-    if kind is StepKind.PARALLEL and depth < MAX_DEPTH:
-        for branch in _list(_mapping(item, "with"), "steps"):
-            own = branch.get("name") if isinstance(branch, Mapping) else None
-            if isinstance(own, str) and own and "/" not in own:
-                branches.append(_step(f"{name}/{own}", branch, depth + 1))
-    plan = StepPlan(
+def _step(step: Step, name: str) -> StepPlan:
+    serves_stream = step.realtime and not step.depth and realtime.serves_stream(step.declared)
+    condition = step.declared.get("if")
+    branches = step.branches if step.kind is StepKind.PARALLEL and step.depth < MAX_BRANCH_DEPTH else ()
+    return StepPlan(
         name=name,
-        kind=kind,
-        declared=item,
-        condition=condition if isinstance(condition, str) else "",
-        allow_failure=item.get("allowFailure") is True,
-        branches=tuple(branches),
+        kind=step.kind,
+        declared=step.declared,
+        condition=condition if isinstance(condition, str) and not serves_stream else "",
+        allow_failure=step.declared.get("allowFailure") is True,
+        looks_anywhere=not serves_stream and edges.references_of(step).unknown_steps,
+        branches=tuple(
+            _step(branch, f"{name}/{branch.name}") for branch in branches if branch.name and "/" not in branch.name
+        ),
+        serves_stream=serves_stream,
     )
-    return replace(plan, looks_anywhere=edges.references_of(item).unknown_steps)
-
-
-def _kind(item: Mapping[str, Any]) -> StepKind:
-    if item.get("ref") or item.get("run"):
-        return StepKind.ENGRAM
-    kind = member_or_none(StepKind, item.get("type"))
-    return StepKind.UNKNOWN if kind in (None, StepKind.ENGRAM) else kind
 
 
 def _has_engram(step: StepPlan) -> bool:
@@ -361,7 +322,11 @@ def _branch(step: StepPlan, part: str) -> StepPlan | None:
 
 
 def _groups(
-    lists: Mapping[GroupName, Mapping[str, StepPlan]], owners: Mapping[str, str], continues: bool, is_realtime: bool
+    lists: Mapping[GroupName, Mapping[str, StepPlan]],
+    read: Mapping[str, Step],
+    owners: Mapping[str, str],
+    continues: bool,
+    is_realtime: bool,
 ) -> dict[GroupName, GroupPlan] | Refusal:
     groups: dict[GroupName, GroupPlan] = {}
     earlier: dict[str, str] = {}
@@ -371,7 +336,7 @@ def _groups(
         cleans = group is not GroupName.MAIN
         streams = is_realtime and not cleans
         spellings = {**earlier, **aliases_of(steps)}
-        wanted = {name: _wanted(step, owners, spellings) for name, step in steps.items()}
+        wanted = {name: _wanted(read[name], owners, spellings) for name in steps}
         further: Mapping[str, list[str]] = {}
         if group is GroupName.COMPENSATIONS and steps:
             main = groups[GroupName.MAIN].graph
@@ -380,7 +345,7 @@ def _groups(
             further = undo_order(main, about, among)
         met = frozenset(earlier.values())
         if streams:
-            unknown += _unknown_reads(steps, owners, spellings)
+            unknown += _unknown_reads([read[name] for name in steps], owners, spellings)
             received = packet_needs(step.declared for step in steps.values())
             wanted = {name: list(received[name]) for name in steps}
         graph = build_graph(
@@ -408,28 +373,23 @@ def _groups(
     return groups
 
 
-def _wanted(step: StepPlan, owners: Mapping[str, str], spellings: Mapping[str, str]) -> list[str]:
+def _wanted(step: Step, owners: Mapping[str, str], spellings: Mapping[str, str]) -> list[str]:
     """Names of the steps that ``step`` needs, the declared ones first; unknown names stay as written."""
-    names = dict.fromkeys(_declared_needs(step))
-    names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step.declared, owners))))
+    names = dict.fromkeys(need for need in _list(step.declared, "needs") if isinstance(need, str))
+    names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step, owners))))
     return list(names)
 
 
-def _declared_needs(step: StepPlan) -> list[str]:
-    return [need for need in _list(step.declared, "needs") if isinstance(need, str)]
-
-
-def _unknown_reads(
-    steps: Mapping[str, StepPlan], owners: Mapping[str, str], spellings: Mapping[str, str]
-) -> Iterator[str]:
+def _unknown_reads(steps: Sequence[Step], owners: Mapping[str, str], spellings: Mapping[str, str]) -> Iterator[str]:
     """Names that the expressions of realtime steps read for each packet, and that are no steps.
 
     That a step reads another one for each packet is no reason to start after it: the packet comes after both have.
     """
-    for name, step in steps.items():
-        read = edges.steps_read(step.declared, owners) | analysis.references_of(step.declared.get("runtime")).steps
+    names = {step.name for step in steps}
+    for step in steps:
+        read = edges.steps_read(step, owners) | analysis.references_of(step.declared.get("runtime")).steps
         owned = sorted(owners.get(each, each) for each in read)
-        yield from (f"{name}->{each}" for each in owned if spellings.get(each, each) not in steps)
+        yield from (f"{step.name}->{each}" for each in owned if spellings.get(each, each) not in names)
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from core.api.objects import Object
 from core.expressions import analysis
-from core.expressions.fields import MAX_BRANCHES
+from core.story.kinds import NOT_IN_STREAMS, PER_PACKET, StepKind
+from core.story.step import Step
+from core.story.story import read_story
 
-PER_PACKET: Final = ("condition", "sleep", "stop", "parallel", "executeStory")
-"""The types of primitives that the hub can carry out."""
 OUTPUT_OF_STEP: Final = "output"
 """In the output of the run of such a step (``story_of_step``), the output of the step."""
 _IS_REALTIME: Final = "realtime"
@@ -32,10 +32,10 @@ def serves_stream(step: Mapping[str, Any]) -> bool:
     return bool(step.get("ref"))
 
 
-def problems_of(steps: Sequence[Any]) -> list[str]:
+def problems_of(steps: Sequence[Step]) -> list[str]:
     """What keeps the main steps of a realtime Story from running; admission refuses the same."""
-    found = [problem for index, step in enumerate(steps) for problem in _problems(step, f"spec.steps[{index}]", 0)]
-    if not any(isinstance(step, Mapping) and serves_stream(step) for step in steps):
+    found = [problem for step in steps for problem in _problems(step)]
+    if not any(serves_stream(step.declared) for step in steps):
         found.append("spec.steps: no step has a ref, so nothing would serve a stream; add one, or use pattern: batch")
     return found
 
@@ -54,13 +54,12 @@ def story_of_step(story: Object, name: str, inputs: Mapping[str, Any]) -> Object
 
     What the Story says about runs as a whole (turns, schemas, clean-up) is about those of the stream.
     """
-    spec = story.get("spec") or {}
-    steps = spec.get("steps")
-    found = next((step for step in steps if step.get("name") == name), None) if isinstance(steps, list) else None
-    if found is None or not is_realtime(spec) or not serves_stream(found):
+    read = read_story(story)
+    found = next((step.declared for step in read.groups["steps"] if step.name == name), None)
+    if found is None or not read.realtime or not serves_stream(found):
         return None
     left = {key: value for key, value in found.items() if key not in ("needs", "if", "runtime", "with", "transport")}
-    own = {key: value for key, value in spec.items() if key in ("version", "policy")}
+    own = {key: value for key, value in read.spec.items() if key in ("version", "policy")}
     step = {**left, "with": {key: f"{{{{ inputs[{json.dumps(key)}] }}}}" for key in inputs}}
     output = {OUTPUT_OF_STEP: f"{{{{ steps[{json.dumps(name)}].output }}}}"}
     metadata = {key: value for key, value in story["metadata"].items() if key != "generation"}  # no stored version
@@ -76,25 +75,20 @@ def drain_timeout(spec: Mapping[str, Any]) -> timedelta | None:
     return timedelta(seconds=longest) if longest > 0 else None
 
 
-def _problems(step: Any, where: str, depth: int) -> Iterator[str]:
-    if not isinstance(step, Mapping):
-        return
-    named = f"{where} ({step.get('name')})"
-    kind = step.get("type")
-    if step.get("run"):
+def _problems(step: Step) -> Iterator[str]:
+    named, type_ = f"{step.place} ({step.declared.get('name')})", step.declared.get("type")
+    if step.declared.get("run"):
         yield f"{named}: a script cannot serve a stream; use pattern: batch, or move it to finally"
-    elif step.get("ref"):
-        why = why_not_static(step.get("with"))
+    elif step.declared.get("ref"):
+        why = why_not_static(step.declared.get("with"))
         if why is not None:
             yield f"{named}: {why}"
-    elif kind in ("wait", "gate"):
-        yield f"{named}: {kind} is not possible in a realtime Story; use pattern: batch, or move it to finally"
-    elif kind not in PER_PACKET:
-        yield f"{named}: type {kind!r} is unknown; write ref for an Engram, or one of {', '.join(PER_PACKET)}"
-    elif kind == "parallel" and depth < MAX_BRANCHES:
-        branches = _path(step, "with").get("steps")
-        for index, branch in enumerate(branches if isinstance(branches, list) else ()):
-            yield from _problems(branch, f"{where}.with.steps[{index}]", depth + 1)
+    elif type_ in NOT_IN_STREAMS:
+        yield f"{named}: {type_} is not possible in a realtime Story; use pattern: batch, or move it to finally"
+    elif type_ not in PER_PACKET:
+        yield f"{named}: type {type_!r} is unknown; write ref for an Engram, or one of {', '.join(PER_PACKET)}"
+    for branch in step.branches if step.kind is StepKind.PARALLEL else ():
+        yield from _problems(branch)
 
 
 def _path(value: object, *keys: str) -> Mapping[str, Any]:

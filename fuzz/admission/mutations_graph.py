@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.api.objects import Object
-from core.expressions.fields import STEP_LISTS
+from core.api.objects import STEP_LISTS, Object
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import KEYS, Draft, breaks, insert, section

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.api.objects import Object
-from core.expressions.fields import STEP_LISTS
+from core.api.objects import STEP_LISTS, Object
+from core.story.step import MAX_BRANCH_DEPTH
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
@@ -22,7 +22,6 @@ from fuzz.admission.mutations import (
     section,
     somewhere,
 )
-from webhooks.validate.steps import MAX_BRANCH_DEPTH
 
 _SETTLED: Final = ("stop", "sleep", "gate", "wait")
 """Primitives whose ``with`` is not searched for required steps and may have additional keys."""

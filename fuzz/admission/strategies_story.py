@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from core.api.execution import ExecutionOverrides, ExecutionSpec
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
-from core.api.objects import Object
+from core.api.objects import STEP_LISTS, Object
 from core.api.resource import ENGRAM, STORY
 from core.api.workflow import StoryPolicy, StoryTimeouts
-from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill, retry_policy

@@ -9,11 +9,12 @@ from hypothesis import given
 
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.graph.needs import build_graph
+from core.story.story import read_story
 from fuzz.admission import mutations_graph, strategies  # noqa: F401 - mistakes are registered when they are imported
 from fuzz.admission.cases import Case
 from fuzz.admission.mutations import MUTATIONS, Broken, Mutation, broken
 from fuzz.engine.profile import budget
-from webhooks.validate import dependency, steps
+from webhooks.validate import dependency
 from webhooks.validate.gates import of_story
 
 _RULES: Final = ("story/need-unknown", "story/need-later", "story/cycle", "story/expression-waits-for-later")
@@ -29,11 +30,11 @@ def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Cas
     plan = parse_story(case.new)
     assert isinstance(plan, StoryPlan), plan
 
-    placed = {each.step["name"]: each for each in steps.top_level(spec)}
+    placed = {each.name: each for each in read_story(case.new).top()}
     told = build_graph(dependency.declared(name, each, plan.branch_owners) for name, each in placed.items())
     for group, of_group in plan.groups.items():
         for name, needs in of_group.graph.needs.items():
-            same_list = {need for need in told.needs[name] if placed[need].list_name == group}
+            same_list = {need for need in told.needs[name] if placed[need].group == group}
             assert same_list <= set(needs), name  # compensations also need each other for other reasons
 
 

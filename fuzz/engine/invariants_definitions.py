@@ -9,10 +9,11 @@ from typing import Any, Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason
-from core.engine.plan import GroupName, StepKind
+from core.engine.plan import GroupName
 from core.engine.ports import WORKER
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import announced_end, attempt_of, executor_of, retries_of
+from core.story.kinds import StepKind
 from fuzz.engine.actions import Verb
 from fuzz.engine.adapters import TEMPLATE, UNBOUND_SECONDS
 from fuzz.engine.cluster import Place, Write

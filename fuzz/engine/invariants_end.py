@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended, step_path
-from core.engine.plan import StepKind, StoryPlan
+from core.engine.plan import StoryPlan
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import is_final
+from core.story.kinds import StepKind
 from fuzz.engine.actions import Verb
 from fuzz.engine.history import OF_ATTEMPTS, History, is_reset, is_terminal, run_writes, states_of, status_of
 from fuzz.engine.model_hub import BINDING

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from core.api.objects import Object, has_ended, step_path
 from core.api.phases import Phase
-from core.engine.plan import GroupName, StepKind, StoryPlan
+from core.engine.plan import GroupName, StoryPlan
 from core.engine.step.assignment import assignment_of
 from core.engine.step.record import is_final
+from core.story.kinds import StepKind
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of

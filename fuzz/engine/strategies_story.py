@@ -13,7 +13,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from core.api.objects import Object
-from core.engine.plan import StepKind
+from core.story.kinds import StepKind
 from fuzz.engine.case import Case
 from fuzz.engine.draws import below, one_in, pick, shuffled
 from fuzz.engine.strategies import ENGRAMS, scripts

@@ -11,7 +11,7 @@ import trio
 
 from core.api import keys, pinned_story
 from core.api.conditions import is_true
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted, owners_of
+from core.api.objects import Object, ReadOnlyObject, controller_of, has_ended, is_being_deleted, owners_of
 from core.api.phases import ConditionType
 from core.api.resource import (
     CONTROLLER_REVISION,
@@ -40,6 +40,7 @@ from core.engine.step.worker_observation import exit_of
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
+from core.story.story import read_story
 from core.workloads import story_runner, stream_workload
 from core.workloads.live_run import is_live_run
 from core.workloads.restored import is_alien
@@ -74,9 +75,6 @@ POOL: Final = "pool"
 """Index of Pods and Leases of warm workers, and of StepRuns that have not ended: ``namespace/name`` of their pool."""
 TEMPLATE_NAME: Final = "template"
 """Index of Engrams and Impulses: the name of their template."""
-
-STEP_LISTS: Final = ("steps", "compensations", "finally")
-"""The lists of steps in a Story's spec."""
 
 STUCK_SECONDS: Final = 300.0
 """After this time, readiness reports a kind that cannot be followed; replacing an API server may take a while."""
@@ -201,24 +199,13 @@ def is_object_name(text: str) -> bool:
     return len(text) <= _LONGEST_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
-def step_references(story: Object) -> Iterator[Object]:
+def step_references(story: Object) -> Iterator[ReadOnlyObject]:
     """Every step of a Story that has a ``ref``: in the three lists, and in branches of ``parallel`` steps."""
-    spec = story.get("spec") or {}
-    for name in STEP_LISTS:
-        yield from _referring_steps(spec.get(name) or ())
+    return (step.declared for step in read_story(story).every_step() if step.declared.get("ref"))
 
 
 def engram_key(reference: Object, default_namespace: str) -> str:
     return f"{reference.get('namespace') or default_namespace}/{reference.get('name', '')}"
-
-
-def _referring_steps(steps: Iterable[Object]) -> Iterator[Object]:
-    for step in steps:
-        if step.get("ref"):
-            yield step
-        branches = (step.get("with") or {}).get("steps") if step.get("type") == "parallel" else None
-        if isinstance(branches, list):
-            yield from _referring_steps(branch for branch in branches if isinstance(branch, dict))
 
 
 def story_of(run: Object, world: World) -> Object | None:

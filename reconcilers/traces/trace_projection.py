@@ -22,13 +22,13 @@ from core.engine.step.record import retries_of
 from core.engine.step.state import steps_from
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
+from core.story.story import read_story
 from core.telemetry.logs import get_logger
 from core.telemetry.tracing.run_trace import RunTrace, TraceRules, run_trace
 from core.telemetry.tracing.trace_span import SpanSink, TraceSpan
 from reconcilers.adapters.world import World
 from reconcilers.traces.run_spans import TracedRun, TracedStep, failed_attempt_spans, run_spans, step_spans
 from reconcilers.traces.seen_instants import SeenInstants
-from reconcilers.traces.step_kind import step_kind
 
 LOOK_BACK: Final = timedelta(minutes=2)
 """What had ended so long before the last thing that is recorded is exported again by a new leader: the time that a span
@@ -191,7 +191,8 @@ class TraceProjection:
         metadata = run["metadata"]
         namespace, name = metadata["namespace"], step_run_name(metadata["name"], path)
         step_run = self._world.step_runs.get(namespace, name)
-        kind = step_kind(self._story_of(run), path)
+        step = read_story(self._story_of(run)).find(path)
+        kind = step.word if step is not None else ""
         if step_run is None or not is_controlled_by(step_run, metadata["uid"]) or step_path(step_run) != path:
             return TracedStep(kind=kind)
         job = self._world.jobs.get(namespace, name)

@@ -19,13 +19,14 @@ import trio
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.executors import Executors
-from core.engine.plan import StepKind, StepPlan
+from core.engine.plan import StepPlan
 from core.engine.ports import AttemptOrder, Observation
 from core.engine.slots.scheduling import scheduling_of
 from core.engine.step.manifest import step_run_manifest
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import OperatorSettings
+from core.story.kinds import StepKind
 from core.workloads.hub_access import HubAccess
 from core.workloads.story_runner import story_runner
 from kubewire.wire import status_failure

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import ReadOnlyObject
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
 from core.policy.retry import why_not_retried
 from views.flow import flow_of
@@ -222,7 +222,7 @@ class Search:
             signal=step.signal,
         )
 
-    def _declared(self, name: str) -> Object:
+    def _declared(self, name: str) -> ReadOnlyObject:
         states = self.facts.status.get("stepStates") or {}
         return next((each.step for each in declared_steps(self.facts.story, states) if each.name == name), {})
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from core.api.objects import ReadOnlyObject
-from core.expressions.fields import STEP_LISTS
-from webhooks.conversion.settings import SETTINGS
+from core.api.objects import STEP_LISTS, ReadOnlyObject
+from core.story.kinds import SETTINGS
+from core.story.step import MAX_BRANCH_DEPTH
 from webhooks.conversion.step import primitive_of
 from webhooks.finding import Finding
-from webhooks.validate.steps import MAX_BRANCH_DEPTH, REF_OR_TYPE
+from webhooks.validate.steps import REF_OR_TYPE
 
 _WITH_INPUT: Final = ("ref", "run")
 _STEP: Final = re.compile(rf"spec\.({'|'.join(STEP_LISTS)})\[(\d+)\]")

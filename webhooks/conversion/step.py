@@ -17,9 +17,10 @@ from functools import partial
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
+from core.story.kinds import SETTINGS
 from webhooks.conversion import kept as keeping
 from webhooks.conversion.kept import Entries, Entry, fields_of
-from webhooks.conversion.settings import SETTINGS, STEP, merged, split
+from webhooks.conversion.settings import STEP, merged, split
 
 Step = dict[str, Any]
 Converted = tuple[Step, Entry]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.api.objects import ReadOnlyObject
+from core.api.objects import STEP_LISTS, ReadOnlyObject
 from core.api.resource import STORY
-from core.expressions.fields import STEP_LISTS
 from webhooks.conversion import kept
 from webhooks.conversion.kept import OF, Note
 from webhooks.conversion.step import of_list, to_v1alpha1, to_v1beta1

@@ -10,8 +10,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, Final
 
-from core.api.objects import ReadOnlyObject
-from core.expressions.fields import STEP_LISTS
+from core.api.objects import STEP_LISTS, ReadOnlyObject
 from core.policy.settings import OperatorSettings
 
 MAX_RETRIES: Final = 10

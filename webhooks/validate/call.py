@@ -8,13 +8,13 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.api.text import text
+from core.story.step import Step
 from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import reference, schema, steps
 from webhooks.validate.change import name_of, namespace_of
 from webhooks.validate.reference import Link
-from webhooks.validate.steps import PlacedStep
 
 DENIED: Final = Rule("story/call-denied", "3.7", CauseType.FORBIDDEN)
 SELF: Final = Rule("story/call-self", "4.8", CauseType.FORBIDDEN)
@@ -31,12 +31,12 @@ _MAX_STORIES: Final = 1_000
 _Key = tuple[str, str]  # namespace and name
 
 
-def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
+def check(placed: Step, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """Findings about the call of an ``executeStory`` step."""
-    target = _target(placed.step)
+    target = _target(placed.declared)
     if target is None:
         return
-    path = f"{placed.path}.with.storyRef"
+    path = f"{placed.place}.with.storyRef"
     wanted = reference.link(STORY, namespace_of(story), STORY, target)
     own = (namespace_of(story), name_of(story))
     denied = list(reference.denial(DENIED, wanted, world, path))
@@ -51,9 +51,9 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
     yield from reference.version_mismatch(VERSION, target, wanted, found, f"{path}.version")
     if isinstance(found, Unseen):
         return
-    inputs, described = placed.step["with"].get("with"), (found.get("spec") or {}).get("inputsSchema")
+    inputs, described = placed.declared["with"].get("with"), (found.get("spec") or {}).get("inputsSchema")
     yield from schema.check_names(
-        INPUT_UNKNOWN, described, inputs, f"{placed.path}.with.with", f"the inputsSchema of {wanted}"
+        INPUT_UNKNOWN, described, inputs, f"{placed.place}.with.with", f"the inputsSchema of {wanted}"
     )
     if story["spec"].get("pattern") != "realtime" and (found.get("spec") or {}).get("pattern") == "realtime":
         yield REALTIME.at(path, "a batch Story cannot execute a realtime one", "call a batch Story")
@@ -91,11 +91,10 @@ def _way(came_from: Mapping[_Key, _Key], own: _Key, last: _Key) -> list[_Key]:
 
 def targets(story: ReadOnlyObject, namespace: str) -> Iterator[tuple[str, str]]:
     """Namespace and name of the Stories that the ``executeStory`` steps of a Story in ``namespace`` call."""
-    for top in steps.top_level(story.get("spec") or {}):
-        for placed in steps.with_branches(top):
-            target = _target(placed.step)
-            if target is not None:
-                yield text(target.get("namespace")) or namespace, text(target.get("name"))
+    for placed in steps.every_step(story):
+        target = _target(placed.declared)
+        if target is not None:
+            yield text(target.get("namespace")) or namespace, text(target.get("name"))
 
 
 def _target(step: ReadOnlyObject) -> ReadOnlyObject | None:

@@ -17,10 +17,10 @@ from core.api.suggestion import closest
 from core.api.text import text
 from core.policy.stream_problems import durable_problems
 from core.policy.streaming import merged_problems, merged_settings
+from core.story.step import Step
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
-from webhooks.validate.steps import PlacedStep
 
 DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", CauseType.DUPLICATE)
 WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", CauseType.REQUIRED)
@@ -94,15 +94,15 @@ def _durable_elsewhere(merged: ReadOnlyObject, declared: ReadOnlyObject) -> Iter
         yield from durable_problems(merged, "")
 
 
-def check_step(placed: PlacedStep, spec: ReadOnlyObject) -> Iterator[Finding]:
+def check_step(placed: Step, spec: ReadOnlyObject) -> Iterator[Finding]:
     """Findings if the step's transport is not declared, or if its ``if`` waits for a hook that nobody sends."""
-    if placed.realtime and not placed.depth and placed.step.get("ref"):
-        yield from _unknown_hooks(str(placed.step.get("if") or ""), f"{placed.path}.if")
-    name = text(placed.step.get("transport"))
+    if placed.realtime and not placed.depth and placed.declared.get("ref"):
+        yield from _unknown_hooks(str(placed.declared.get("if") or ""), f"{placed.place}.if")
+    name = text(placed.declared.get("transport"))
     declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]
     if name and name not in declared:
         known = f"the Story declares: {', '.join(declared)}" if declared else "declare it there"
-        yield UNDECLARED.at(f"{placed.path}.transport", f"{name!r} is not declared in spec.transports", known)
+        yield UNDECLARED.at(f"{placed.place}.transport", f"{name!r} is not declared in spec.transports", known)
 
 
 def _unknown_hooks(condition: str, path: str) -> Iterator[Finding]:

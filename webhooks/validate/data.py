@@ -14,10 +14,10 @@ from core.api.objects import ReadOnlyObject
 from core.api.suggestion import closest
 from core.expressions.analysis import is_constant_template
 from core.expressions.errors import Position, excerpt
-from core.expressions.fields import ExpressionField, FieldKind
 from core.expressions.reads import Comparison, DataPath, Segments, gives_no_list, reads_of
 from core.expressions.resolve import TEMPLATE_KEY, as_word
 from core.expressions.roots import INPUTS, STEPS
+from core.story.fields import ExpressionField, FieldKind
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import steps, worker
@@ -133,12 +133,11 @@ def _constant(field: ExpressionField, text: str) -> Iterator[Finding]:
 def _outputs_of(story: ReadOnlyObject, world: ClusterView) -> Iterator[tuple[str, Described]]:
     """The name of each step with a known output → what describes it; also the underscore alias."""
     found: dict[str, Described | None] = {}
-    for top in steps.top_level(story["spec"]):
-        for placed in steps.with_branches(top):
-            name = str(placed.step.get("name"))
-            for spelling in {name, step_alias(name)}:
-                known = _output_of(placed.step, spelling, story, world)
-                found[spelling] = None if spelling in found else known
+    for placed in steps.every_step(story):
+        name = str(placed.declared.get("name"))
+        for spelling in {name, step_alias(name)}:
+            known = _output_of(placed.declared, spelling, story, world)
+            found[spelling] = None if spelling in found else known
     for name, described in found.items():
         if described is not None:
             yield name, described

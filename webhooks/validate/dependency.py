@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from core.api.objects import STEP_LISTS
 from core.api.suggestion import closest
-from core.expressions import edges
-from core.expressions.fields import STEP_LISTS
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
 from core.graph.reach import upstream
+from core.story import edges
+from core.story.step import Step
 from webhooks.finding import CauseType, Finding, Rule
-from webhooks.validate.steps import PlacedStep
 
 NEED_UNKNOWN: Final = Rule("story/need-unknown", "4.5", CauseType.NOT_FOUND)
 NEED_LATER: Final = Rule("story/need-later", "4.5", CauseType.FORBIDDEN)
@@ -30,18 +30,18 @@ _MAX_CYCLES: Final = 10
 _MAX_SUGGESTIONS: Final = 10  # for one step; each needs a comparison with all names
 _REQUIRE_SEGMENTS: Final = 3
 
-Steps = Mapping[str, PlacedStep]
+Steps = Mapping[str, Step]
 """Steps of the three lists by name; if two have the same name, the first."""
 Visible = Mapping[str, Mapping[str, None]]
 """Names of steps, in spec order, by the list that can refer to them."""
 
 
-def declared(name: str, placed: PlacedStep, owners: Mapping[str, str]) -> Declared:
+def declared(name: str, placed: Step, owners: Mapping[str, str]) -> Declared:
     """The dependencies of a step: its ``needs``, and the steps whose outputs its expressions read.
 
     ``owners`` are the steps around branches.
     """
-    return Declared(name, tuple(placed.step.get("needs") or ()), edges.steps_read(placed.step, owners))
+    return Declared(name, tuple(placed.declared.get("needs") or ()), edges.steps_read(placed, owners))
 
 
 def check(steps: Steps, dependencies: Iterable[Declared], graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def check(steps: Steps, dependencies: Iterable[Declared], graph: Graph, owners: 
     """
     visible = visible_from(steps)
     for name, placed in steps.items():
-        known = visible[placed.list_name]
+        known = visible[placed.group]
         yield from _needs(name, placed, steps, known)
         yield from _requires(placed, known, Reached(name, placed, steps, graph), owners)
     yield from _cycles(steps, dependencies, graph)
@@ -62,7 +62,7 @@ def visible_from(steps: Steps) -> Visible:
     found: dict[str, dict[str, None]] = {}
     for last, list_name in enumerate(STEP_LISTS):
         lists = STEP_LISTS[: last + 1]
-        found[list_name] = dict.fromkeys(name for name, other in steps.items() if other.list_name in lists)
+        found[list_name] = dict.fromkeys(name for name, other in steps.items() if other.group in lists)
     return found
 
 
@@ -72,9 +72,9 @@ class Reached:
     Its own needs are found at once; needs of those steps are only searched if necessary.
     """
 
-    def __init__(self, name: str, placed: PlacedStep, steps: Steps, graph: Graph) -> None:
+    def __init__(self, name: str, placed: Step, steps: Steps, graph: Graph) -> None:
         self._name = name
-        self._earlier = STEP_LISTS[: STEP_LISTS.index(placed.list_name)]
+        self._earlier = STEP_LISTS[: STEP_LISTS.index(placed.group)]
         self._steps = steps
         self._graph = graph
         self._upstream: frozenset[str] | None = None
@@ -82,7 +82,7 @@ class Reached:
     def __contains__(self, other: str) -> bool:
         if other != self._name and other in self._graph.needs[self._name]:
             return True
-        if other in self._steps and self._steps[other].list_name in self._earlier:
+        if other in self._steps and self._steps[other].group in self._earlier:
             return True
         if self._upstream is None:
             self._upstream = upstream(self._graph, [self._name]) - {self._name}
@@ -96,10 +96,10 @@ def remedy_for(unknown: str, known: Iterable[str]) -> str:
     return f"did you mean {guess}?" if guess else f"the steps are: {', '.join(names) or 'none'}"
 
 
-def _needs(name: str, placed: PlacedStep, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
+def _needs(name: str, placed: Step, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
     suggestions = 0
-    for index, need in enumerate(placed.step.get("needs") or ()):
-        path = f"{placed.path}.needs[{index}]"
+    for index, need in enumerate(placed.declared.get("needs") or ()):
+        path = f"{placed.place}.needs[{index}]"
         if need == name:
             yield NEED_SELF.at(path, f"step {name!r} needs itself", "remove it")
         elif need not in steps:
@@ -108,16 +108,14 @@ def _needs(name: str, placed: PlacedStep, steps: Steps, known: Collection[str]) 
             remedy = remedy_for(need, others) if suggestions <= _MAX_SUGGESTIONS else "correct or remove it"
             yield NEED_UNKNOWN.at(path, f"there is no step {need!r}", remedy)
         elif need not in known:
-            where = steps[need].list_name
-            message = f"{need!r} is a step of {where}; these steps run after {placed.list_name}"
+            where = steps[need].group
+            message = f"{need!r} is a step of {where}; these steps run after {placed.group}"
             yield NEED_LATER.at(path, message, f"move one of the two, or remove {need!r}")
 
 
-def _requires(
-    placed: PlacedStep, known: Collection[str], reached: Reached, owners: Mapping[str, str]
-) -> Iterator[Finding]:
-    for index, required in enumerate(placed.step.get("requires") or ()):
-        path = f"{placed.path}.requires[{index}]"
+def _requires(placed: Step, known: Collection[str], reached: Reached, owners: Mapping[str, str]) -> Iterator[Finding]:
+    for index, required in enumerate(placed.declared.get("requires") or ()):
+        path = f"{placed.place}.requires[{index}]"
         segments = required.split(".")
         if segments[0] != "steps" or len(segments) < _REQUIRE_SEGMENTS or not all(segments):
             yield REQUIRE_FORM.at(
@@ -147,7 +145,7 @@ def _cycles(steps: Steps, dependencies: Iterable[Declared], graph: Graph) -> Ite
         if circle is None:
             return
         message = f"dependency cycle: {' → '.join(circle)}"
-        yield CYCLE.at(steps[circle[0]].path, message, "remove one of these needs")
+        yield CYCLE.at(steps[circle[0]].place, message, "remove one of these needs")
         first, second = circle[0], circle[1]
         kept = tuple(need for need in graph.needs[first] if need != second)
         open_[first] = Declared(first, kept)

@@ -13,16 +13,17 @@ from typing import Final
 
 from core.api.identity import step_alias
 from core.api.objects import ReadOnlyObject
-from core.expressions import analysis, fields
+from core.expressions import analysis
 from core.expressions.analysis import StepPlace
 from core.expressions.errors import Position
-from core.expressions.fields import ExpressionField, FieldKind
 from core.graph.needs import Graph
+from core.story import fields
+from core.story.fields import ExpressionField, FieldKind
+from core.story.step import Step
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency
 from webhooks.validate.data import StoryData
 from webhooks.validate.dependency import Reached, Steps
-from webhooks.validate.steps import PlacedStep
 
 UNUSABLE: Final = Rule("story/expression", "3.6")
 STEP_UNKNOWN: Final = Rule("story/expression-step-unknown", "4.6", CauseType.NOT_FOUND)
@@ -71,23 +72,23 @@ class Reader:
         self._readings: dict[str, _Reading] = {}
         self._suggestions = 0
 
-    def read(self, placed: PlacedStep) -> bool:
+    def read(self, placed: Step) -> bool:
         """Read the expressions of a step and its branches; false if it gave up before their end."""
-        if placed.path not in self._readings and not self.has_given_up:
-            reading = self._readings[placed.path] = self._read(placed)
+        if placed.place not in self._readings and not self.has_given_up:
+            reading = self._readings[placed.place] = self._read(placed)
             self.errors += reading.errors
         return not self.has_given_up
 
-    def check_step(self, placed: PlacedStep, graph: Graph) -> Iterator[Finding]:
+    def check_step(self, placed: Step, graph: Graph) -> Iterator[Finding]:
         """Findings about the expressions of a step and its branches."""
         self.read(placed)  # if two steps have one name, the second was not read
-        reading = self._readings.get(placed.path)
+        reading = self._readings.get(placed.place)
         if reading is None:
             return
         yield from reading.errors
         yield from reading.misfits
-        name = str(placed.step.get("name"))
-        known = self._visible[placed.list_name]
+        name = str(placed.declared.get("name"))
+        known = self._visible[placed.group]
         before = Reached(name, placed, self._steps, graph)
         for place, target in reading.places:
             if target == name:  # another check finds circles
@@ -111,12 +112,12 @@ class Reader:
                 if place.step not in self._targets:
                     yield self._unknown(place, list(self._steps))
 
-    def _read(self, placed: PlacedStep) -> _Reading:
-        own, known = str(placed.step.get("name")), self._visible[placed.list_name]
+    def _read(self, placed: Step) -> _Reading:
+        own, known = str(placed.declared.get("name")), self._visible[placed.group]
         errors: list[Finding] = []
         misfits: list[Finding] = []
         places: list[tuple[StepPlace, str]] = []
-        for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
+        for field in fields.of_step(placed):
             for path, value in field.leaf_values():
                 if len(self.errors) + len(errors) >= MAX_ERRORS:
                     self.has_given_up = True
@@ -144,7 +145,7 @@ class Reader:
         message = f"step {target!r} runs after this step{_where(place.position)}"
         if not waits:
             return STEP_LATER.at(place.path, message, "it has no output yet when this step starts", place.excerpt)
-        remedy = f"move one of the two, or do not use {target!r}, which is a step of {self._steps[target].list_name}"
+        remedy = f"move one of the two, or do not use {target!r}, which is a step of {self._steps[target].group}"
         return WAITS_FOR_LATER.at(place.path, message, remedy, place.excerpt)
 
     def _unknown(self, place: StepPlace, suggested: Collection[str]) -> Finding:

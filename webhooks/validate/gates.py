@@ -12,8 +12,8 @@ from typing import Final
 
 from core.api.loops import MAX_ITEMS
 from core.api.objects import ReadOnlyObject
+from core.story.kinds import StepKind
 from webhooks.validate import steps
-from webhooks.validate.steps import PlacedStep
 
 _NUMBERS: Final = frozenset(map(str, range(MAX_ITEMS)))
 
@@ -36,14 +36,6 @@ class DeclaredGate:
         return "/".join("<number>" if part is None else part for part in self.parts)
 
 
-def of_story(spec: ReadOnlyObject) -> Iterator[DeclaredGate]:
+def of_story(story: ReadOnlyObject) -> Iterator[DeclaredGate]:
     """The gates in all lists and branches, in spec order."""
-    for placed in steps.top_level(spec):
-        yield from _of_step(placed, (str(placed.step.get("name")),))
-
-
-def _of_step(placed: PlacedStep, parts: tuple[str | None, ...]) -> Iterator[DeclaredGate]:
-    if placed.step.get("type") == "gate":
-        yield DeclaredGate(parts)
-    for branch in steps.sound_branches(placed):
-        yield from _of_step(branch, (*parts, None if steps.is_for_each(placed) else str(branch.step.get("name"))))
+    return (DeclaredGate(step.parts) for step in steps.every_step(story) if step.declared.get("type") == StepKind.GATE)

@@ -12,6 +12,7 @@ from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
 from core.api.objects import ReadOnlyObject
 from core.api.text import text
 from core.expressions.resolve import TEMPLATE_KEY
+from core.story.kinds import are_iterations, is_count
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of
 
@@ -23,8 +24,6 @@ ITEMS: Final = Rule("story/items", "4.9")
 ITEM_STEPS: Final = Rule("story/item-steps", "4.9")
 ITEM_NAME: Final = Rule("story/item-name", "4.9")
 CONCURRENCY: Final = Rule("story/branch-concurrency", "4.9")
-
-_MAX_INT32: Final = 2**31 - 1
 
 
 def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
@@ -39,7 +38,7 @@ def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
         yield UNTIL.at(
             f"{path}.until", "must be a string with a condition", 'write for example previous.state == "done"'
         )
-    if not _is_whole(limit, MAX_ITERATIONS):
+    if not are_iterations(limit):
         message = "is required with until" if limit is None else f"must be a whole number from 1 to {MAX_ITERATIONS}"
         remedy = f"set the maximum number of executions, 1 to {MAX_ITERATIONS}"
         yield ITERATIONS.at(f"{path}.maxIterations", message, remedy)
@@ -51,7 +50,7 @@ def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
 def check_branches(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
     """Findings about the items and the concurrency of a ``parallel`` step; its branches are checked elsewhere."""
     limit = parameters.get("maxConcurrency")
-    if limit is not None and not _is_whole(limit, _MAX_INT32):
+    if limit is not None and not is_count(limit):
         message, remedy = "must be a whole number, 1 or more", "leave it out to run all branches at the same time"
         yield CONCURRENCY.at(f"{path}.maxConcurrency", message, remedy)
     branches = parameters.get("steps")
@@ -79,7 +78,3 @@ def _items(items: Any, path: str) -> Iterator[Finding]:
     elif not (isinstance(items, str) and "{{" in items) and not (isinstance(items, Mapping) and TEMPLATE_KEY in items):
         remedy = "write for example {{ steps.find.output.files }}"
         yield ITEMS.at(path, "must be a list, or a template that gives one", remedy)
-
-
-def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most

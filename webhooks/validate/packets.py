@@ -12,14 +12,14 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
 from core.api.text import text
-from core.expressions import edges
 from core.graph.needs import Graph
 from core.graph.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from core.policy.streaming import merged_settings
+from core.story import edges
+from core.story.step import Step
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.dependency import Steps
-from webhooks.validate.steps import PlacedStep
 
 NEEDS_ABSENT: Final = Rule("story/needs-absent", "4.5", severity=Severity.WARNING)
 NOT_JOINED: Final = Rule("story/packet-without-step", "4.6", severity=Severity.WARNING)
@@ -32,45 +32,45 @@ _MAX_WAYS: Final = 64
 def check(spec: ReadOnlyObject, steps: Steps, world: ClusterView) -> Iterator[Finding]:
     """Findings about the main steps; nothing for a batch Story."""
     placed = {name: each for name, each in steps.items() if each.realtime}
-    graph = stream_graph(each.step for each in placed.values())
-    settings = {name: _settings(each.step, spec, world) for name, each in placed.items()}
+    graph = stream_graph(each.declared for each in placed.values())
+    settings = {name: _settings(each.declared, spec, world) for name, each in placed.items()}
     for name, each in placed.items():
-        if graph.position[name] and is_in_line(each.step):
+        if graph.position[name] and is_in_line(each.declared):
             yield _in_line(each, graph.needs[name])
         yield from _not_joined(name, each, placed, graph, settings)
         yield from _too_few(name, each, placed, graph, settings[name].get("routing") or {})
 
 
-def _in_line(placed: PlacedStep, needs: tuple[str, ...]) -> Finding:
+def _in_line(placed: Step, needs: tuple[str, ...]) -> Finding:
     if needs:
         message = f"has no needs, so it gets the packets of the steps before it: {', '.join(needs)}"
-        return NEEDS_ABSENT.at(placed.path, message, "name them in needs; a source has needs: []")
+        return NEEDS_ABSENT.at(placed.place, message, "name them in needs; a source has needs: []")
     message = "has no needs, and is a source: the steps before it have another transport, need it, or send nothing"
-    return NEEDS_ABSENT.at(placed.path, message, "write needs: []")
+    return NEEDS_ABSENT.at(placed.place, message, "write needs: []")
 
 
-def _too_few(name: str, placed: PlacedStep, steps: Steps, graph: Graph, routing: ReadOnlyObject) -> Iterator[Finding]:
-    if not placed.step.get("ref") or routing.get("rules"):
+def _too_few(name: str, placed: Step, steps: Steps, graph: Graph, routing: ReadOnlyObject) -> Iterator[Finding]:
+    if not placed.declared.get("ref") or routing.get("rules"):
         return
-    followers = certain_followers(graph, name, {each: of.step for each, of in steps.items()})
+    followers = certain_followers(graph, name, {each: of.declared for each, of in steps.items()})
     most = routing.get("maxDownstreams") or DEFAULT_DOWNSTREAMS
     if len(followers) > most:
         message = f"{len(followers)} steps get its packets, and maxDownstreams lets {most} of them have each"
         remedy = f"set routing.maxDownstreams to {len(followers)} in the streaming settings of its transport"
-        yield TOO_FEW.at(placed.path, message, remedy)
+        yield TOO_FEW.at(placed.place, message, remedy)
 
 
 def _not_joined(
-    name: str, placed: PlacedStep, steps: Steps, graph: Graph, settings: dict[str, ReadOnlyObject]
+    name: str, placed: Step, steps: Steps, graph: Graph, settings: dict[str, ReadOnlyObject]
 ) -> Iterator[Finding]:
-    step = placed.step
+    step = placed.declared
     read = edges.read_per_packet(step.get("if"), step.get("runtime"), graph.order)
     if not read:
         return
     ways = _ways_to(name, steps, graph, settings, read)
     if len(ways) > _MAX_WAYS or any(read <= way for way in ways):
         return
-    where = f"{placed.path}.{'runtime' if step.get('runtime') is not None else 'if'}"
+    where = f"{placed.place}.{'runtime' if step.get('runtime') is not None else 'if'}"
     words = ", ".join(each for each in graph.order if each in read)
     missing = [each for each in graph.order if each in read and not any(each in way for way in ways)]
     if missing:
@@ -87,10 +87,10 @@ def _ways_to(
     name: str, steps: Steps, graph: Graph, settings: dict[str, ReadOnlyObject], read: Set[str]
 ) -> set[frozenset[str]]:
     """For each way of a packet to the step, the steps whose data it then has."""
-    step, needs = steps[name].step, graph.needs[name]
+    step, needs = steps[name].declared, graph.needs[name]
     sets: tuple[tuple[str, ...], ...] = ()
     if len(needs) > 1 and not is_in_line(step) and step.get("ref"):
-        conditional = {each for each, of in steps.items() if _is_conditional(of.step, settings[each])}
+        conditional = {each for each, of in steps.items() if _is_conditional(of.declared, settings[each])}
         is_set = settings[name].get("fanIn") is not None
         sets = (needs,) if is_set else joined_by_default(graph, name, conditional, lambda: read)
     found: set[frozenset[str]] = set()
@@ -109,7 +109,7 @@ def _ways_through(need: str, steps: Steps, graph: Graph) -> set[frozenset[str]]:
     while open_ends and len(found) <= _MAX_WAYS and len(open_ends) <= _MAX_WAYS:
         step, behind = open_ends.pop()
         way = behind | {step}
-        if steps[step].step.get("ref") or not graph.needs[step]:
+        if steps[step].declared.get("ref") or not graph.needs[step]:
             found.add(way)
         elif step not in behind:  # in a circle, which is refused elsewhere
             open_ends += ((each, way) for each in graph.needs[step])

@@ -9,9 +9,9 @@ from typing import Any, Final
 from core.api.objects import ReadOnlyObject
 from core.api.phases import Phase
 from core.api.text import text
+from core.story.step import Step
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, loop
-from webhooks.validate.steps import PlacedStep
 
 UNTIL: Final = Rule("story/wait-until", "4.9", CauseType.REQUIRED)
 WAITING: Final = Rule("story/wait-settings", "4.9")
@@ -26,9 +26,9 @@ _ON_TIMEOUT: Final = ("", "fail", "skip")
 _STOP_WORDS: Final = frozenset({"success", "failure", "cancel", *(phase.value.lower() for phase in Phase)})
 
 
-def check(placed: PlacedStep) -> Iterator[Finding]:
+def check(placed: Step) -> Iterator[Finding]:
     """Findings about the settings of a primitive; none for an Engram step."""
-    type_, parameters, path = placed.step.get("type"), placed.step.get("with") or {}, f"{placed.path}.with"
+    type_, parameters, path = placed.declared.get("type"), placed.declared.get("with") or {}, f"{placed.place}.with"
     if type_ == "wait":
         yield from _until(parameters, path)
     if type_ in ("wait", "gate"):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.story.step import Step
 from core.workloads.script import is_script, why_image_not_allowed
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import floor, payload, worker
-from webhooks.validate.steps import PlacedStep
 
 IMAGE: Final = Rule("story/script-image", "4.4", CauseType.FORBIDDEN)
 FIELD: Final = Rule("story/script-field", "4.4")
@@ -20,9 +20,9 @@ FIELD: Final = Rule("story/script-field", "4.4")
 _OF_SCRIPTS: Final = ("image", "shell")
 
 
-def check(placed: PlacedStep, world: ClusterView) -> Iterator[Finding]:
+def check(placed: Step, world: ClusterView) -> Iterator[Finding]:
     """Findings about a script step, or about fields of one in another step."""
-    step, path = placed.step, placed.path
+    step, path = placed.declared, placed.place
     if not is_script(step):
         for key in _OF_SCRIPTS:
             if step.get(key) is not None:

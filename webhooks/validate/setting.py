@@ -10,37 +10,27 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from core.api.suggestion import closest
+from core.story.kinds import SETTINGS
+from core.story.step import Step
 from webhooks.finding import Finding, Rule, Severity
-from webhooks.validate.steps import PlacedStep
 
 MISSPELT: Final = Rule("story/setting-misspelt", "4.9")
 UNKNOWN: Final = Rule("story/setting-unknown", "4.9", severity=Severity.WARNING)
 UNEVALUATED: Final = Rule("story/message-unevaluated", "4.9", severity=Severity.WARNING)
 NO_PAUSE: Final = Rule("story/sleep-without-duration", "4.9", severity=Severity.WARNING)
 
-_WAITING: Final = ("timeout", "pollInterval", "onTimeout")
-_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "sleep": ("duration",),
-    "wait": ("until", *_WAITING),
-    "gate": _WAITING,
-    "stop": ("phase", "message"),
-    "executeStory": ("storyRef", "with", "waitForCompletion", "until", "maxIterations"),
-    "parallel": ("steps", "forEach", "maxConcurrency"),
-}
-"""Type of a primitive → the keys that it reads. ``condition`` reads none, which another rule says."""
-_REFERENCE: Final = ("name", "namespace", "version")
 _WITHOUT_EFFECT: Final = ("message",)
 """Keys that change only what people read."""
 
 
-def check(placed: PlacedStep) -> Iterator[Finding]:
+def check(placed: Step) -> Iterator[Finding]:
     """Findings about keys that nobody reads, text that nobody evaluates, and a ``sleep`` that does nothing."""
-    type_ = str(placed.step.get("type"))
-    known = _SETTINGS.get(type_)
-    if known is None or placed.step.get("ref") or placed.step.get("run"):
+    type_ = str(placed.declared.get("type"))
+    known = SETTINGS.get(type_)
+    if not known or placed.declared.get("ref") or placed.declared.get("run"):
         return  # of two kinds of work, another rule says which to remove
-    parameters: Any = placed.step.get("with")
-    path = f"{placed.path}.with"
+    parameters: Any = placed.declared.get("with")
+    path = f"{placed.place}.with"
     misspelt = False
     if isinstance(parameters, Mapping):
         for finding in _keys(parameters, known, path, type_):
@@ -51,9 +41,9 @@ def check(placed: PlacedStep) -> Iterator[Finding]:
             yield UNEVALUATED.at(
                 f"{path}.message", "is not evaluated: this field does not support templates", "write plain text"
             )
-        target = parameters.get("storyRef") if type_ == "executeStory" else None
-        if isinstance(target, Mapping):
-            yield from _keys(target, _REFERENCE, f"{path}.storyRef", "storyRef")
+        target, its_keys = parameters.get("storyRef"), known.get("storyRef")
+        if isinstance(target, Mapping) and isinstance(its_keys, Mapping):
+            yield from _keys(target, its_keys, f"{path}.storyRef", "storyRef")
     if type_ == "sleep" and not misspelt and not (isinstance(parameters, Mapping) and _is_given(parameters)):
         yield NO_PAUSE.at(f"{path}.duration", "is absent, so the step ends at once", "add it, for example 5m")
 

@@ -232,7 +232,7 @@ def _gates_of(run: ReadOnlyObject, world: ClusterView) -> list[gates.DeclaredGat
     """The gates of the run's Story; ``None`` if the Story is unknown."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
-    return None if isinstance(story, Unseen) else list(gates.of_story(story.get("spec") or {}))
+    return None if isinstance(story, Unseen) else list(gates.of_story(story))
 
 
 def _output(new: ReadOnlyObject, output: Any, world: ClusterView) -> Iterator[Finding]:

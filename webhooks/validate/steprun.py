@@ -94,10 +94,9 @@ def _limit_bytes(new: ReadOnlyObject, world: ClusterView) -> int | None:
         limits.append(((engram.get("spec") or {}).get("overrides") or {}).get("maxInlineSize") or 0)
     if not isinstance(story, Unseen):
         limits += (
-            (placed.step.get("execution") or {}).get("maxInlineSize") or 0
-            for top in steps.top_level(story.get("spec") or {})
-            for placed in steps.with_branches(top)
-            if placed.step.get("name") == spec["stepId"]
+            (placed.declared.get("execution") or {}).get("maxInlineSize") or 0
+            for placed in steps.every_step(story)
+            if placed.declared.get("name") == spec["stepId"]
         )
     return max(limits)
 

@@ -5,14 +5,16 @@ Source: admission contract 4.2 and 4.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from core.api import manifest
+from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
-from core.expressions.fields import STEP_LISTS
+from core.story.kinds import NOT_IN_STREAMS
+from core.story.step import MAX_BRANCH_DEPTH, Step
+from core.story.story import Story, read_story
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, payload, retry
@@ -34,67 +36,31 @@ BRANCH_NAME: Final = Rule("story/branch-name", "4.9", CauseType.DUPLICATE, Sever
 BRANCHES: Final = Rule("story/branches", "4.9", CauseType.REQUIRED)
 BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
 
-MAX_BRANCH_DEPTH: Final = 8
-"""Nesting of ``parallel`` steps."""
-
 _WORK: Final = ("ref", "type", "run")
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedStep:
-    """A step that matches its schema, and its place.
-
-    Attributes:
-        path: its path in the Story, ``spec.steps[0].with.steps[1]``.
-        list_name: the list that contains it, directly or in a ``parallel`` step.
-        realtime: whether it runs as part of a stream; compensations and ``finally`` never do.
-        depth: the number of ``parallel`` steps around it.
-    """
-
-    step: ReadOnlyObject
-    path: str
-    list_name: str
-    realtime: bool
-    depth: int = 0
+def every_step(story: ReadOnlyObject) -> Iterator[Step]:
+    """The steps of the three lists, each followed by the branches below it that match their schema."""
+    for step in read_story(story).top():
+        yield from with_branches(step)
 
 
-def top_level(spec: ReadOnlyObject) -> Iterator[PlacedStep]:
-    """The steps of the three lists, in spec order."""
-    for list_name in STEP_LISTS:
-        realtime = spec.get("pattern") == "realtime" and list_name == "steps"
-        for index, step in enumerate(spec.get(list_name) or ()):
-            yield PlacedStep(step, f"spec.{list_name}[{index}]", list_name, realtime)
-
-
-def with_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
+def with_branches(placed: Step) -> Iterator[Step]:
     """The step and the branches below it that match their schema, in spec order."""
     yield placed
-    if placed.step.get("type") == "parallel":
-        for branch in sound_branches(placed):
+    for branch in placed.branches if placed.depth < MAX_BRANCH_DEPTH else ():
+        if all(error.is_unknown for error in _shape_errors(branch.declared)):
             yield from with_branches(branch)
 
 
-def sound_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
-    """The branches directly below the step that match their schema, in spec order."""
-    for branch in _branches(placed) if placed.depth < MAX_BRANCH_DEPTH else ():
-        if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
-            yield branch
-
-
-def is_for_each(placed: PlacedStep) -> bool:
-    """Whether it is a ``parallel`` step that runs for each item."""
-    parameters = placed.step.get("with")
-    return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
-
-
-def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
+def check(placed: Step, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """Findings about one step, without its relations to other steps."""
-    step, path = placed.step, placed.path
+    step, path = placed.declared, placed.place
     given = [key for key in _WORK if step.get(key)]
     if len(given) != 1:
         which = " and ".join(given) if given else f"none of {', '.join(_WORK)}"
         yield REF_OR_TYPE.at(path, f"has {which}", "give ref for an Engram, type for a primitive, or run for a script")
-    if placed.realtime and step.get("type") in ("wait", "gate"):
+    if placed.realtime and step.get("type") in NOT_IN_STREAMS:
         message = f"{step['type']} is not possible in a realtime Story"
         yield STREAMING_TYPE.at(f"{path}.type", message, "use pattern: batch, or move it to finally")
     if not placed.depth:  # a branch is counted with the step around it
@@ -117,58 +83,57 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         yield from _branch_findings(placed)
 
 
-def name_findings(spec: ReadOnlyObject) -> Iterator[Finding]:
+def name_findings(story: Story) -> Iterator[Finding]:
     """Findings about names and ids that occur twice, over all lists."""
-    steps = list(top_level(spec))
+    steps = list(story.top())
     for key, rule in (("name", NAME_TAKEN), ("id", ID_TAKEN)):
         yield from _twice(rule, key, steps)
-    names = {placed.step["name"]: placed.path for placed in steps}
+    names = {placed.name: placed.place for placed in steps}
     for placed in steps:
         for branch in with_branches(placed):
-            name = branch.step["name"]
+            name = branch.name
             if branch.depth and name in names:
                 message = f"{name!r} is also the name of {names[name]}; one output hides the other"
-                yield BRANCH_NAME.at(f"{branch.path}.name", message, "choose another name")
+                yield BRANCH_NAME.at(f"{branch.place}.name", message, "choose another name")
 
 
-def _twice(rule: Rule, key: str, steps: list[PlacedStep]) -> Iterator[Finding]:
+def _twice(rule: Rule, key: str, steps: Iterable[Step]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for placed in steps:
-        value = placed.step.get(key) if isinstance(placed.step, Mapping) else None
+        value = placed.declared.get(key)
         if not isinstance(value, str) or not value:
             continue
         if value in seen:
             yield rule.at(
-                f"{placed.path}.{key}", f"{value!r} is already used by {seen[value]}", f"choose another {key}"
+                f"{placed.place}.{key}", f"{value!r} is already used by {seen[value]}", f"choose another {key}"
             )
-        seen.setdefault(value, placed.path)
+        seen.setdefault(value, placed.place)
 
 
-def _branch_findings(placed: PlacedStep) -> Iterator[Finding]:
-    branches = list(_branches(placed))
-    if not branches:
-        yield BRANCHES.at(f"{placed.path}.with.steps", "is required, with at least one step", "list the branches")
+def _branch_findings(placed: Step) -> Iterator[Finding]:
+    if not placed.branches:
+        yield BRANCHES.at(f"{placed.place}.with.steps", "is required, with at least one step", "list the branches")
         return
     if placed.depth >= MAX_BRANCH_DEPTH:
         message = f"parallel steps are nested deeper than {MAX_BRANCH_DEPTH} levels"
-        yield BRANCH_DEPTH.at(placed.path, message, "call another Story with executeStory")
+        yield BRANCH_DEPTH.at(placed.place, message, "call another Story with executeStory")
         return
-    for branch in branches:
-        needs = branch.step.get("needs") if isinstance(branch.step, Mapping) else None
+    for branch, written in zip(placed.branches, placed.parameters["steps"], strict=True):
+        needs = branch.declared.get("needs")
         if isinstance(needs, list) and needs:
             message = "has no effect on a branch, because branches start together"
             remedy = "remove it, or make the branch a step of its own"
-            yield BRANCH_NEEDS.at(f"{branch.path}.needs", message, remedy)
-        for error in _shape_errors(branch):
+            yield BRANCH_NEEDS.at(f"{branch.place}.needs", message, remedy)
+        for error in _shape_errors(written):
             rule = BRANCH_FIELD if error.is_unknown else BRANCH_SHAPE
-            path = error.path.replace("spec.steps[0]", branch.path, 1)
+            path = error.path.replace("spec.steps[0]", branch.place, 1)
             yield rule.at(path, error.message, error.remedy)
-    yield from _twice(NAME_TAKEN, "name", branches)
+    yield from _twice(NAME_TAKEN, "name", placed.branches)
 
 
-def _payloads(placed: PlacedStep) -> Iterator[tuple[Any, str]]:
+def _payloads(placed: Step) -> Iterator[tuple[Any, str]]:
     """The fields that may have references to data; each branch is checked separately."""
-    step, path = placed.step, placed.path
+    step, path = placed.declared, placed.place
     if step.get("type") != "parallel":
         yield step.get("with"), f"{path}.with"
     elif isinstance(step.get("with"), dict):
@@ -176,19 +141,7 @@ def _payloads(placed: PlacedStep) -> Iterator[tuple[Any, str]]:
     yield step.get("runtime"), f"{path}.runtime"
 
 
-def _branches(placed: PlacedStep) -> Iterator[PlacedStep]:
-    parameters = placed.step.get("with")
-    steps = parameters.get("steps") if placed.step.get("type") == "parallel" and isinstance(parameters, dict) else None
-    for index, step in enumerate(steps if isinstance(steps, list) else ()):
-        path = f"{placed.path}.with.steps[{index}]"
-        yield PlacedStep(step, path, placed.list_name, placed.realtime, placed.depth + 1)
-
-
-def _shape_rules(branch: PlacedStep) -> Iterator[Rule]:
-    return (BRANCH_FIELD if error.is_unknown else BRANCH_SHAPE for error in _shape_errors(branch))
-
-
-def _shape_errors(branch: PlacedStep) -> list[Any]:
+def _shape_errors(branch: object) -> list[FieldError]:
     """Errors against the schema of a step, as if the branch were a step of its own Story."""
-    story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "spec": {"steps": [branch.step]}}
+    story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "spec": {"steps": [branch]}}
     return [error for error in manifest.errors_of(story) if error.path.startswith("spec.steps[0]")]

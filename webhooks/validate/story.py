@@ -11,8 +11,10 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
-from core.expressions import edges
 from core.graph.needs import build_graph
+from core.story import edges
+from core.story.step import Step
+from core.story.story import read_story
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import (
@@ -60,17 +62,18 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     if too_large:
         return too_large
     spec: ReadOnlyObject = new["spec"]
-    steps: dict[str, stepping.PlacedStep] = {}
-    for placed in stepping.top_level(spec):
-        steps.setdefault(placed.step["name"], placed)
-    owners = edges.branch_owners(spec)
-    reader = expression.Reader(steps, owners, edges.item_owners(spec), StoryData(new, world))
+    read = read_story(new)
+    steps: dict[str, Step] = {}
+    for placed in read.top():
+        steps.setdefault(placed.name, placed)
+    owners = edges.branch_owners(read)
+    reader = expression.Reader(steps, owners, edges.item_owners(read), StoryData(new, world))
     dependencies = [dependency.declared(name, placed, owners) for name, placed in steps.items() if reader.read(placed)]
     if reader.has_given_up:
         return reader.errors
     graph = build_graph(dependencies)
     findings: list[Finding] = []
-    for placed in stepping.top_level(spec):
+    for placed in read.top():
         for each in stepping.with_branches(placed):
             findings += stepping.check(each, new, world)
             findings += primitive.check(each)
@@ -80,7 +83,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
             findings += call.check(each, new, world)
             findings += carrier.check_step(each, spec)
         findings += reader.check_step(placed, graph)
-    findings += stepping.name_findings(spec)
+    findings += stepping.name_findings(read)
     findings += dependency.check(steps, dependencies, graph, owners)
     findings += packets.check(spec, steps, world)
     findings += reader.check_story(spec)

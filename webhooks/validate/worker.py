@@ -8,11 +8,11 @@ from typing import Any, Final
 from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.api.text import text
+from core.story.step import Step
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import floor, payload, pod, reference, retry, schema, warm
 from webhooks.validate.change import namespace_of
-from webhooks.validate.steps import PlacedStep
 
 DENIED: Final = Rule("story/engram-denied", "3.7", CauseType.FORBIDDEN)
 MISSING: Final = Rule("story/engram-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
@@ -29,27 +29,29 @@ RUNTIME_DOUBTFUL: Final = Rule("story/runtime-doubtful", "4.4", severity=Severit
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
-def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
+def check(placed: Step, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """Findings about the step's Engram, and about the step's input with that Engram's schema."""
     engram: ReadOnlyObject | Unseen = Unseen.MISSING
-    if placed.step.get("ref"):
-        wanted = reference.link(STORY, namespace_of(story), ENGRAM, placed.step["ref"])
-        denied = list(reference.denial(DENIED, wanted, world, f"{placed.path}.ref"))
+    if placed.declared.get("ref"):
+        wanted = reference.link(STORY, namespace_of(story), ENGRAM, placed.declared["ref"])
+        denied = list(reference.denial(DENIED, wanted, world, f"{placed.place}.ref"))
         yield from denied
         engram = Unseen.UNKNOWN if denied else reference.find(wanted, world)
-        yield from reference.missing(MISSING, wanted, engram, f"{placed.path}.ref")
-        yield from reference.version_mismatch(VERSION, placed.step["ref"], wanted, engram, f"{placed.path}.ref.version")
-        execution, template = placed.step.get("execution"), _template(engram, world)
-        yield from floor.check(execution, f"{placed.path}.execution", template, world)
+        yield from reference.missing(MISSING, wanted, engram, f"{placed.place}.ref")
+        yield from reference.version_mismatch(
+            VERSION, placed.declared["ref"], wanted, engram, f"{placed.place}.ref.version"
+        )
+        execution, template = placed.declared.get("execution"), _template(engram, world)
+        yield from floor.check(execution, f"{placed.place}.execution", template, world)
         below = [
             pod.EarlierLayer("the EngramTemplate", pod.block_of(template, "execution")),
             pod.EarlierLayer("the Engram's executionPolicy", pod.block_of(engram, "executionPolicy")),
             pod.EarlierLayer("the Engram's overrides", pod.block_of(engram, "overrides")),
             pod.EarlierLayer("spec.policy.execution", (story["spec"].get("policy") or {}).get("execution")),
         ]
-        yield from pod.check(execution, f"{placed.path}.execution", world, below=below)
-        yield from warm.check(execution, f"{placed.path}.execution", template)
-        yield from retry.check_effect(placed.step, placed.path, template, world)
+        yield from pod.check(execution, f"{placed.place}.execution", world, below=below)
+        yield from warm.check(execution, f"{placed.place}.execution", template)
+        yield from retry.check_effect(placed.declared, placed.place, template, world)
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
     if story["spec"].get("pattern") != "realtime":
@@ -73,43 +75,43 @@ def _template(engram: ReadOnlyObject | Unseen, world: ClusterView) -> ReadOnlyOb
     return reference.find(reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {}), world)
 
 
-def _fit(placed: PlacedStep, engram: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
-    spec, step = engram.get("spec") or {}, placed.step
+def _fit(placed: Step, engram: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
+    spec, step = engram.get("spec") or {}, placed.declared
     if placed.realtime and placed.depth:
         message = "is not executed: in a stream, packets pass through a parallel step and do not come to its branches"
-        yield NOT_STREAMING.at(f"{placed.path}.ref", message, "make it a main step with needs")
+        yield NOT_STREAMING.at(f"{placed.place}.ref", message, "make it a main step with needs")
     elif placed.realtime and not step.get("needs") and spec.get("mode") not in _STREAMING_MODES:
         message = "runs as a Job, which each packet starts, and a step without needs gets no packets"
         remedy = "use an Engram of mode deployment or statefulset, or name a step in needs"
-        yield NOT_STREAMING.at(f"{placed.path}.ref", message, remedy)
+        yield NOT_STREAMING.at(f"{placed.place}.ref", message, remedy)
     limit = (step.get("execution") or {}).get("maxInlineSize") or world.settings.engram.max_inline_size_bytes
     merged = _deep_merge(spec.get("with") or {}, step.get("with") or {})
     size = None if payload.is_surely_within(merged, limit) else payload.size_bytes(merged)
     if size is not None and size > limit:
         message = f"has {size} bytes together with the Engram's own with, the maximum is {limit}"
-        yield INLINE.at(f"{placed.path}.with", message, "keep large data in storage and give a reference to it")
+        yield INLINE.at(f"{placed.place}.with", message, "keep large data in storage and give a reference to it")
     wanted = reference.link(ENGRAM, "", ENGRAM_TEMPLATE, spec.get("templateRef") or {})
     template = reference.find(wanted, world)
-    yield from reference.missing(TEMPLATE_MISSING, wanted, template, f"{placed.path}.ref")
+    yield from reference.missing(TEMPLATE_MISSING, wanted, template, f"{placed.place}.ref")
     if isinstance(template, Unseen):
         return
     described = template.get("spec") or {}
     document = {**merged, **(step.get("runtime") or {})}
-    yield from schema.check_document(INPUT, described.get("inputSchema"), document, f"{placed.path}.with")
+    yield from schema.check_document(INPUT, described.get("inputSchema"), document, f"{placed.place}.with")
     for field in ("with", "runtime"):
-        names = described.get("inputSchema"), step.get(field), f"{placed.path}.{field}", f"the inputSchema of {wanted}"
+        names = described.get("inputSchema"), step.get(field), f"{placed.place}.{field}", f"the inputSchema of {wanted}"
         yield from schema.check_names(INPUT_UNKNOWN, *names, described.get("configSchema"))
     known = described.get("secretSchema") or {}
     for key in step.get("secrets") or ():
         if key not in known:
             message = f"{wanted} declares no secret {key!r}"
             yield SECRET_UNKNOWN.at(
-                f"{placed.path}.secrets.{key}", message, f"the template declares: {', '.join(known) or '-'}"
+                f"{placed.place}.secrets.{key}", message, f"the template declares: {', '.join(known) or '-'}"
             )
 
 
-def _runtime(placed: PlacedStep, engram: ReadOnlyObject | Unseen) -> Iterator[Finding]:
-    step, path = placed.step, f"{placed.path}.runtime"
+def _runtime(placed: Step, engram: ReadOnlyObject | Unseen) -> Iterator[Finding]:
+    step, path = placed.declared, f"{placed.place}.runtime"
     if step.get("runtime") is None or text(step.get("transport")):
         return
     if step.get("ref") and isinstance(engram, Unseen):

@@ -12,13 +12,12 @@ from pydantic import Field
 
 from core.api.execution import ExecutionOverrides
 from core.api.kind import KindModel
-from core.api.loops import MAX_ITEMS, MAX_ITERATIONS
+from core.api.loops import MAX_BRANCHES, MAX_ITEMS, MAX_ITERATIONS
 from core.api.meta import ObjectReference
 from core.api.schema import CelRule, Int32, JsonObject, JsonValue, WireModel
 from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 
 PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
-MAX_BRANCHES: Final = 1000
 
 _COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", "run", *PRIMITIVES))
 _STEP_RULES: Final = (

@@ -17,10 +17,11 @@ from core.api.phases import Phase, Reason
 from core.engine.context import step_start
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
-from core.engine.plan import StepKind, StoryPlan
+from core.engine.plan import StoryPlan
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import story_key
 from core.engine.step.record import is_final
+from core.story.kinds import StepKind
 
 
 def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:

@@ -17,8 +17,9 @@ from datetime import datetime
 
 from core.api.phases import AWAITED_DEFINITIONS, Phase, StepReason
 from core.engine.context.run_context import RunContext
-from core.engine.plan import StepKind, StepPlan
+from core.engine.plan import StepPlan
 from core.engine.status.state import RunState
+from core.story.kinds import StepKind
 
 
 def needs_met(run_context: RunContext, step: StepPlan) -> None:

@@ -13,12 +13,12 @@ from core.api.phases import Phase, Reason, StepReason
 from core.engine.context import step_start
 from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import StepEnd
-from core.engine.plan import StepKind
 from core.engine.ports import StepError
 from core.engine.primitives import condition, engram, gate, parallel, sleep, stop, story, wait
 from core.engine.primitives.parallel import BranchRunner
 from core.engine.primitives.settle import settle_condition
 from core.engine.step.verdict import Verdict, failed
+from core.story.kinds import StepKind
 
 _SKIPPED: Final = "Skipped: its 'if' condition is false"
 

@@ -17,7 +17,7 @@ from core.api.conditions import truncated
 from core.api.loops import MAX_ITEMS
 from core.api.phases import Phase, Reason
 from core.engine.context.step_context import StepContext
-from core.engine.plan import StepKind, StepPlan
+from core.engine.plan import StepPlan
 from core.engine.ports import StepError
 from core.engine.primitives.settle import settle_whole
 from core.engine.status.state import RunState
@@ -25,6 +25,8 @@ from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import step_run_name
 from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
+from core.story.kinds import StepKind, is_count
+from core.story.step import MAX_BRANCH_DEPTH
 
 MAX_STEPS_OF_RUN: Final = 5000
 """Limit of steps and branches together; the status must fit into an object."""
@@ -82,8 +84,8 @@ def _bound(step: StepPlan) -> int | StepError:
     bound = step.parameters.get("maxConcurrency")
     if bound is None:
         return 0
-    if isinstance(bound, int) and not isinstance(bound, bool) and bound >= 1:
-        return bound
+    if is_count(bound):
+        return int(bound)
     return StepError(Reason.INVALID_CONFIGURATION, "with.maxConcurrency must be a whole number from 1")
 
 
@@ -92,7 +94,7 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
     step = context.step
     declared = step.parameters.get("steps")
     if not isinstance(declared, list) or len(declared) != len(step.branches):
-        text = "with.steps must be a list of steps with a name each, and no deeper than 8 levels"
+        text = f"with.steps must be a list of steps with a name each, and no deeper than {MAX_BRANCH_DEPTH} levels"
         return StepError(Reason.INVALID_CONFIGURATION, text)
     names = [branch.name for branch in step.branches]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None

@@ -9,10 +9,11 @@ import trio
 from core.api.phases import TERMINAL_PHASES, Phase, Reason, member_or_none
 from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import StepEnd
-from core.engine.plan import GroupPlan, StepKind, StepPlan, StoryPlan
+from core.engine.plan import GroupPlan, StepPlan, StoryPlan
 from core.engine.status.state import RunState
 from core.engine.step.endings import stopped
 from core.engine.step.verdict import Conclusion, Verdict, failed
+from core.story.kinds import StepKind
 
 _ALIASES = {"success": Phase.SUCCEEDED, "failure": Phase.FAILED, "cancel": Phase.FINISHED}
 

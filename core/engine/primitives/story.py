@@ -36,6 +36,7 @@ from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.expressions import roots
 from core.policy.timing import TimeoutChoice
+from core.story.kinds import are_iterations
 
 
 async def run(context: StepContext) -> Verdict:
@@ -75,7 +76,7 @@ class _Call:
             return StepError(Reason.INVALID_CONFIGURATION, "with.with must be an object: the inputs of the Story")
         until = until if isinstance(until, str) else ""
         most, waits = parameters.get("maxIterations"), parameters.get("waitForCompletion")
-        if until.strip() and (not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= MAX_ITERATIONS):
+        if until.strip() and not are_iterations(most):
             text = f"with.maxIterations is required with until: a whole number from 1 to {MAX_ITERATIONS}"
             return StepError(Reason.INVALID_CONFIGURATION, text)
         return cls(

@@ -27,7 +27,7 @@ from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context.end_request import asked_to_end
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
-from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
+from core.engine.plan import GroupName, Refusal, StoryPlan
 from core.engine.ports import AttemptState, EventType, RunKey
 from core.engine.redrive.request import (
     FullRedrive,
@@ -44,6 +44,7 @@ from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
 from core.graph.readiness import failed_steps, failure_skips
+from core.story.kinds import StepKind
 
 _RESET_BY_BOTH: Final = (
     "phase",

@@ -15,11 +15,12 @@ from core.api.phases import Phase, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.context.run_slots import claim_slots
 from core.engine.context.step_start import found_begun
-from core.engine.plan import StepKind, StepPlan, StoryPlan
+from core.engine.plan import StepPlan, StoryPlan
 from core.engine.primitives.gate import gate_output
 from core.engine.primitives.parallel import parallel_output
 from core.engine.status.state import RunState
 from core.engine.values.variables import Variables
+from core.story.kinds import StepKind
 
 
 def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:

@@ -21,7 +21,7 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import record_end
-from core.engine.plan import GroupPlan, StepKind, StepPlan
+from core.engine.plan import GroupPlan, StepPlan
 from core.engine.ports import RunKey
 from core.engine.primitives.engram import EngramStep
 from core.engine.primitives.story import cancel_child
@@ -30,6 +30,7 @@ from core.engine.step.endings import Ending, outlived
 from core.engine.step.manifest import is_of_reference
 from core.engine.step.record import is_final, phase_of
 from core.engine.step.verdict import Verdict
+from core.story.kinds import StepKind
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
 """Added to the drain time: a child run drains as long as its parent does, and then has to record its end."""

@@ -12,7 +12,7 @@ import trio
 
 from cli import jsonlines
 from cli.jsonlines import NoQuestionError, read_question, serve
-from core.expressions.fields import FieldKind
+from core.story.fields import FieldKind
 
 
 def _line(**fields: Any) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from core.api.phases import Reason
-from core.engine.plan import Refusal, StepKind, StoryPlan, parse_story
+from core.engine.plan import Refusal, StoryPlan, parse_story
+from core.story.kinds import StepKind
 
 
 def story(*steps: Any, **spec: Any) -> dict[str, Any]:

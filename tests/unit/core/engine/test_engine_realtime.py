@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from core.api.phases import Reason
-from core.engine.plan import Refusal, StepKind, StoryPlan, parse_story
+from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.engine.realtime import drain_timeout, story_of_step, why_not_static
+from core.story.kinds import StepKind
 from fuzz.engine.canonical import engram, primitive
 
 

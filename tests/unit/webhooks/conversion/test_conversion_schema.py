@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.manifest import errors_of
 from core.api.story import STORY_KIND
+from core.story.kinds import SETTINGS
 from tests.unit.core.api.wire_documents import documents
-from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 
 _VERSIONS = custom_resource_definition(STORY_KIND, ConversionService("n", "s", "/convert"))["spec"]["versions"]

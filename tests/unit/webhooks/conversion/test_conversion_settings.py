@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.api.crd import model_schema
+from core.api.loops import MAX_BRANCHES
 from core.api.schema import WireModel, peeled
 from core.api.v1beta1 import story
-from webhooks.conversion.settings import MAX_BRANCHES, SETTINGS, STEP, merged, split
+from core.story.kinds import SETTINGS
+from webhooks.conversion.settings import STEP, merged, split
 from webhooks.conversion.step import to_v1beta1
 
 SCALARS = st.sampled_from([None, True, False, 0, 1, 7, 1000, 1001, 1.5, "", "a", "fail", "skip", "5m"])
@@ -34,7 +36,6 @@ def model_of(primitive: str) -> type[WireModel]:
 
 def test_the_primitives_and_their_settings_are_those_of_the_schema() -> None:
     assert set(SETTINGS) == set(story.PRIMITIVES)
-    assert MAX_BRANCHES == story.MAX_BRANCHES
     for primitive, fields in SETTINGS.items():
         assert set(fields) == {field.alias or name for name, field in model_of(primitive).model_fields.items()}
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
+from core.api.loops import MAX_BRANCHES
 from core.api.objects import Object
-from webhooks.conversion.settings import MAX_BRANCHES
 from webhooks.conversion.story import MAX_DEPTH, V1ALPHA1, V1BETA1, ConversionError, converted
 
 PAIRS = [

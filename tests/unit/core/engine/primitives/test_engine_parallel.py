@@ -141,7 +141,16 @@ async def test_no_more_branches_are_at_work_than_the_bound_allows(autojump_clock
     assert trio.current_time() == pytest.approx(3.0, abs=0.3)
 
 
-@pytest.mark.parametrize("with_", [{}, {"steps": "x"}, {"steps": [{"ref": {}}]}, {"maxConcurrency": 0, "steps": []}])
+@pytest.mark.parametrize(
+    "with_",
+    [
+        {},
+        {"steps": "x"},
+        {"steps": [{"ref": {}}]},
+        {"maxConcurrency": 0, "steps": []},
+        {"maxConcurrency": 2**31, "steps": []},
+    ],
+)
 async def test_settings_that_make_no_sense_fail_the_step(
     autojump_clock: MockClock, scenario: Any, with_: dict[str, Any]
 ) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 from core.api.objects import Object
-from core.engine.plan import StepKind, StoryPlan, parse_story
+from core.engine.plan import StoryPlan, parse_story
 from core.engine.ports import STREAM
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
+from core.story.kinds import StepKind
 
 WORK = {"ref": {"name": "e"}}
 FAN = {"name": "fan", "type": "parallel", "with": {"steps": [{"name": "x", **WORK}]}}

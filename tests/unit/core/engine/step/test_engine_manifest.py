@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.plan import StepKind, StepPlan
+from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
 from core.engine.step.manifest import (
@@ -18,6 +18,7 @@ from core.engine.step.manifest import (
     why_not_the_work,
 )
 from core.policy.retry import RetryPolicy
+from core.story.kinds import StepKind
 
 BINDING = Binding(
     engram_namespace="prod",

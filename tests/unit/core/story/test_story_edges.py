@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
-from core.expressions.edges import branch_owners, item_owners, steps_read
+from core.story.edges import branch_owners, item_owners, steps_read
+from core.story.story import Story, read_story
 
 ENGRAM = {"name": "worker"}
 
@@ -20,13 +21,23 @@ def work(name: str, **fields: Any) -> Object:
     return {"name": name, "ref": ENGRAM, **fields}
 
 
+def story(spec: Object) -> Story:
+    return read_story({"spec": spec})
+
+
+def read_by(step: Object) -> frozenset[str]:
+    """What the only step of a Story reads."""
+    read = story({"steps": [step]})
+    return steps_read(next(read.top()), branch_owners(read))
+
+
 def test_a_branch_is_known_by_its_last_name_and_with_underscores() -> None:
     spec = {
         "steps": [fan(work("left-side"), fan(work("deep"), name="inner"))],
         "finally": [fan(work("z"), name="tidy")],
     }
 
-    assert branch_owners(spec) == {
+    assert branch_owners(story(spec)) == {
         "left-side": "fan",
         "left_side": "fan",
         "inner": "fan",
@@ -41,14 +52,14 @@ def test_a_step_hides_a_branch_and_the_first_branch_one_that_comes_later() -> No
         "compensations": [work("a"), work("b-c")],
     }
 
-    assert branch_owners(spec) == {"x": "fan"}
+    assert branch_owners(story(spec)) == {"x": "fan"}
 
 
 def test_what_is_done_for_each_item_is_no_branch_to_refer_to() -> None:
     spec = {"steps": [fan(fan(work("deep"), name="each"), forEach=[1, 2])]}
 
-    assert branch_owners(spec) == {}
-    assert item_owners(spec) == {"each": "fan", "deep": "fan"}
+    assert branch_owners(story(spec)) == {}
+    assert item_owners(story(spec)) == {"each": "fan", "deep": "fan"}
 
 
 @pytest.mark.parametrize(
@@ -79,30 +90,30 @@ def test_what_is_done_for_each_item_is_no_branch_to_refer_to() -> None:
     ],
 )
 def test_what_must_be_done_before_a_step_starts(step: Object, steps: set[str]) -> None:
-    owners = branch_owners({"steps": [fan(work("left-side"), work("left")), step]})
+    read = story({"steps": [fan(work("left-side"), work("left")), step]})
 
-    assert steps_read(step, owners) == steps
+    assert steps_read(list(read.top())[1], branch_owners(read)) == steps
 
 
 def test_branches_may_read_those_beside_them() -> None:
     step = fan(work("left"), fan(work("deep", **{"if": "steps.left.output.ok"}), name="right"))
 
-    assert steps_read(step, branch_owners({"steps": [step]})) == frozenset()
+    assert read_by(step) == frozenset()
 
 
 def test_what_a_step_reads_of_itself_stays_a_circle() -> None:
     own_branch = {**fan(work("left")), "if": "steps.left.output.ok"}
     itself = fan(work("left", **{"if": "steps.fan.output.ok"}))
 
-    assert steps_read(own_branch, branch_owners({"steps": [own_branch]})) == {"fan"}
-    assert steps_read(itself, branch_owners({"steps": [itself]})) == {"fan"}
+    assert read_by(own_branch) == {"fan"}
+    assert read_by(itself) == {"fan"}
 
 
 def test_a_damaged_story_has_no_branches() -> None:
-    assert branch_owners({"steps": [3, {"name": 3}, {"name": "a", "type": "parallel"}], "finally": "x"}) == {}
+    assert branch_owners(story({"steps": [3, {"name": 3}, {"name": "a", "type": "parallel"}], "finally": "x"})) == {}
 
 
 def test_a_script_waits_for_the_steps_that_its_inputs_read_and_for_no_others() -> None:
     step = {"name": "a", "run": "echo {{ steps.other.output }}", "with": {"n": "{{ steps.first.output.n }}"}}
 
-    assert steps_read(step, {}) == {"first"}
+    assert read_by(step) == {"first"}

@@ -1,6 +1,6 @@
 """The fields of a Story that hold expressions, and what each expression may refer to.
 
-Pure: a Story's ``spec`` in wire form in, its fields out; parts that do not fit the Story's schema are skipped.
+Pure. Parts that do not fit the Story's schema are skipped.
 Source: templating contract 6.3 and 6.5, admission contract 3.6.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from core.api.objects import ReadOnlyObject
 from core.expressions import analysis
@@ -25,11 +25,9 @@ from core.expressions.scopes import (
     STORY_OUTPUT,
     ExpressionScope,
 )
-
-STEP_LISTS: Final = ("steps", "compensations", "finally")
-
-MAX_BRANCHES: Final = 16
-"""The nesting of ``parallel`` steps that is examined; admission allows far less."""
+from core.story.kinds import StepKind
+from core.story.step import Step
+from core.story.story import Story
 
 Leaf = tuple[str, Json]
 """Path and value of a part of a field that has no further parts."""
@@ -109,19 +107,37 @@ class ExpressionField:
         return "{{" not in value if isinstance(value, str) else not isinstance(value, (Mapping, list))
 
 
-def of_story(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
+def of_story(story: Story) -> Iterator[ExpressionField]:
     """The fields of a Story that are set, in the order in which a Story is written."""
-    realtime = spec.get("pattern") == "realtime"
-    for list_name in STEP_LISTS:
-        for index, step in enumerate(_list(spec, list_name)):
-            if isinstance(step, Mapping):
-                yield from of_step(step, f"spec.{list_name}[{index}]", realtime=realtime and list_name == "steps")
-    yield from of_spec(spec)
+    for step in story.top():
+        yield from of_step(step)
+    yield from of_spec(story.spec)
 
 
-def of_step(step: ReadOnlyObject, path: str, *, realtime: bool = False) -> Iterator[ExpressionField]:
-    """The fields of the step at ``path``; ``realtime``: it is a main step of a realtime Story."""
-    yield from _of_step(step, path, _REALTIME if realtime else _BATCH, 0)
+def of_step(step: Step) -> Iterator[ExpressionField]:
+    """The fields of a step of one of the Story's lists, and of its branches."""
+    yield from _of_step(step, _REALTIME if step.realtime else _BATCH)
+
+
+def start_parts(step: Step) -> Iterator[tuple[str, FieldKind, Json]]:
+    """Place, kind and value of what one step or branch needs before or during its execution, without its branches.
+
+    The condition of a ``wait`` step is none of it: it may watch a step that is running.
+    """
+    declared, parameters = step.declared, step.parameters
+    if _is_text(declared.get("if")):
+        yield "if", _CONDITION, declared["if"]
+    match step.kind:
+        case StepKind.EXECUTE_STORY if parameters.get("until") is not None:
+            yield "with", _VALUE, {key: value for key, value in parameters.items() if key != "until"}
+            if _is_text(parameters["until"]):
+                yield "with.until", _CONDITION, parameters["until"]
+        case StepKind.ENGRAM | StepKind.EXECUTE_STORY:
+            if declared.get("with") not in (None, ""):
+                yield "with", _VALUE, declared["with"]
+        case StepKind.PARALLEL:
+            if parameters.get("forEach") not in (None, ""):
+                yield "with.forEach", _VALUE, parameters["forEach"]
 
 
 def of_spec(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
@@ -151,59 +167,42 @@ _BATCH: Final = _Scopes(BATCH_RUNTIME, BATCH_RUNTIME)
 _REALTIME: Final = _Scopes(REALTIME_RUNTIME, REALTIME_STATIC)
 
 
-def _of_step(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
-    for field in _of_step_alone(step, path, scopes, depth):
+def _of_step(step: Step, scopes: _Scopes) -> Iterator[ExpressionField]:
+    for field in _of_step_alone(step, scopes):
         yield field if field.items or not scopes.items else replace(field, items=scopes.items)
 
 
-def _of_step_alone(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
-    name = str(step.get("name") or "")
-    yield from _condition(step, "if", path, name, scopes.condition)
-    if step.get("ref") or step.get("run"):
-        yield from _value(step, "with", path, name, scopes.parameters)
-    elif step.get("type") == "executeStory":
-        yield from _of_call(step, path, name, scopes)
-    elif isinstance(step.get("with"), Mapping):
-        yield from _of_primitive(step, path, name, scopes, depth)
-    yield from _value(step, "runtime", path, name, REALTIME_RUNTIME)
-    yield from _value(step, "idempotencyKeyTemplate", path, name, scopes.work)
-    execution = step.get("execution")
+def _of_step_alone(step: Step, scopes: _Scopes) -> Iterator[ExpressionField]:
+    declared, path, name = step.declared, step.place, step.name
+    inside = scopes
+    for field in _of_start(step, scopes):
+        yield field
+        if step.is_for_each and field.kind is _VALUE:
+            inside = inside._replace(items=replace(field, items=scopes.items))
+    if step.kind is StepKind.WAIT:
+        yield from _condition(step.parameters, "until", f"{path}.with", name, scopes.work)
+    elif step.kind is StepKind.PARALLEL:
+        inside = inside.offering(OF_ITEMS) if step.is_for_each else inside
+        for branch in step.branches:
+            yield from _of_step(branch, inside)
+    yield from _value(declared, "runtime", path, name, REALTIME_RUNTIME)
+    yield from _value(declared, "idempotencyKeyTemplate", path, name, scopes.work)
+    execution = declared.get("execution")
     cache = execution.get("cache") if isinstance(execution, Mapping) else None
     if isinstance(cache, Mapping):
         yield from _value(cache, "key", f"{path}.execution.cache", name, CACHE_KEY)
-    check = step.get("postExecution")
+    check = declared.get("postExecution")
     if isinstance(check, Mapping):
         for field in _condition(check, "condition", f"{path}.postExecution", name, BATCH_RUNTIME):
             yield replace(field, own_output_only=True)
 
 
-def _of_call(step: ReadOnlyObject, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
-    """The fields of an ``executeStory`` step; with ``until``, its inputs may refer to the previous iteration."""
-    parameters = step.get("with")
-    if not isinstance(parameters, Mapping) or parameters.get("until") is None:
-        yield from _value(step, "with", path, name, scopes.parameters)
-        return
-    scopes = scopes.offering(OF_ITERATIONS)
-    handed_on = {key: value for key, value in parameters.items() if key != "until"}
-    yield from _value({"with": handed_on}, "with", path, name, scopes.parameters)
-    yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
-
-
-def _of_primitive(step: ReadOnlyObject, path: str, name: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
-    parameters = step["with"]
-    if step.get("type") == "wait":
-        yield from _condition(parameters, "until", f"{path}.with", name, scopes.work)
-    elif step.get("type") == "parallel" and depth < MAX_BRANCHES:
-        if "forEach" in parameters:
-            around = scopes
-            scopes = scopes.offering(OF_ITEMS)
-            for field in _value(parameters, "forEach", f"{path}.with", name, around.parameters):
-                items = replace(field, items=around.items)
-                yield items
-                scopes = scopes._replace(items=items)
-        for index, branch in enumerate(_list(parameters, "steps")):
-            if isinstance(branch, Mapping):
-                yield from _of_step(branch, f"{path}.with.steps[{index}]", scopes, depth + 1)
+def _of_start(step: Step, scopes: _Scopes) -> Iterator[ExpressionField]:
+    is_loop = step.kind is StepKind.EXECUTE_STORY and step.parameters.get("until") is not None
+    inside = scopes.offering(OF_ITERATIONS) if is_loop else scopes
+    for key, kind, value in start_parts(step):
+        scope = scopes.condition if key == "if" else inside.work if kind is _CONDITION else inside.parameters
+        yield ExpressionField(f"{step.place}.{key}", step.name, kind, value, scope)
 
 
 def _value(parent: ReadOnlyObject, key: str, path: str, step: str, scope: ExpressionScope) -> Iterator[ExpressionField]:
@@ -214,9 +213,12 @@ def _value(parent: ReadOnlyObject, key: str, path: str, step: str, scope: Expres
 def _condition(
     parent: ReadOnlyObject, key: str, path: str, step: str, scope: ExpressionScope
 ) -> Iterator[ExpressionField]:
-    text = parent.get(key)
-    if isinstance(text, str) and text.strip():
-        yield ExpressionField(f"{path}.{key}", step, _CONDITION, text, scope)
+    if _is_text(parent.get(key)):
+        yield ExpressionField(f"{path}.{key}", step, _CONDITION, parent[key], scope)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _add_leaves(found: list[Leaf], value: Json, path: str, depth: int) -> None:
@@ -230,8 +232,3 @@ def _add_leaves(found: list[Leaf], value: Json, path: str, depth: int) -> None:
     else:
         for key, item in value.items():
             _add_leaves(found, item, f"{path}.{key}", depth + 1)
-
-
-def _list(parent: ReadOnlyObject, key: str) -> list[Any]:
-    value = parent.get(key)
-    return value if isinstance(value, list) else []
