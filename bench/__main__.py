@@ -10,6 +10,7 @@ from bench import (
     command_line,
     deliveries,
     expressions,
+    go_streams,
     history,
     history_on_server,
     hub,
@@ -70,6 +71,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "warm-kill-on-server": warm_kill.measure_on_server,
     "warm-waves": warm_waves.measure,
     "stored-data": stored_data.measure,
+    "go-streams": go_streams.measure,
     "history-on-server": history_on_server.measure,
     "week": week.measure,
 }

@@ -6,7 +6,10 @@ the hub for this machine.
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +19,17 @@ from typing import Final
 from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
 from tests.e2e.control_plane.binaries import ensure_tool
-from tests.e2e.stream_rig import TLS_HOST, StreamRig
+from tests.e2e.stream_rig import ROOT, TLS_HOST, StreamRig, until
 from tests.integration.operator_cluster import NAMESPACE_NAME, status_of, step
 
 VERSIONS: Final = ("0.1.4", "0.1.5")
 OLD, NEW = VERSIONS
+PYTHON: Final = "python"
+"""In place of a version: the step is on the Python SDK."""
 LINE: Final = ("source", "transform", "sink")
 """The steps of a stream."""
+FLOW_SECONDS: Final = 300.0
+"""Until messages have come: a limit for hanging."""
 AT_LEAST_ONCE: Final[Object] = {"delivery": {"semantics": "at_least_once"}}
 
 
@@ -46,7 +53,7 @@ class GoStream:
     name: str
     count: int
     pause: str = "1ms"
-    """Of the source, after each number."""
+    """Of the source, after each number, in milliseconds."""
     versions: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(LINE, NEW))
     """Of the SDK, for each step."""
     waits: bool = False
@@ -83,6 +90,10 @@ class GoStream:
         file = self.folder / "kept"
         return Counter(file.read_text().rpartition("\n")[0].splitlines() if file.exists() else [])
 
+    async def until_kept(self, share: float) -> None:
+        """Return once the sink has got this share of the messages."""
+        await until(lambda: len(self.kept()) >= share * self.count, seconds=FLOW_SECONDS)
+
     def faults(self) -> tuple[int, int]:
         """How many messages are missing at the sink, and how many have come there more than once."""
         kept = self.kept()
@@ -98,6 +109,24 @@ class GoStream:
         binding = await self.rig.cluster.client.get(TRANSPORT_BINDING, f"{self.name}-{name}-transport", NAMESPACE_NAME)
         return int((status_of(binding).get("stream") or {}).get("lost", 0))
 
+    def kill(self, name: str) -> None:
+        """Kill the process of the step; its node starts another one.
+
+        Raises:
+            LookupError: none runs now.
+        """
+        variables = {f"BUBU_STORYRUN_ID={self.name}".encode(), f"BUBU_STEP_NAME={name}".encode()}
+        command = [os.fsencode(word) for word in self._command(name)]
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                found, words = ((process / file).read_bytes().split(b"\0") for file in ("environ", "cmdline"))
+            except OSError:  # it is not ours, or has ended
+                continue
+            if variables <= {*found} and words[: len(command)] == command:
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+        raise LookupError(f"{name} of {self.name} is not running")
+
     async def restarts(self) -> int:
         """How often the containers of all Pods of the namespace were started again."""
         return sum((await self.rig.pods()).values())
@@ -105,20 +134,23 @@ class GoStream:
     async def _container(self, name: str) -> None:
         hosts = self.folder / f"hosts-{name}"
         hosts.write_text(f"127.0.0.1 localhost\n{self.address[name]} {TLS_HOST}\n")
-        command = shlex.join([str(go_engram(self.versions[name])), *self._arguments(name)])
-        script = f"mount --bind {hosts} /etc/hosts && exec {command}"
+        command = shlex.join(self._command(name))
+        script = f"mount --bind {hosts} /etc/hosts && PYTHONPATH={ROOT}/sdk exec {command}"
         modes: Object = {"supportedModes": ["deployment"]}
         await self.rig.cluster.engram(self._engram(name), script, engram={"mode": "deployment"}, **modes)
 
     def _engram(self, name: str) -> str:
         return f"{self.name}-{name}"
 
-    def _arguments(self, name: str) -> list[str]:
+    def _command(self, name: str) -> list[str]:
+        version = self.versions[name]
+        program = [sys.executable, str(NUMBERS)] if version == PYTHON else [str(go_engram(version))]
         return {
-            "source": ["source", str(self.count), self.pause, *([str(self.folder)] if self.waits else [])],
-            "transform": ["transform"],
-            "sink": ["sink", str(self.folder / "kept")],
+            "source": [*program, "source", str(self.count), self.pause, *([str(self.folder)] if self.waits else [])],
+            "transform": [*program, "transform"],
+            "sink": [*program, "sink", str(self.folder / "kept")],
         }[name]
 
 
+NUMBERS: Final = Path(__file__).parent / "engrams" / "numbers.py"
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {"source": (), "transform": ("source",), "sink": ("transform",)}

@@ -82,7 +82,7 @@ async def test_what_a_receiver_loses_with_its_connection_comes_again(
         stream = GoStream(rig, "broken", MANY, address=ADDRESSES)
         await stream.apply()
         for share in (0.2, 0.4, 0.6):
-            await until(lambda share=share: len(stream.kept()) >= share * MANY)  # type: ignore[misc]
+            await stream.until_kept(share)
             assert links[broken].cut() == 1
         status = await rig.ended(stream.name)
         missing, doubled = stream.faults()
