@@ -11,10 +11,10 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
@@ -40,6 +40,17 @@ def go_engram(version: str) -> Path:
         MissingBinariesError: there is no Go to build it with.
     """
     return ensure_tool(f"go-engram-{version}")
+
+
+async def streaming_engram(
+    rig: StreamRig, name: str, command: Sequence[str], *, address: str = "127.0.0.1", **template: Any
+) -> None:
+    """A streaming Engram and its template. Its container finds the hub at ``address``."""
+    hosts = rig.folder / f"hosts-{name}"
+    hosts.write_text(f"127.0.0.1 localhost\n{address} {TLS_HOST}\n")
+    script = f"mount --bind {hosts} /etc/hosts && PYTHONPATH={ROOT}/sdk exec {shlex.join(command)}"
+    spec: Object = {"supportedModes": ["deployment"], **template}
+    await rig.cluster.engram(name, script, engram={"mode": "deployment"}, **spec)
 
 
 @dataclass(frozen=True)
@@ -132,12 +143,7 @@ class GoStream:
         return sum((await self.rig.pods()).values())
 
     async def _container(self, name: str) -> None:
-        hosts = self.folder / f"hosts-{name}"
-        hosts.write_text(f"127.0.0.1 localhost\n{self.address[name]} {TLS_HOST}\n")
-        command = shlex.join(self._command(name))
-        script = f"mount --bind {hosts} /etc/hosts && PYTHONPATH={ROOT}/sdk exec {command}"
-        modes: Object = {"supportedModes": ["deployment"]}
-        await self.rig.cluster.engram(self._engram(name), script, engram={"mode": "deployment"}, **modes)
+        await streaming_engram(self.rig, self._engram(name), self._command(name), address=self.address[name])
 
     def _engram(self, name: str) -> str:
         return f"{self.name}-{name}"

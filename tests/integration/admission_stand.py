@@ -127,7 +127,7 @@ async def open_cluster_with_admission(
         for name in PLACES:
             await _ensure(client, name)
         await install_permissions(client, OPERATOR)
-        async with _anybody_may_write_statuses(client):
+        async with _anybody_may_write(client):
             yield AdmissionStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
 
 
@@ -219,13 +219,17 @@ async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE,
 
 
 @asynccontextmanager
-async def _anybody_may_write_statuses(client: KubeClient) -> AsyncIterator[None]:
-    """RBAC that allows every user to write statuses, so that only admission can refuse it.
+async def _anybody_may_write(client: KubeClient) -> AsyncIterator[None]:
+    """RBAC that allows every user to write our kinds, so that only admission can refuse it.
 
     Removed afterwards: on a shared cluster it would hide what other tests have no right to do.
     """
-    name = "tests-write-statuses"
-    rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "create", "update", "patch"]}
+    name = "tests-write-ours"
+    rule = {
+        "apiGroups": ["runs.bubustack.io", "bubustack.io"],
+        "resources": ["*"],
+        "verbs": ["get", "create", "update", "patch"],
+    }
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
     binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}

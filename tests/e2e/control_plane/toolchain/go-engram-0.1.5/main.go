@@ -5,6 +5,7 @@
 //	effect FILE                   adds a line to FILE once, dies before it has said so, and outputs {"already": true}
 //	source COUNT PAUSE [FOLDER]   sends the numbers below COUNT, with message ids, and ends
 //	transform                     sends each message on with its number doubled, under the same message id
+//	note FILE                     adds a line of JSON to FILE for each message: its id, kind, payload and inputs
 //	sink FILE                     adds a line "NUMBER ID" to FILE for each message
 //	impulse                       starts a run of its Story for each of its "events", and waits to be ended
 //
@@ -48,12 +49,14 @@ func run(ctx context.Context, arguments []string) error {
 		return sdk.StartStreaming(ctx, made)
 	case name == "transform" && len(arguments) == 1:
 		return sdk.StartStreaming(ctx, transform{})
+	case name == "note" && len(arguments) == 2:
+		return sdk.StartStreaming(ctx, note{file: arguments[1]})
 	case name == "sink" && len(arguments) == 2:
 		return sdk.StartStreaming(ctx, sink{file: arguments[1]})
 	case name == "impulse" && len(arguments) == 1:
 		return sdk.RunImpulse(ctx, &impulse{})
 	}
-	return errors.New("usage: batch | effect FILE | source COUNT PAUSE [FOLDER] | transform | sink FILE | impulse")
+	return errors.New("usage: batch | effect FILE | source COUNT PAUSE [FOLDER] | transform | note FILE | sink FILE | impulse")
 }
 
 func argument(arguments []string, number int) string {

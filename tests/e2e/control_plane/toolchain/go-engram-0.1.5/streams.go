@@ -134,6 +134,31 @@ func (s sink) Stream(ctx context.Context, in <-chan engram.InboundMessage, _ cha
 	return ctx.Err()
 }
 
+type note struct {
+	withoutInit
+	file string
+}
+
+// Stream writes an empty text where the message has no payload or inputs.
+func (n note) Stream(ctx context.Context, in <-chan engram.InboundMessage, _ chan<- engram.StreamMessage) error {
+	for received := range in {
+		line, err := json.Marshal(map[string]string{
+			"id":      received.MessageID,
+			"kind":    received.Kind,
+			"payload": string(received.Payload),
+			"inputs":  string(received.Inputs),
+		})
+		if err != nil {
+			return err
+		}
+		if err := appendLine(n.file, string(line)); err != nil {
+			return err
+		}
+		received.Done()
+	}
+	return ctx.Err()
+}
+
 func messageOf(n int, id string) (engram.StreamMessage, error) {
 	data, err := sdk.WithJSONData(number{n})
 	return sdk.NewStreamMessage("data", sdk.WithMessageID(id), data), err
