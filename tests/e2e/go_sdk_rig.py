@@ -158,5 +158,5 @@ class GoStream:
         }[name]
 
 
-NUMBERS: Final = Path(__file__).parent / "engrams" / "numbers.py"
+NUMBERS: Final = Path(__file__).parent / "engrams" / "number_stream.py"
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {"source": (), "transform": ("source",), "sink": ("transform",)}

@@ -1,4 +1,4 @@
-"""A stream on the Python SDK, as that of the program on the Go SDK: ``numbers.py source|transform|sink …``.
+"""A stream on the Python SDK, as that of the program on the Go SDK: ``number_stream.py source|transform|sink …``.
 
 ``source COUNT PAUSE`` sends the numbers below COUNT, with a pause like ``1ms``; ``transform`` doubles them under the
 same message id; ``sink FILE`` adds a line "NUMBER ID" to FILE for each.
