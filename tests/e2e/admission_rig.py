@@ -38,7 +38,7 @@ async def ask_admission(rig: OperatorRig, operator: ServerProcess) -> None:
     url = await url_of(operator)
     await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
     await rig.client.create(VALIDATING, led_to(validating_configuration(), url))
-    await eventually(lambda: is_watchful(rig), operator.tail)
+    await is_asked(rig, operator)
     for resource, spec in _FIRST_REVIEWS:
         await eventually(partial(is_reviewed, rig, resource, spec), operator.tail)
 
@@ -75,21 +75,38 @@ async def ask_nobody(rig: OperatorRig) -> None:
         await rig.client.delete(target.resource, target.name)
 
 
+async def is_asked(rig: OperatorRig, operator: ServerProcess) -> None:
+    """Wait until the API server asks ``operator`` about what users write."""
+    trouble = ""
+
+    async def holds() -> bool:
+        nonlocal trouble
+        trouble = await why_not_watchful(rig)
+        return not trouble
+
+    await eventually(holds, lambda: f"admission is not asked: {trouble}\n{operator.tail()}")
+
+
 async def is_watchful(rig: OperatorRig) -> bool:
     """Whether an invalid object is refused for its error, and a valid object is admitted."""
+    return not await why_not_watchful(rig)
+
+
+async def why_not_watchful(rig: OperatorRig) -> str:
+    """Empty once an invalid object is refused for its error, and a valid object is admitted."""
     try:
         await rig.create(STORY, "wrong", WRONG)
     except InvalidError as error:
         if [cause.field for cause in error.causes] != ["spec.steps[0].with.duration"]:
-            return False
-    except ApiError:
-        return False  # the operator does not answer, or the certificate is not trusted yet
+            return f"refused for something else: {error}"
+    except ApiError as error:
+        return f"the operator does not answer, or its certificate is not trusted yet: {error}"
     else:
         await rig.client.delete(STORY, "wrong", FLOWS)
-        return False
+        return "an invalid Story was stored"
     try:
         await rig.create(STORY, "right", RIGHT)
-    except ApiError:
-        return False
+    except ApiError as error:
+        return f"a valid Story was refused: {error}"
     await rig.client.delete(STORY, "right", FLOWS)
-    return True
+    return ""

@@ -12,7 +12,7 @@ import trio
 
 from core.api.resource import ENGRAM, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.errors import KubeError, NotFoundError
-from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_watchful
+from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_asked
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
 
@@ -58,7 +58,7 @@ async def test_admission_that_is_down_stops_new_definitions_and_nothing_else(rig
 
     down_until = trio.current_time()
     second = await rig.start_operator("second", where, NAMES, "--leader-elect=false")
-    await eventually(lambda: is_watchful(rig), second.tail)
+    await is_asked(rig, second)
     watchful_after = trio.current_time() - down_until
     run = await rig.ended("under-way", "Succeeded")
 

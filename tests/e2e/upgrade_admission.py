@@ -13,10 +13,10 @@ import trio
 from certs.inject import MUTATING, VALIDATING
 from core.api.resource import STORY
 from core.kube.errors import ApiError, InternalServerError, InvalidError
-from tests.e2e.admission_rig import NAMES, RIGHT, WRONG, is_watchful, url_of
+from tests.e2e.admission_rig import NAMES, RIGHT, WRONG, is_asked, url_of
 from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, is_late
+from tests.e2e.operator_rig import FLOWS, OperatorRig, is_late
 from tests.e2e.yaml_documents import manifest
 from tests.integration.admission_stand import led_to
 from tests.integration.balancer import Balancer, open_balancer
@@ -107,4 +107,4 @@ async def begin_admission(admission: UpgradeAdmission, operator: ServerProcess, 
     """From now on the operator reviews what users write, by the registrations of ``release``."""
     await admission.answered_by(operator)
     await admission.register(release)
-    await eventually(lambda: is_watchful(admission.rig), operator.tail)
+    await is_asked(admission.rig, operator)
