@@ -59,6 +59,23 @@ async def test_jobs_give_outputs_an_effect_comes_once_and_an_impulse_starts_a_ru
     assert runs == [NAME], "the second delivery of the event has started nothing"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_impulse_writes_to_itself_with_the_rights_that_it_asks_for(
+    tmp_path: Path, furnished: SessionCluster, mounts: None, go_engrams: dict[str, Path], version: str
+) -> None:
+    """The container is refused the write without the rule, and ends."""
+    rule = {"apiGroups": [IMPULSE.group], "resources": ["impulses"], "resourceNames": ["hook"], "verbs": ["patch"]}
+    async with open_on_real(tmp_path, furnished, isolate=True) as world:
+        await world.engram("batch", command=[str(go_engrams[version]), "batch"])
+        await world.story("report", step("first", "batch"))
+        async with world.operator():
+            script = f"exec {go_engrams[version]} register"
+            await world.impulse("hook", script, execution={"rbac": {"rules": [rule]}})
+            await world.until(
+                IMPULSE, "hook", lambda hook: "people.example/listens" in hook["metadata"].get("annotations", {})
+            )
+
+
 STEPS = ("charge", "first", "second")
 EVENT = {"token": "order-1", "inputs": {"number": 3}}
 NAME = story_run_name(NAMESPACE_NAME, "report", "order-1")

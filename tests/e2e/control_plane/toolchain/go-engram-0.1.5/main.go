@@ -8,6 +8,7 @@
 //	note FILE                     adds a line of JSON to FILE for each message: its id, kind, payload and inputs
 //	sink FILE                     adds a line "NUMBER ID" to FILE for each message
 //	impulse                       starts a run of its Story for each of its "events", and waits to be ended
+//	register                      writes an annotation of its own Impulse, and waits to be ended
 //
 // With FOLDER the source waits for the file "flow" there. It notes each number that the SDK has taken in "sent", and
 // makes "returned" when it ends.
@@ -21,9 +22,13 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/bubustack/bobrapet/api/v1alpha1"
 	sdk "github.com/bubustack/bubu-sdk-go"
 	"github.com/bubustack/bubu-sdk-go/engram"
 	"github.com/bubustack/bubu-sdk-go/k8s"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func main() {
@@ -55,8 +60,10 @@ func run(ctx context.Context, arguments []string) error {
 		return sdk.StartStreaming(ctx, sink{file: arguments[1]})
 	case name == "impulse" && len(arguments) == 1:
 		return sdk.RunImpulse(ctx, &impulse{})
+	case name == "register" && len(arguments) == 1:
+		return sdk.RunImpulse(ctx, register{})
 	}
-	return errors.New("usage: batch | effect FILE | source COUNT PAUSE [FOLDER] | transform | note FILE | sink FILE | impulse")
+	return errors.New("usage: batch | effect FILE | source COUNT PAUSE [FOLDER] | transform | note FILE | sink FILE | impulse | register")
 }
 
 func argument(arguments []string, number int) string {
@@ -121,6 +128,21 @@ func (i *impulse) Run(ctx context.Context, _ *k8s.Client) error {
 		if _, err := dispatcher.Trigger(ctx, sdk.StoryTriggerRequest{TriggerToken: token, Inputs: given}); err != nil {
 			return err
 		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+type register struct{ withoutInit }
+
+func (register) Run(ctx context.Context, api *k8s.Client) error {
+	itself := &v1alpha1.Impulse{ObjectMeta: metav1.ObjectMeta{
+		Name:      os.Getenv("BUBU_IMPULSE_NAME"),
+		Namespace: os.Getenv("BUBU_IMPULSE_NAMESPACE"),
+	}}
+	patch := []byte(`{"metadata": {"annotations": {"people.example/listens": "yes"}}}`)
+	if err := api.Patch(ctx, itself, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return err
 	}
 	<-ctx.Done()
 	return ctx.Err()
