@@ -98,6 +98,7 @@ ONLY_EMBEDDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ),
         "test_operator_poison": (
             "test_a_changed_limit_counts_from_the_next_evaluation",
+            "test_an_evaluation_that_needs_much_memory_ends_at_its_limit",
             "test_poison_costs_its_own_step_and_nothing_else",
         ),
         "test_operator_registration": ("test_a_new_controller_needs_no_more_than_its_row",),
