@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,8 +217,7 @@ async def test_a_worker_that_is_frozen_loses_its_step_and_reports_nothing_afterw
     family = _processes_of(frozen)
     at_work = _process_with(family, number=int((stand.folder / "one-1").read_text()))
     try:
-        for pid in family:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(family, signal.SIGSTOP)
         await stand.until_begun("one", 2)
         assert await stand.worker_of("one") != frozen
         stand.go()  # also for the first attempt, once it goes on
@@ -225,8 +225,7 @@ async def test_a_worker_that_is_frozen_loses_its_step_and_reports_nothing_afterw
         before = await stand.client.get(STEP_RUN, "one-a", NAMESPACE)
         lease = await stand.client.get(LEASE, frozen, NAMESPACE)
     finally:
-        for pid in family:
-            os.kill(pid, signal.SIGCONT)
+        _signal(family, signal.SIGCONT)
 
     async def is_back() -> bool:
         renewed = await stand.client.get(LEASE, frozen, NAMESPACE)
@@ -246,6 +245,13 @@ def _processes_of(worker: str) -> list[int]:
         for folder in Path("/proc").glob("[0-9]*")
         if f"BUBU_POD_NAME={worker}".encode() in _content(folder / "environ").split(b"\0")
     ]
+
+
+def _signal(family: list[int], number: signal.Signals) -> None:
+    """Processes that have ended since the family was listed are left out."""
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _process_with(family: list[int], number: int) -> int:
