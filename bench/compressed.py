@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.keys import LABEL_JOB_NAME
 from core.api.objects import Object
 from core.api.resource import (

@@ -19,8 +19,8 @@ from bench.plane.stand import PlaneStand, open_plane_stand
 from bench.plane.work import one_step_runs
 from bench.report import Row, milliseconds
 from bench.stand import NAMESPACE
+from bubu_contract.identity import label_value
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, has_ended
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.kube.client import KubeClient

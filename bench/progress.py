@@ -12,8 +12,8 @@ import orjson
 import trio
 
 from bench.stand import NAMESPACE
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.engine.step.timers import timers_from

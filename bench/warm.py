@@ -20,7 +20,7 @@ from bench.plane.work import bare_job, watched
 from bench.progress import Progress, open_progress
 from bench.report import MILLISECONDS, Row, Unit, Value, exactly, milliseconds, percentile
 from bench.stand import NAMESPACE, open_stand, start_run
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.step.assignment import assignment_of

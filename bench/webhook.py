@@ -22,9 +22,9 @@ from bench.observer import Observer, open_observer
 from bench.report import A_SECOND, Row, Value, percentiles_row
 from bench.stand import IMAGE_MAP, install_engram
 from bench.sustained import RateSearch, keeps_up
+from bubu_contract.submission import story_run_name
 from core.api.objects import Object
 from core.kube.client import KubeClient
-from core.workloads.submission import story_run_name
 from tests.e2e.deliveries.sender import Receipt, key_of, send_all
 from tests.e2e.deliveries.stand import AT_ONCE, open_operated_plane
 from tests.e2e.deliveries.webhook import IMAGES, WebhookImpulse, install_webhook

@@ -17,12 +17,12 @@ from typing import Final, Protocol
 import trio
 from cryptography import x509
 
+from bubu_contract.instants import format_instant
 from certs.authority import Pair, names_of, within_time
 from certs.errors import UnusableError
 from certs.readiness import Readiness
 from certs.secret import served_pair
 from certs.serving import ServingContext
-from core.api.instant import format_instant
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 

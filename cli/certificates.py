@@ -11,6 +11,7 @@ from typing import Final
 import trio
 from cryptography import x509
 
+from bubu_contract.instants import format_instant
 from certs.material import Material, Rotation
 from certs.policy import Absent, Damaged, Foreign, Kept
 from certs.secret import OWNER_LABEL, ROTATE, read_secret
@@ -19,7 +20,6 @@ from cli.problem import CommandError
 from cli.render.output import render
 from cli.render.table import table
 from cli.session import Session
-from core.api.instant import format_instant
 from core.api.resource import SECRET
 from core.engine.clock import system_now
 from core.kube.errors import NotFoundError

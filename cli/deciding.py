@@ -11,11 +11,11 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import format_instant
 from cli.options import DryRun
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, story_of
 from cli.session import Session
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN, Resource, Scope

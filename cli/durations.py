@@ -13,7 +13,7 @@ def duration_of(flag: str, text: str) -> timedelta | None:
     Raises:
         UsageError: not a positive duration.
     """
-    from core.api.duration import parse_positive_duration
+    from bubu_contract.durations import parse_positive_duration
 
     if not text:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.instants import format_precise_instant
 from cli.options import TimeStyle
 from cli.render.output import render
 from cli.render.table import table
@@ -14,7 +15,6 @@ from cli.render.time import age, time_left
 from cli.runs import step_runs_of
 from cli.session import Session
 from core.api.conditions import truncated
-from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM
 from views.effects import EffectView, effects_of

@@ -10,13 +10,13 @@ from typing import Final, TypeVar
 
 import trio
 
+from bubu_contract.identity import label_value
 from cli.pod_logs import last_lines_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
 from cli.streams import bindings_of, has_streams
 from cli.target import embedded_at
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
 from core.api.resource import EFFECT_CLAIM, EVENT, JOB, LEASE, POD, STEP_RUN, STORY_RUN

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from bubu_contract.identity import label_value
 from cli.pod_logs import last_lines_of
 from cli.render.log_lines import LogForm, lines_of
 from cli.runs import pods_of, step_runs_of
 from cli.session import Session
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object
 from views.lost_logs import may_have_logged
 from views.run_view import RunView

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bubu_contract.instants import format_instant
 from cli.options import TimeStyle
 from cli.render.output import render
 from cli.render.table import table
 from cli.render.time import age, time_left
 from cli.session import Session
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STORY, STORY_RUN

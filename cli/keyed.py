@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bubu_contract.submission import MAX_KEY_CHARACTERS
 from cli.exit_code import ExitCode
 from cli.problem import CommandError, UsageError
 from cli.session import Session
@@ -17,7 +18,6 @@ from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.kube.errors import AlreadyExistsError
 from core.workloads.keyed_request import Decision, Difference, UnusableKeyError, decide, keyed_run
-from core.workloads.submission import MAX_KEY_CHARACTERS
 
 _DIFFERS: Final = {
     Difference.STORY: "runs another Story, or another version of it",

@@ -74,7 +74,7 @@ def seconds_of_timeout(text: str | float) -> float:
     Raises:
         BadParameter: the text has another form, or is not above zero.
     """
-    from core.api.duration import parse_positive_duration
+    from bubu_contract.durations import parse_positive_duration
 
     if isinstance(text, float):
         return text

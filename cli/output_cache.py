@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant
 from cli.object_store import find_stores
 from cli.options import DryRun, TimeStyle
 from cli.problem import CommandError
@@ -19,7 +20,6 @@ from cli.render.table import table
 from cli.render.time import age, time_left
 from cli.session import Session
 from cli.stored_objects import OBJECT_BYTES, namespaces_of, pages, store_errors
-from core.api.instant import format_instant
 from core.engine.clock import system_now
 from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
 from core.payloads.place import StoredKind

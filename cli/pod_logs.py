@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.identity import label_value
+from bubu_contract.instants import parse_instant_or_none
 from cli.session import Session
 from core.api import keys
-from core.api.identity import label_value
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import POD
 from core.kube.errors import ApiError, KubeError

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.identity import label_value
 from cli.exit_code import ExitCode
 from cli.large_inputs import with_stored_inputs
 from cli.live_runs import live_run_named
@@ -18,7 +19,6 @@ from cli.selection import age_order
 from cli.session import Session, patiently
 from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, is_owned_by, packet_step
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.engine.realtime import story_of_step

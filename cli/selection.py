@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bubu_contract.instants import parse_instant
 from cli.durations import duration_of
 from cli.problem import CommandError, UsageError
 from cli.session import Session
-from core.api.instant import parse_instant
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import STORY, STORY_RUN

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bubu_contract.identity import label_value
 from cli.problem import CommandError
 from cli.runs import find_run, pods_of, step_runs_of, visible_story_of
 from cli.session import Session
 from cli.streams import bindings_of, has_streams
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, is_controlled_by
 from core.api.resource import JOB, POD
 from core.engine.step.assignment import assignment_of

@@ -10,6 +10,8 @@ from typing import Final
 
 import trio
 
+from bubu_contract.identity import label_value
+from bubu_contract.instants import parse_instant_or_none
 from cli.log_order import LinesInOrder, LogSource
 from cli.pod_logs import PodLog, attempts_started, numbered, previous_of, read_pod_log
 from cli.problem import CommandError
@@ -19,8 +21,6 @@ from cli.session import Session, patiently
 from cli.stored_logs import StoredLog, StoredLogs, read_stored_logs
 from cli.worker_following import WorkerFollower
 from cli.worker_logs import WarmLog, read_worker_logs
-from core.api.identity import label_value
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES, Phase
 from core.api.resource import STORY_RUN

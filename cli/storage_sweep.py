@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant
 from cli.object_store import find_stores
 from cli.options import DryRun
 from cli.problem import CommandError
@@ -20,7 +21,6 @@ from cli.render.table import table
 from cli.render.time import age
 from cli.session import Session
 from cli.stored_objects import namespaces_of, owners_in, pages, runs_of, store_errors
-from core.api.instant import format_instant
 from core.engine.clock import system_now
 from core.payloads.orphans import Orphan, Owners, orphan_of, still_orphans
 from core.payloads.place import StoredKind, StoredPlace

@@ -19,6 +19,7 @@ from typing import Final
 import orjson
 import trio
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from cli.problem import CommandError
 from cli.runs import find_run
 from cli.session import Session
@@ -26,7 +27,6 @@ from cli.step_logs import refuse_unknown_steps
 from cli.streams import bindings_of
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType
 from core.api.resource import TRANSPORT_BINDING

@@ -8,10 +8,10 @@ from typing import Final
 
 import trio
 
+from bubu_contract.identity import label_value
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from cli.session import Session
 from core.api import keys
-from core.api.identity import label_value
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.engine.clock import system_now

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bubu_contract.instants import parse_instant
 from cli.options import TimeStyle
 from cli.problem import UsageError
 from cli.render.output import render
 from cli.render.table import table
 from cli.render.time import age
 from cli.session import Session
-from core.api.instant import parse_instant
 from core.api.objects import Object
 from core.api.phases import member_or_none
 from core.api.resource import STORY_TRIGGER

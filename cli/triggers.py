@@ -10,6 +10,13 @@ from typing import Final
 
 import trio
 
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.submission import (
+    MAX_KEY_CHARACTERS,
+    MAX_NAME_BYTES,
+    input_hash,
+    trigger_name,
+)
 from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.inputs import GivenInputs
@@ -24,18 +31,11 @@ from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
 from cli.watching import exit_after
 from cli.workflow import print_object, story_to_submit
-from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.resource import STORY_RUN, STORY_TRIGGER
 from core.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from core.kube.informer import Informer
 from core.workloads.keyed_request import Decision, Difference, decide
-from core.workloads.submission import (
-    MAX_KEY_CHARACTERS,
-    MAX_SUBMISSION_ID_CHARACTERS,
-    input_hash,
-    trigger_name,
-)
 from core.workloads.trigger import is_answered, request_of, requested_run
 
 TICK_SECONDS: Final = 1.0
@@ -89,10 +89,10 @@ def identity_of(key: str | None, submission_id: str | None) -> RequestIdentity:
     if key is not None:
         key = _checked("--key", key, MAX_KEY_CHARACTERS)
     if submission_id is not None:
-        submission_id = _checked("--submission-id", submission_id, MAX_SUBMISSION_ID_CHARACTERS)
+        submission_id = _checked("--submission-id", submission_id, MAX_NAME_BYTES)
     elif key is None:
         submission_id = str(uuid.uuid4())
-    elif len(key) > MAX_SUBMISSION_ID_CHARACTERS:
+    elif len(key) > MAX_NAME_BYTES:
         submission_id = hashlib.sha256(key.encode()).hexdigest()
     return RequestIdentity(submission_id or key or "", key or "")
 
@@ -107,7 +107,7 @@ def trigger_manifest(story: str, namespace: str, inputs: Object, identity: Reque
     if identity.key:
         try:
             delivery |= {"mode": "token", "key": identity.key, "inputHash": input_hash(inputs)}
-        except NotSerializableError as error:
+        except NotJsonError as error:
             raise UsageError(f"the inputs cannot be hashed: {error}", remedy="use finite numbers") from None
     spec: Object = {"storyRef": {"name": story}, "deliveryIdentity": delivery}
     if inputs:

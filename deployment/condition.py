@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.api.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
+from bubu_contract.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
 from core.api.keys import (
     ANNOTATION_CACHE_LOOKUP,
     ANNOTATION_CACHE_REUSE,
@@ -136,7 +136,7 @@ def may_be_worker() -> str:
 
 
 def is_pod_of(job: str) -> str:
-    """Whether ``variables.pod`` can be a Pod of the Job with that name; see ``core.api.identity.is_pod_name``."""
+    """Whether ``variables.pod`` can be a Pod of the Job with that name; see ``bubu_contract.identity.is_pod_name``."""
     prefix = _pod_prefix(job)
     return f"(size(variables.pod) == size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix}))"
 

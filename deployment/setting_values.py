@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from core.api.duration import short_duration
+from bubu_contract.durations import short_duration
 from core.policy.config_keys import KEYS
 from core.policy.retry import DEFAULT_MAX_DELAY
 from core.policy.settings import FALLBACK_RETENTION_SECONDS, FALLBACK_STEP_TIMEOUT, OperatorSettings, QueueSettings

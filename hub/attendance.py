@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from hub.client_refusal import ClientRefusal
 from hub.topology import BoundStep, Client, Place
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant
 from core.api.conditions import find_condition, truncated, with_condition
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import ConditionType, Reason
 from hub.attendance import NOBODY, Attendance

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.identity import compose
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.identity import compose
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.text import text
 from core.api.unreadable import why_unreadable

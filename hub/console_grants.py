@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object
 from hub.bindings import MOST_WATCHED, console_requests
 

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from bubu_contract.durations import parse_positive_duration
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
-from core.api.duration import parse_positive_duration
 from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator

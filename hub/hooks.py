@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from bubu_contract.instants import format_precise_instant
 from bubu_wire.codec import encode
 from bubu_wire.messages import DataRequest
-from core.api.instant import format_precise_instant
 from core.api.streaming import StreamHook
 from hub.envelope import MESSAGE_ID, PacketReading
 from hub.nodes import LiveStep

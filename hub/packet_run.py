@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bubu_contract.identity import compose, label_value
 from core.api import keys
 from core.api.conditions import truncated
-from core.api.identity import compose, label_value
 from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, packet_step, story_depth
 from core.api.phases import Phase
 from core.api.reference_keys import STORAGE_PATH

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.graph.streams import DEFAULT_DOWNSTREAMS
 
 if TYPE_CHECKING:

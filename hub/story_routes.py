@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from core.api.duration import parse_positive_duration
+from bubu_contract.durations import parse_positive_duration
 from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.instants import format_precise_instant
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import PACKET_MIME, Inspected
-from core.api.instant import format_precise_instant
 from core.telemetry.logs import REDACTED, is_secret_key, redact
 from hub.envelope import MESSAGE_ID, PacketReading
 

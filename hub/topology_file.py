@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 from pydantic import Field, ValidationError
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.schema import JsonObject, WireModel
 from core.api.streaming import Streaming
 from core.api.workflow import StoryConcurrency

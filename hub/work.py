@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
+from bubu_contract.identity import step_alias
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
-from core.api.identity import step_alias
 from core.engine.step.manifest import merged_input
 from hub.envelope import PacketReading, inputs_field
 from hub.joins import JoinBranch, JoinTable

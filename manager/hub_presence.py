@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.resource import LEASE
 from core.engine.wakeup import WakeUp
 from core.kube.client import KubeClient

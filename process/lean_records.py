@@ -18,6 +18,7 @@ from typing import Any, Final
 OUR_PACKAGES: Final = frozenset(
     {
         "bobrapet",
+        "bubu_contract",
         "bubu_wire",
         "certs",
         "cli",

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from itertools import starmap
 from typing import Any, Final, NamedTuple
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.conditions import with_condition
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType, Phase, Reason

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api import keys
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Phase
 

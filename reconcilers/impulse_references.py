@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.api.phases import ImpulseReason, Reason
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
@@ -37,7 +37,7 @@ class ImpulseReferences:
         template, story = await self._template(impulse), await self._story(impulse)
         try:
             return resolve_impulse(impulse, template, story, self._settings())
-        except (PolicyError, NotSerializableError) as error:
+        except (PolicyError, NotJsonError) as error:
             raise failed(Reason.INVALID_CONFIGURATION, str(error)) from error
 
     async def _template(self, impulse: Object) -> Object:

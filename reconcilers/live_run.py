@@ -15,9 +15,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from bubu_contract.identity import label_value
 from core.api import keys
 from core.api.conditions import find_condition, with_condition
-from core.api.identity import label_value
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType, LiveReason

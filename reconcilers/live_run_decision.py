@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.api.instant import format_instant, parse_instant_or_none
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended, is_being_deleted
 from core.api.phases import LiveReason, Phase
 from core.workloads.live_run import (

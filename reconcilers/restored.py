@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from core.api.identity import label_value
+from bubu_contract.identity import label_value
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.phases import Reason
 from core.api.resource import STEP_RUN, STORY_RUN, Resource

@@ -7,7 +7,7 @@ Source: operator contract 8.1 and 8.2; the reference counts two phases of runs, 
 
 from __future__ import annotations
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, controller_of, has_ended
 from core.api.phases import ExitClass, Phase, member_or_none
 from core.engine.step.outcome import UNDETERMINED_EXIT_CODE, exit_class

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import RejectedError, StorageUnavailableError

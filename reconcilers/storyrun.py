@@ -18,8 +18,8 @@ from functools import partial
 from itertools import starmap
 from typing import Final
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import Clock, EventSink, RunKey

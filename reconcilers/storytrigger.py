@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.conditions import MAX_MESSAGE_LENGTH, truncated, with_condition
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType

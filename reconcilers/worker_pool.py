@@ -17,8 +17,8 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api import keys
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.resource import (

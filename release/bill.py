@@ -46,14 +46,19 @@ def document(name: str) -> dict[str, Any]:
 def _parts() -> list[dict[str, Any]]:
     """What the wheel of the operator contains that has another origin."""
     version = version_of("bubu-sdk")
-    wire = f"pkg:pypi/bubu-sdk@{version}#bubu_wire"
     data = {
         "type": "data",
         "bom-ref": "data:weather",
         "name": "hourly normal temperatures of Seattle and San Francisco (NOAA, as in vega_datasets)",
         "licenses": [{"license": {"name": "public domain"}}],
     }
-    return [{**_component("library", "bubu_wire", wire, version), "purl": wire}, data]
+    return [*(_copy(name, version) for name in ("bubu_contract", "bubu_wire")), data]
+
+
+def _copy(name: str, version: str) -> dict[str, Any]:
+    """A package of the SDK's distribution."""
+    reference = f"pkg:pypi/bubu-sdk@{version}#{name}"
+    return {**_component("library", name, reference, version), "purl": reference}
 
 
 def _component(kind: str, name: str, reference: str, version: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.workloads.effect_lease import ClaimPhase, ClaimReason, lease_of, standing_of
 from views.text import one_line

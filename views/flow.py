@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.workloads.stream_binding import ending_of, is_finished
 from views.text import one_line

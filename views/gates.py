@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import TERMINAL_PHASES, StepReason
 from core.api.suggestion import closest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, member_or_none
 from core.workloads.impulse_workload import chosen_mode

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 
 _TIMES: Final = ("time", "timestamp", "ts", "@timestamp")
 _LEVELS: Final = ("level", "severity", "levelname")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from views.text import one_line

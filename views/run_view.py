@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
+from bubu_contract.durations import parse_duration
+from bubu_contract.identity import label_value
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.duration import parse_duration
-from core.api.identity import label_value
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Phase, member_or_none
 from core.engine.ports import STREAM

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.gatedata import given_data
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.engine.step.assignment import assignment_of
 from core.engine.step.record import attempt_of

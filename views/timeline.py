@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.loops import MAX_ITERATIONS
 from core.engine.step.manifest import child_run_name
 from views.pod_wait import container_state, taken_at

@@ -157,7 +157,7 @@ def _drain_time(kubeconfig: Path | None) -> str:
 
 def _flush_seconds(shutdown: str, init: str) -> float:
     """Seconds; zero and less mean the default, and more than the process has for its end is of no use."""
-    from core.api.duration import parse_duration
+    from bubu_contract.durations import parse_duration
 
     _checked("--tracing-init-timeout", parse_duration, init)  # it has no effect, and is checked all the same
     seconds = _checked("--tracing-shutdown-timeout", parse_duration, shutdown).total_seconds()
@@ -188,7 +188,7 @@ def _admission_options(
     drain: str,
     http2: bool,
 ) -> AdmissionOptions:
-    from core.api.duration import parse_duration
+    from bubu_contract.durations import parse_duration
     from manager.admission.enabled import webhooks_enabled
     from manager.bind import parse_address
     from manager.options import AdmissionOptions, CertificateFiles

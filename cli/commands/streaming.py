@@ -187,7 +187,7 @@ def _default_namespace(kubeconfig: Path | None) -> str:
 
 def _seconds(text: str) -> float:
     """A number of seconds, or a Go duration."""
-    from core.api.duration import parse_duration
+    from bubu_contract.durations import parse_duration
 
     try:
         seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()

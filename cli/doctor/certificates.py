@@ -12,10 +12,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from bubu_contract.instants import format_instant
 from certs.inject import DEFAULT_TARGETS, is_injected
 from certs.rotation import DEFAULT_SECRET
 from cli.doctor.patient import Patient
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import SECRET
 from core.engine.clock import system_now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from bubu_contract.instants import format_instant
 from cli.doctor.patient import Patient
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import LEASE
 from core.engine.clock import system_now

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from cli.doctor.patient import Patient
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import (
     EFFECT_CLAIM,

@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 import httpx
 
+from bubu_contract.instants import parse_instant_or_none
 from cli.doctor.patient import Patient
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import LEASE
 from core.engine.clock import system_now

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from cli.doctor.patient import RESOURCE_QUOTA, Patient
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.quantity import parse_quantity
 from core.api.resource import EVENT

@@ -8,9 +8,9 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import parse_instant
 from cli.doctor.patient import Patient
 from cli.facts import read_facts
-from core.api.instant import parse_instant
 from core.api.objects import Object, has_ended, is_being_deleted
 from core.api.resource import STORY_RUN
 from core.engine.clock import system_now

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import format_instant, parse_instant
 from cli.configuration import find_configuration
 from cli.doctor.examination import examine
 from cli.doctor.patient import Patient
@@ -20,7 +21,6 @@ from cli.facts import read_facts
 from cli.render.trace import document_of as document_of_timeline
 from cli.render.why import lines_of
 from cli.session import Session
-from core.api.instant import format_instant, parse_instant
 from core.api.objects import Object
 from core.api.resource import POD
 from core.engine.clock import system_now

@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import format_instant
 from cli.dump.answers import add_answers, add_operator_logs
 from cli.dump.archive import refuse_target, write_archive
 from cli.dump.contents import DumpContents
@@ -17,7 +18,6 @@ from cli.dump.objects import RunObjects
 from cli.dump.redaction import Redaction
 from cli.runs import find_run
 from cli.session import Session
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.engine.clock import system_now
 from deployment.permissions.names import Installation

@@ -7,13 +7,13 @@ from typing import Final, TypeVar
 
 import trio
 
+from bubu_contract.identity import label_value
 from cli.dump.contents import DumpContents
 from cli.pod_logs import PodLog
 from cli.runs import is_name, story_place
 from cli.session import Session
 from cli.worker_logs import worker_pods
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, is_owned_by
 from core.api.resource import (
     CONTROLLER_REVISION,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.graph.needs import Graph
 from views.flow import StepFlow
 from views.run_view import RunView, StepView

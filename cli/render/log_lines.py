@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Final
 
+from bubu_contract.instants import format_precise_instant
 from cli.log_order import LogSource
 from cli.render.output import json_text
 from cli.render.progress import Styled
-from core.api.instant import format_precise_instant
 from views.log_lines import readable
 
 _COLOURS: Final = {

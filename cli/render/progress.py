@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+from bubu_contract.instants import format_instant
 from cli.render.flow import flow_text, flow_texts
 from cli.render.time import short_duration
-from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
 from views.run_view import BranchTally, RunView, StepView
 from views.sign import colour_of, sign_of, word_of

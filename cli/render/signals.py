@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from views.run_view import RunView
 from views.sign import word_of
 from views.signals import SignalView

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant
 from cli.render.output import yaml_text
 from cli.render.progress import Styled, branches_text
 from cli.render.time import short_duration
 from core.api.artifact import for_people
-from core.api.instant import format_instant
 from views.run_view import CommandText
 from views.sign import colour_of, word_of
 from views.step_detail import PodDetail, StepDetail

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 
 
 def short_duration(duration: timedelta | None) -> str:

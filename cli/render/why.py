@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.instants import format_instant
 from cli.render.log_lines import LogForm
 from cli.render.log_lines import lines_of as lines_of_log
 from cli.render.progress import Styled
 from cli.render.time import short_duration
-from core.api.instant import format_instant
 from core.api.phases import Phase
 from views.sign import colour_of
 from views.why.cause import Cause, CauseKind, Explanation

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.phases import ConditionType
 
 MAX_REASON_LENGTH: Final = 64

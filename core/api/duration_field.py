@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import orjson
 
+from bubu_contract.identity import label_value
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, ge
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from core.api.instant import parse_instant
+from bubu_contract.instants import parse_instant
 from core.api.phases import ExitClass, Phase
 from core.api.quantity import parse_quantity
 

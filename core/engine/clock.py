@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from core.api.instant import format_instant, format_precise_instant
+from bubu_contract.instants import format_instant, format_precise_instant
 from core.engine.ports import Clock
 from core.engine.wakeup import WakeUp
 

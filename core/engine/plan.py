@@ -19,7 +19,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from core.api.duration import parse_positive_duration
+from bubu_contract.durations import parse_positive_duration
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine import realtime

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bubu_contract.identity import label_value
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.engine.slots.scheduling import Scheduling, scheduling_of
 from core.policy.settings import DEFAULT_QUEUE, OperatorSettings

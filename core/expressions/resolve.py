@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from core.api.identity import step_alias
+from bubu_contract.identity import step_alias
 from core.expressions.cel.condition import compile_condition
 from core.expressions.errors import (
     EvaluationError,

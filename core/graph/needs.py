@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from core.api import identity
+from bubu_contract import identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from core.api.instant import format_instant, format_precise_instant
+from bubu_contract.instants import format_instant, format_precise_instant
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CORE_EVENT, EVENT, Resource
 from core.fairness.queue import FairQueue

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from core.api.instant import format_precise_instant
+from bubu_contract.instants import format_precise_instant
 from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError

@@ -54,7 +54,7 @@ class OffloadPlan:
 def plan(value: Any, place: ObjectPlace, bounds: OffloadBounds) -> OffloadPlan:
     """
     Raises:
-        NotSerializableError: ``value`` has a part that JSON cannot represent.
+        NotJsonError: ``value`` has a part that JSON cannot represent.
         PayloadError: ``place`` is not safe.
     """
     if size_bytes(value) <= bounds.total_bytes:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import starmap
 from typing import Any, Final
 
-from core.api.duration import format_duration
+from bubu_contract.durations import format_duration
 from core.api.suggestion import closest
 from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, KEYS
 from core.policy.config_values import integer

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from core.api.duration import format_duration, parse_duration, short_duration
+from bubu_contract.durations import format_duration, parse_duration, short_duration
 from core.api.quantity import parse_quantity
 from core.policy.retry import MAX_RETRIES_LIMIT
 from core.policy.settings import ANY_IMAGE, ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.objects import ReadOnlyObject
 
 KEY: Final = "key"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from core.api.duration import format_duration, parse_positive_duration
+from bubu_contract.durations import format_duration, parse_positive_duration
 from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
 from core.policy.retry import (

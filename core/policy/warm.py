@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, get_args
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.duration_field import duration_problem
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject

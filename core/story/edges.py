@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from core.api.identity import step_alias
+from bubu_contract.identity import step_alias
 from core.expressions import analysis, references
 from core.expressions.references import References
 from core.graph.needs import aliases_of

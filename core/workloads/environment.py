@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
-from core.api.duration import format_duration
-from core.api.instant import format_instant
+from bubu_contract.durations import format_duration
+from bubu_contract.instants import format_instant
 from core.workloads.secrets import secret_environment
 from core.workloads.step_workload import StepWorkload
 from core.workloads.storage import storage_environment

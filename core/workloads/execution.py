@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.canonical import NotJsonError
 from core.api.artifact import ARTIFACT
-from core.api.canonical import NotSerializableError
 from core.api.objects import ReadOnlyObject
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.workloads.output_cache import by_content
@@ -26,7 +26,7 @@ def definition_digest(engram: ReadOnlyObject, template: ReadOnlyObject) -> str:
     """What a step is bound to, as hexadecimal SHA-256: names and specs of its Engram and template, not their UIDs.
 
     Raises:
-        NotSerializableError: a spec cannot be written as JSON.
+        NotJsonError: a spec cannot be written as JSON.
     """
     parts = [
         [of["metadata"].get("namespace", ""), of["metadata"].get("name", ""), of["spec"]] for of in (engram, template)
@@ -44,7 +44,7 @@ def execution_key(definition: str, image: str, call: Mapping[str, Any] | None, s
         salt: of the step's cache, if it has one.
         inputs: resolved; their large parts may be stored.
     Raises:
-        NotSerializableError: a value cannot be written as JSON.
+        NotJsonError: a value cannot be written as JSON.
     """
     text = _encoded(inputs)
     if any(mark in text for mark in _MARKS):  # the search is much cheaper than the walk
@@ -58,4 +58,4 @@ def _encoded(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
-        raise NotSerializableError(f"the value cannot be written as JSON: {error}") from None
+        raise NotJsonError("", f"cannot be written as JSON: {error}") from None

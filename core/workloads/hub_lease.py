@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from core.api.instant import format_instant, parse_instant_or_none
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 
 HUB_LEASE: Final = "bobrapet-hub"

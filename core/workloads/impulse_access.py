@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from bubu_contract.identity import compose_with_suffix
 from core.api import keys
-from core.api.identity import compose_with_suffix
 from core.api.objects import Object, ReadOnlyObject
 from core.api.permission import Permission
 from core.api.resource import IMPULSE, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, STORY_TRIGGER, Resource

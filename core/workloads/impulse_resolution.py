@@ -49,7 +49,7 @@ def resolve_impulse(
     """
     Raises:
         PolicyError: the layers have invalid values.
-        NotSerializableError: ``spec.with`` cannot be written as JSON.
+        NotJsonError: ``spec.with`` cannot be written as JSON.
     """
     spec, metadata = impulse["spec"], impulse["metadata"]
     policy = resolve_impulse_policy(settings, template, impulse)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from bubu_contract.identity import MAX_NAME_LENGTH, compose, label_value
 from core.api import keys
-from core.api.identity import MAX_NAME_LENGTH, compose, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import DEPLOYMENT, IMPULSE, STATEFUL_SET, Resource
 from core.policy.layers import ExecutionPolicy

@@ -10,9 +10,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from bubu_contract.identity import label_value
+from bubu_contract.instants import format_precise_instant
 from core.api import keys
-from core.api.identity import label_value
-from core.api.instant import format_precise_instant
 from core.api.resource import STEP_RUN
 from core.workloads.plain_pod import plain_pod_template
 from core.workloads.pod import NEVER_RESTORED, pod_template

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
 from core.api import keys
-from core.api.canonical import NotSerializableError
 from core.api.objects import Object, is_being_deleted
 from core.api.unreadable import unreadable
-from core.workloads.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
 
 
 class UnusableKeyError(ValueError):
@@ -125,5 +125,5 @@ def _hash_of(run: Mapping[str, Any]) -> str:
         return ""
     try:
         return input_hash(run["spec"].get("inputs"))
-    except NotSerializableError:
+    except NotJsonError:
         return ""

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from bubu_contract.identity import compose_with_suffix, label_value
 from core.api import keys
-from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import STORY_RUN
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.instants import format_precise_instant, parse_instant_or_none
 from core.api.artifact import ARTIFACT, ArtifactError, ArtifactReference, is_artifact
 from core.api.canonical import encode
-from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.paths import is_reference
 
@@ -106,7 +106,7 @@ def digest_of_inputs(subject: CacheSubject, rules: CacheRules, inputs: Any) -> s
     """The key of an execution without a key template: hexadecimal SHA-256.
 
     Raises:
-        NotSerializableError: the inputs cannot be written as JSON.
+        NotJsonError: the inputs cannot be written as JSON.
     """
     return _digest(subject, rules, f"step:{subject.step_id}|input:{encode(by_content(inputs))}")
 
@@ -116,7 +116,7 @@ def digest_of_key(subject: CacheSubject, rules: CacheRules, value: Any) -> str:
 
     Raises:
         CacheEntryError: the value is blank.
-        NotSerializableError: it cannot be written as JSON.
+        NotJsonError: it cannot be written as JSON.
     """
     text = value.strip() if isinstance(value, str) else encode(value)
     if not text:
@@ -128,7 +128,7 @@ def digest_of_container(template: Mapping[str, Any], call: Mapping[str, Any] | N
     """The digest of a template's ``container``, and of what its templates give; None: only of the template.
 
     Raises:
-        NotSerializableError: it cannot be written as JSON.
+        NotJsonError: it cannot be written as JSON.
     """
     return hashlib.sha256(encode({"call": call, "template": template}).encode()).hexdigest()
 
@@ -194,7 +194,7 @@ class CacheEntry:
         """The object.
 
         Raises:
-            NotSerializableError: the output cannot be written as JSON.
+            NotJsonError: the output cannot be written as JSON.
         """
         fields: dict[str, Any] = {"createdAt": format_precise_instant(self.created_at)} if self.created_at else {}
         if self.ttl_seconds > 0:

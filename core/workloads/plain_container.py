@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.api.canonical import NotSerializableError, encode
+from bubu_contract.canonical import NotJsonError
+from core.api.canonical import encode
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 from core.api.phases import Reason
@@ -117,7 +118,7 @@ def _file_of(inputs: Mapping[str, Any]) -> str:
 def _json(value: Any, field: str) -> str:
     try:
         return encode(value)
-    except NotSerializableError as error:
+    except NotJsonError as error:
         raise NotPassableError(
             Reason.EXPRESSION_FAILED, FieldError(field, str(error), "use a value that JSON has")
         ) from None

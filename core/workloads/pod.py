@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from bubu_contract.identity import label_value
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object
 from core.workloads.environment import batch_environment
 from core.workloads.pod_policy import container_basics, placement, pod_security

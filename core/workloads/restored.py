@@ -11,8 +11,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api import keys
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject, controller_of
 
 LONGEST_SKEW: Final = timedelta(minutes=5)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from bubu_contract.identity import label_value, runner_name
 from core.api import keys
-from core.api.identity import label_value, runner_name
 from core.api.objects import Object
 from core.api.permission import Permission
 from core.api.resource import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from core.api.identity import MAX_NAME_LENGTH, label_value
+from bubu_contract.identity import MAX_NAME_LENGTH, label_value
 from core.policy.layers import ExecutionPolicy
 
 SECRET_MOUNT_ROOT: Final = "/etc/bubu/secrets"  # noqa: S105 - a path

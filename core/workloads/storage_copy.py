@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bubu_contract.identity import compose_with_suffix, label_value
 from core.api import keys
-from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object
 from core.api.resource import IMPULSE, SECRET, STEP_RUN, Resource
 from core.api.store_credentials import keys_of

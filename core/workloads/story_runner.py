@@ -15,8 +15,8 @@ from typing import Final
 
 import orjson
 
+from bubu_contract.identity import compose_with_suffix, label_value
 from core.api import keys
-from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import CLUSTER_ROLE, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
 from core.workloads.runner import account_annotations

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bubu_contract.identity import label_value
 from core.api import keys
 from core.api.canonical import encode
-from core.api.identity import label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import TRANSPORT_BINDING
 from core.graph.streams import StreamNeighbours

@@ -12,8 +12,8 @@ import base64
 import hashlib
 from typing import Final
 
+from bubu_contract.identity import compose_with_suffix, label_value
 from core.api import keys
-from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import CONFIG_MAP, SECRET
 from core.workloads.stream_binding import binding_variable

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from bubu_contract.durations import format_duration
+from bubu_contract.instants import format_precise_instant
 from core.api.canonical import encode
-from core.api.duration import format_duration
-from core.api.instant import format_precise_instant
 from core.policy.streaming import CHANNEL_BUFFER, CHANNEL_BUFFER_VARIABLE, variables_of
 from core.workloads.environment import EnvVar, escaped, grace_variable, literal, put, seconds_of, trace_environment
 from core.workloads.secrets import secret_environment

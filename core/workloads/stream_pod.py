@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from core.api.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
+from bubu_contract.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
 from core.workloads.stream_workload import StreamMode, workload_name
 
 WHOLE_HASH: Final = "[4-9bcdf]{4,10}-"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bubu_contract.instants import format_precise_instant
 from core.api import keys
-from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import SERVICE
 from core.policy.streaming import RolloutStrategy, rollout_strategy

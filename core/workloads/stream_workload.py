@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from bubu_contract.identity import compose, label_value
 from core.api import keys
-from core.api.identity import compose, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import DEPLOYMENT, STATEFUL_SET, STEP_RUN, Resource
 from core.workloads.step_workload import StepWorkload

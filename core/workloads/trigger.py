@@ -13,15 +13,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.durations import format_duration
+from bubu_contract.submission import input_hash, story_run_name, trigger_name
 from core.api import canonical, keys
-from core.api.duration import format_duration
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.api.unreadable import why_unreadable
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy
 from core.workloads.keyed_request import Decision, Difference, decide
-from core.workloads.submission import input_hash, story_run_name, trigger_name
 
 FINAL_DECISIONS: Final = (Decision.CREATED, Decision.REUSED, Decision.REJECTED)
 
@@ -207,7 +208,7 @@ def final_refusal(
         return rejected(TriggerReason.VALIDATION_FAILED, "spec.inputs: must be an object")
     try:
         actual, size = input_hash(inputs), len(canonical.encode(inputs).encode()) if inputs is not None else 0
-    except canonical.NotSerializableError as error:
+    except NotJsonError as error:
         return rejected(
             TriggerReason.INPUT_HASH_MISMATCH, f"spec.inputs: cannot be hashed: {error}; use finite numbers"
         )

@@ -17,9 +17,9 @@ from typing import Final
 
 import orjson
 
+from bubu_contract.durations import format_duration, parse_duration
+from bubu_contract.identity import compose, label_value
 from core.api import keys
-from core.api.duration import format_duration, parse_duration
-from core.api.identity import compose, label_value
 from core.api.objects import Object, ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.api.resource import DEPLOYMENT, SERVICE_ACCOUNT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from bubu_contract.submission import claim_name, input_hash
 from core.api.keys import (
     ANNOTATION_CACHE_REUSE,
     ANNOTATION_TRIGGER_INPUT_HASH,
@@ -12,7 +13,6 @@ from core.api.keys import (
 )
 from core.api.objects import Object
 from core.api.resource import ENGRAM
-from core.workloads.submission import claim_name, input_hash
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (

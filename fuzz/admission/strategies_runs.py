@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from bubu_contract import submission
+from bubu_contract.submission import input_hash, story_run_name
 from core.api.effectclaim import EffectClaimSpec
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN, LABEL_MATERIALIZE
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM, ENGRAM, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.api.steprun import StepRunSpec
-from core.workloads import submission
-from core.workloads.submission import input_hash, story_run_name
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill, retry_policy

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from core.api.duration import parse_positive_duration
+from bubu_contract.durations import parse_positive_duration
 from core.api.objects import (
     Object,
     has_ended,

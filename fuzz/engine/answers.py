@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from bubu_sdk import submission
+from bubu_contract import submission
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.expressions.paths import is_reference
 from fuzz.engine.cluster import Place

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
-from core.api.duration import parse_positive_duration
+from bubu_contract.durations import parse_positive_duration
 from core.engine.settings import RunDefaults
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bubu_sdk.claims import claim_name
+from bubu_contract.submission import claim_name
 from core.api import keys
 from core.api.objects import Object
 from fuzz.engine.adapters import TEMPLATE

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason
 from core.engine.plan import GroupName

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import Reason
 from core.engine.step.stream_record import serves_stream

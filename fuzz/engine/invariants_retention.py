@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Final
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.engine.redrive.request import Malformed, pending_redrive
 from fuzz.engine.actions import Verb

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended, is_controlled_by, is_owned_by, step_path
 from core.api.phases import Phase
 from core.engine.plan import StoryPlan

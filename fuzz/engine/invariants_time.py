@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan

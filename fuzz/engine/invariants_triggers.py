@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from bubu_sdk.trigger_errors import (
     TriggerConflictError,
     TriggerPendingError,
@@ -15,7 +16,6 @@ from bubu_sdk.trigger_errors import (
     TriggerUnavailableError,
 )
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from fuzz.engine.actions import Verb

@@ -21,7 +21,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from core.api.identity import compose
+from bubu_contract.identity import compose
 from core.api.phases import Phase
 from core.engine.step.record import executor_of
 from fuzz.engine.actions import HAND_OVERS, Action, Verb

@@ -17,8 +17,8 @@ from typing import Final
 
 import trio
 
+from bubu_contract.instants import format_precise_instant
 from core.api import keys
-from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from core.workloads.hub_lease import HubSilence
 from fuzz.engine.cluster import Cluster, Place, Write

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from bubu_contract.identity import compose
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.identity import compose
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.api.phases import Phase, Reason
 from core.engine.errors import NameConflictError, StaleError

@@ -21,8 +21,8 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object, step_path
 from core.engine.ports import WORKER
 from core.engine.step.assignment import assignment_of

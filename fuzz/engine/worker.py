@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.instant import format_precise_instant
+from bubu_contract.instants import format_precise_instant
 from core.api.objects import Object
 from fuzz.engine.clients.effects import KILLED_CODE, Effect, EffectResult
 from fuzz.engine.cluster import Cluster, Place, Write

@@ -16,8 +16,8 @@ from typing import Any
 import trio
 import trio.testing
 
+from bubu_contract.identity import compose
 from core.api import keys
-from core.api.identity import compose
 from core.api.objects import Object
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext

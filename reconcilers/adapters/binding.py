@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.api.phases import Reason, StepReason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, TRANSPORT
@@ -328,5 +328,5 @@ def _executor(resolved: ResolvedStep, namespace: str) -> str:
 def _definition(engram: Object, template: Object) -> str:
     try:
         return definition_digest(engram, template)
-    except NotSerializableError:
+    except NotJsonError:
         return ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from bubu_contract.identity import label_value
 from core.api import keys
-from core.api.identity import label_value
 from core.api.objects import Object
 from core.api.resource import STEP_RUN
 from core.engine.ports import EventType

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.canonical import NotJsonError
 from core.api import keys
-from core.api.canonical import NotSerializableError
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN
@@ -82,7 +82,7 @@ class JobExecutor:
             manifest = step_job(workload)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
-        except NotSerializableError as error:
+        except NotJsonError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         except NotPassableError as error:
             raise RejectedError(str(error), reason=error.reason) from error

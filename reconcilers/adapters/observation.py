@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject, is_being_deleted, is_controlled_by
 from core.api.phases import StepReason
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation

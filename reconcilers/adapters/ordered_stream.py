@@ -32,7 +32,7 @@ def ordered_stream_step(order: AttemptOrder, account: str) -> StepWorkload:
     namespace: see ``default_tls_secret``.
 
     Raises:
-        NotSerializableError: the inputs cannot be written as JSON.
+        NotJsonError: the inputs cannot be written as JSON.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, the Engram may not choose its TLS Secret, or an
             input refers to a stored object of another namespace.
     """

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.canonical import encode
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.engine.errors import RejectedError
 from core.engine.plan import positive_duration

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from core.api.identity import runner_name
+from bubu_contract.identity import runner_name
 from core.api.objects import Object
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
 from core.engine.errors import DeniedError, PortError, RejectedError

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.resource import SECRET
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
 from core.engine.payload_port import Offload
@@ -152,7 +152,7 @@ class StoredPayloads:
                     planned = await threads.compute(plan, value, place, bounds)
                     await self._write(planned.objects, await self._store(wanted.namespace))
                     return planned.remaining
-        except (PayloadError, NotSerializableError) as error:
+        except (PayloadError, NotJsonError) as error:
             raise RejectedError(f"{field}: {error}") from error
         except StoreUnavailableError as error:
             self._opened = None

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.canonical import NotJsonError
 from core.api import keys
-from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import SECRET, STEP_RUN
@@ -118,7 +118,7 @@ class StreamExecutor:
             await self._start(order, access)
         except (EnvironmentTooLargeError, BindingTooLargeError) as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
-        except NotSerializableError as error:
+        except NotJsonError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
 
     async def _start(self, order: AttemptOrder, access: HubAccess) -> None:

@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.engine.ports import AttemptState, LiveStream, Observation

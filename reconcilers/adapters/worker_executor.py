@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.canonical import NotSerializableError
-from core.api.instant import format_instant
 from core.api.objects import Object, step_path
 from core.api.phases import Reason
 from core.engine.errors import NoRoomError, RejectedError, StaleError
@@ -193,7 +193,7 @@ class WorkerExecutor:
             return _Work(known.pool, environment_of(workload), workload.policy.notes)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
-        except NotSerializableError as error:
+        except NotJsonError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
 
     def _assignment(self, order: AttemptOrder, work: _Work, place: WorkerPlace) -> Object:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.conditions import truncated
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, member_or_none
 from core.engine.status.state import RunState

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, controller_of, has_ended, is_controlled_by, step_path
 from core.engine.ports import RunKey
 from core.engine.status.state import RunState

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from bubu_sdk import contract, dehydrate, encode, errors, instant, logs, preparation, reference, status
+from bubu_contract import durations
+from bubu_sdk import contract, dehydrate, encode, errors, logs, preparation, reference, status
 from bubu_sdk.context import AsyncContext, Context, Services
 from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.debugger import under_debugger
@@ -29,10 +30,9 @@ from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.signature import Signature, StepFunction
 from bubu_sdk.stage import Ending, NewsDesk, Stage, Terminated
-from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import EndedError, FencedError, StepRunClient, StepRunError
 from bubu_sdk.storage import Store
-from bubu_sdk.timing import Timing
+from bubu_sdk.timing import Timing, utc_now
 
 if TYPE_CHECKING:
     from bubu_sdk.artifacts import Artifacts
@@ -52,7 +52,7 @@ class World:
     environ: Mapping[str, str]
     connect: Callable[[Mapping[str, str]], Cluster]
     open_store: Callable[[Mapping[str, str]], Store | None]
-    now: Callable[[], datetime] = instant.utc_now
+    now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     step_run_client: Callable[..., StepRunClient] = StepRunClient
     setup: Callable[[], Any] | None = None
@@ -229,10 +229,10 @@ class _Step:
             log.warning("the StepRun could not be claimed; the engram runs without a claim: %s", error)
             return {}
 
-    def _claimed(self, current: Object) -> StatusUpdate:
+    def _claimed(self, current: Object) -> status.StatusUpdate:
         phase, owner, pod = str(current.get("phase") or ""), current.get("podName"), self._environment.identity.pod
         if phase == status.Phase.SUCCEEDED:
-            return StatusUpdate()  # its Pod died between the report and its exit: there is no more work
+            return status.StatusUpdate()  # its Pod died between the report and its exit: there is no more work
         if phase != status.Phase.FAILED and not status.may_become(phase, status.Phase.RUNNING):
             raise EndedError(phase, status.Phase.RUNNING)
         if owner and pod and owner != pod:
@@ -354,7 +354,7 @@ class _Step:
             log.warning("hybrid bridge skipped: the Python SDK does not support it")
         return Ending(0 if reported else 1)
 
-    def _update(self, result: _Result, output: Any) -> StatusUpdate:
+    def _update(self, result: _Result, output: Any) -> status.StatusUpdate:
         started_at, finished_at = self._environment.started_at, self._world.now()
         if result.error is None:
             return status.succeeded(output, started_at=started_at, finished_at=finished_at)
@@ -369,7 +369,7 @@ class _Step:
             finished_at=finished_at,
         )
 
-    def _patch(self, update: StatusUpdate) -> bool:
+    def _patch(self, update: status.StatusUpdate) -> bool:
         try:
             self._steprun.report(update, patient_until=self._deadline)
         except EndedError as error:
@@ -449,7 +449,7 @@ class _Step:
     def _timeout(self, output: Any = None, *, hung: bool = False) -> _Result:
         seconds = timedelta(seconds=self._environment.step_timeout_seconds)
         still = "; it ignored its cancellation and was killed" if hung else ""
-        error = EngramError(f"the step did not finish within {instant.format_duration(seconds)}{still}")
+        error = EngramError(f"the step did not finish within {durations.format_duration(seconds)}{still}")
         return _Result(output, error, TIMEOUT_EXIT_CODE, ExitClass.RETRY, timed_out=True, hung=hung)
 
     def _terminated(self, *, hung: bool) -> _Result:
@@ -479,7 +479,7 @@ class _Step:
         version = identity.engram_version or identity.story_version
         if schema_id := identity.schema_id("logs"):
             link |= {reference.SCHEMA: schema_id} | ({reference.SCHEMA_VERSION: version} if version else {})
-        self._steprun.update(StatusUpdate({"logs": link}), _LOG_PATCH_SECONDS)
+        self._steprun.update(status.StatusUpdate({"logs": link}), _LOG_PATCH_SECONDS)
 
 
 def _attempt_of(step_run: Object) -> int:

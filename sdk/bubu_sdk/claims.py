@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from bubu_sdk import instant
+from bubu_contract import instants
+from bubu_contract.submission import MAX_NAME_BYTES, claim_name
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import EngramError, Object
 
 DEFAULT_LEASE_SECONDS: Final = 600
 MAX_KEY_CHARACTERS: Final = 256
-_MAX_NAME: Final = 253
 _RUNS_API_VERSION: Final = "runs.bubustack.io/v1alpha1"
 
 
@@ -32,21 +32,6 @@ class ClaimFound(Enum):
     STALE = "it belongs to a StepRun that was deleted, and will also be deleted"
 
 
-def claim_name(namespace: str, step_run: str, key: str) -> str:
-    """The name of the EffectClaim of one effect of one StepRun.
-
-    >>> claim_name("default", "sr-1-charge", "charge-card")
-    'sr-1-charge-effect-1ceea1f6cb4e8bee'
-    """
-    import hashlib  # imported here, because most steps never need it and it costs milliseconds
-
-    digest = hashlib.sha1(f"{namespace}/{step_run}/{key}".encode(), usedforsecurity=False).hexdigest()[:16]
-    suffix = f"-effect-{digest}"
-    if len(step_run) + len(suffix) > _MAX_NAME:
-        step_run = step_run[: _MAX_NAME - len(suffix)].rstrip("-") or "s"
-    return f"{step_run}{suffix}"
-
-
 def holder_identity(place: str, nonce: str) -> str:
     """The identity of the holder of a claim: its Pod, for people, and ``nonce``, which is never shortened.
 
@@ -55,12 +40,12 @@ def holder_identity(place: str, nonce: str) -> str:
     >>> holder_identity("sr-1-charge-x7k2p", "5f0c")
     'sr-1-charge-x7k2p:5f0c'
     """
-    return f"{place[: _MAX_NAME - len(nonce) - 1]}:{nonce}"
+    return f"{place[: MAX_NAME_BYTES - len(nonce) - 1]}:{nonce}"
 
 
 def new_claim(identity: Identity, step_run: Object, key: str, holder: str, lease_seconds: int, now: datetime) -> Object:
     """The claim of an effect that no attempt has claimed yet."""
-    taken_at = instant.format_micros(now)
+    taken_at = instants.format_precise_instant(now)
     uid = step_run.get("metadata", {}).get("uid", "")
     spec: Object = {
         "stepRunRef": {"name": identity.step_run} | ({"uid": uid} if uid else {}),
@@ -121,7 +106,7 @@ def lease_end(claim: Object) -> datetime | None:
     since = spec.get("renewTime") or spec.get("acquireTime") or claim["metadata"].get("creationTimestamp")
     if not since:
         return None
-    return instant.parse_instant(since) + timedelta(seconds=lease_seconds_of(claim))
+    return instants.parse_instant(since) + timedelta(seconds=lease_seconds_of(claim))
 
 
 def lease_age_seconds(claim: Object, now: datetime) -> float:
@@ -144,7 +129,7 @@ def taken_over(claim: Object, holder: str, lease_seconds: int, now: datetime) ->
     ``released`` is removed, so that the claim says what is true: it is held. It stays beside a ``completedAt``, which
     no client may clear.
     """
-    at = instant.format_micros(now)
+    at = instants.format_precise_instant(now)
     spec = {**claim["spec"], "holderIdentity": holder, "acquireTime": at, "renewTime": at}
     spec["leaseDurationSeconds"] = lease_seconds
     if holder_of(claim):
@@ -192,7 +177,7 @@ def unstored(claim: Object) -> Object:
 def _not_before(claim: Object, now: datetime) -> str:
     """``now``, but not before the times of the claim: the clock of this machine may have been set back."""
     times = (claim["spec"].get(name) for name in ("acquireTime", "renewTime", "completedAt"))
-    return instant.format_micros(max([now, *(instant.parse_instant(text) for text in times if text)]))
+    return instants.format_precise_instant(max([now, *(instants.parse_instant(text) for text in times if text)]))
 
 
 def is_of_another_step_run(found: Object, wanted: Object) -> bool:

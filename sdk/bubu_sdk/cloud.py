@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from bubu_sdk import instant, reference
+from bubu_contract import durations
+from bubu_sdk import reference
 from bubu_sdk.contract import TRUE_WORDS
 from bubu_sdk.errors import ContextError, Object, StorageError
 from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store, Writable, copy_parts
@@ -212,7 +213,7 @@ def _forms(secret: str) -> tuple[str, ...]:
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(name, "").strip()
     try:
-        return instant.parse_duration(text).total_seconds() if text else default
+        return durations.parse_duration(text).total_seconds() if text else default
     except ValueError as error:
         raise ContextError(f"{name}: {error}") from error
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from bubu_sdk import hosting, instant, signals
+from bubu_sdk import hosting, signals
 from bubu_sdk.claims import DEFAULT_LEASE_SECONDS
 from bubu_sdk.contract import Identity
 from bubu_sdk.effects import EffectLease, EffectOutcome, Effects
 from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableError, StorageError
 from bubu_sdk.secret import Secrets
 from bubu_sdk.steprun import StepRunClient
+from bubu_sdk.timing import utc_now
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
@@ -43,7 +44,7 @@ class Services:
     artifacts: Callable[[], Artifacts] | None = None
     """Imports what few steps need."""
     max_signal_bytes: int = signals.DEFAULT_MAX_PAYLOAD_BYTES
-    now: Callable[[], datetime] = instant.utc_now
+    now: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import instant
+from bubu_contract import durations, instants
 from bubu_sdk.errors import ContextError, Object
 
 DEFAULT_STEP_TIMEOUT_SECONDS: Final = 1800.0
@@ -132,7 +132,7 @@ class _Reader:
         if not text:
             return default
         try:
-            seconds = instant.parse_duration(text).total_seconds()
+            seconds = durations.parse_duration(text).total_seconds()
         except ValueError as error:
             self.warnings.append(f"{name} ignored: {error}")
             return default
@@ -246,7 +246,7 @@ def _check_mode(mode: str, *, streams: bool) -> None:
 def _started_at(read: _Reader, now: datetime) -> datetime:
     text = read.text("BUBU_STARTED_AT")
     try:
-        return instant.parse_instant(text) if text else now
+        return instants.parse_instant(text) if text else now
     except ValueError as error:
         read.warnings.append(f"BUBU_STARTED_AT ignored: {error}")
         return now

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from bubu_sdk import instant, logs
+from bubu_contract import instants
+from bubu_sdk import logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import ENGRAMS_API, MERGE_PATCH, Cluster, ConflictError, KubeError
+from bubu_sdk.timing import utc_now
 
 COLLECT_SECONDS: Final = 1.0
 _ATTEMPTS: Final = 4
@@ -37,7 +39,7 @@ class ThrottleCounter:
         namespace: str,
         impulse: str,
         *,
-        now: Callable[[], datetime] = instant.utc_now,
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._cluster = cluster
@@ -111,7 +113,7 @@ def increment(impulse: Object, count: int, last: datetime) -> Object:
     status = impulse.get("status") or {}
     changes: Object = {"throttledTriggers": int(status.get("throttledTriggers") or 0) + count}
     before = status.get("lastThrottled")
-    if not before or instant.parse_instant(before) < last:
-        changes["lastThrottled"] = instant.format_seconds(last)
+    if not before or instants.parse_instant(before) < last:
+        changes["lastThrottled"] = instants.format_instant(last)
     version = impulse.get("metadata", {}).get("resourceVersion", "")
     return ({"metadata": {"resourceVersion": version}} if version else {}) | {"status": changes}

@@ -19,7 +19,8 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
-from bubu_sdk import artifact, exact, instant
+from bubu_contract import durations, instants
+from bubu_sdk import artifact, exact
 from bubu_sdk.artifact import Artifact
 from bubu_sdk.errors import EngramError, InputError, Object
 
@@ -312,13 +313,13 @@ def _to_none(data: Any) -> None:
 def _to_timedelta(data: Any) -> timedelta:
     if not isinstance(data, str):
         raise TypeError(f"a duration must be a string such as '5s', got {_shown(data)}")
-    return instant.parse_duration(data)
+    return durations.parse_duration(data)
 
 
 def _to_datetime(data: Any) -> datetime:
     if not isinstance(data, str):
         raise TypeError(f"an instant must be an RFC 3339 string, got {_shown(data)}")
-    return instant.parse_instant(data)
+    return instants.parse_instant(data)
 
 
 _SCALARS: dict[type, Callable[[Any], Any]] = {

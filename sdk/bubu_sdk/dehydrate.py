@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bubu_sdk import canonical, reference
+from bubu_contract import canonical
+from bubu_sdk import reference
 from bubu_sdk.artifact import ARTIFACT
 from bubu_sdk.errors import Object, StorageError
 from bubu_sdk.storage import Store

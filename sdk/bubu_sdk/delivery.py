@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from bubu_sdk import instant, submission
+from bubu_contract import durations, submission
 from bubu_sdk.text_template import TemplateDataError, TemplateSyntaxError, TextTemplate
 from bubu_sdk.trigger_errors import TriggerPolicyError
 
@@ -220,7 +220,7 @@ class _Reader:
         if not text:
             return default
         try:
-            seconds = instant.parse_duration(text).total_seconds()
+            seconds = durations.parse_duration(text).total_seconds()
         except ValueError as error:
             raise TriggerPolicyError(f"{_PREFIX}{name}: {error}") from error
         if seconds < 0:

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import canonical, claims, encode, instant, logs, signals
+from bubu_contract import canonical, instants
+from bubu_contract.submission import claim_name
+from bubu_sdk import claims, encode, logs, signals
 from bubu_sdk.claim_store import ClaimStore, HeldClaim, Renewal
 from bubu_sdk.claims import DEFAULT_LEASE_SECONDS, ClaimFound
 from bubu_sdk.contract import DEFAULT_OPERATION_TIMEOUT_SECONDS, Identity
@@ -157,7 +159,7 @@ class Effects:
         entries = (self._steprun.read().get("status") or {}).get("effects") or []
         if any(str(entry.get("key", "")).strip() == key for entry in entries):
             return True
-        claim = self._store.read(claims.claim_name(self._identity.namespace, self._identity.step_run, key))
+        claim = self._store.read(claim_name(self._identity.namespace, self._identity.step_run, key))
         return claim is not None and claims.is_completed(claim)
 
     def execute_once(
@@ -410,7 +412,7 @@ def _retry_after(error: KubeError) -> float:
 
 def _in_progress(key: str, state: ClaimFound, claim: Object) -> EffectInProgressError:
     holder, until = claims.holder_of(claim), claims.lease_end(claim)
-    ends = instant.format_micros(until) if until is not None else ""
+    ends = instants.format_precise_instant(until) if until is not None else ""
     if state is ClaimFound.STALE:
         message = (
             f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when the claim is deleted"

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
-from bubu_sdk import instant
+from bubu_contract import durations
 from bubu_sdk.artifact import Artifact
 from bubu_sdk.errors import Object, OutputError
 
@@ -78,7 +78,7 @@ def _text_form(value: Any, path: str) -> str:
             raise OutputError(f"{path}: a datetime without a time zone is ambiguous; use datetime.now(UTC)")
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        return instant.format_duration(value)
+        return durations.format_duration(value)
     if isinstance(value, PurePath) or type(value).__name__ in ("UUID", "date", "time"):
         return str(value)
     hint = "; encode it, for example with base64" if isinstance(value, (bytes, bytearray)) else ""

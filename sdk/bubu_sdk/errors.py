@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from bubu_sdk import canonical, redaction
+from bubu_contract import canonical
+from bubu_sdk import redaction
 
 Object = dict[str, Any]
 

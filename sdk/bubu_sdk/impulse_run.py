@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import contract, dehydrate, delivery, instant, logs, preparation, readiness
+from bubu_sdk import contract, dehydrate, delivery, logs, preparation, readiness
 from bubu_sdk.cancellation import Clock, SystemClock
 from bubu_sdk.contract import Environment
 from bubu_sdk.counters import ThrottleCounter
@@ -39,6 +39,7 @@ from bubu_sdk.stage import Ending, NewsDesk, Stage, Terminated
 from bubu_sdk.storage import Store
 from bubu_sdk.storyruns import StoryRuns
 from bubu_sdk.storytrigger import Origin
+from bubu_sdk.timing import utc_now
 from bubu_sdk.trigger_errors import TriggerCancelledError
 from bubu_sdk.triggers import Triggers, TriggerSettings
 
@@ -55,7 +56,7 @@ class ImpulseWorld:
     environ: Mapping[str, str]
     connect: Callable[[Mapping[str, str]], Cluster]
     open_store: Callable[[Mapping[str, str]], Store | None]
-    now: Callable[[], datetime] = instant.utc_now
+    now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     clock: Clock = field(default_factory=SystemClock)
     chance: Callable[[], float] = random.random

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import StatusError, UnreachableError, UntrustedError, status_error
 from bubu_sdk.kubeconfig import ClusterConfig, split_server

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-from bubu_sdk import contract, instant, logs, redaction
+from bubu_contract import durations
+from bubu_sdk import contract, logs, redaction
 from bubu_sdk.signature import HostedFunction, StepFunction
 from bubu_sdk.stage import Ending
 
@@ -94,7 +95,7 @@ def connect(environ: Mapping[str, str]) -> KubeClient:
     from bubu_sdk.kubeclient import KubeClient  # a stream may do without
 
     try:
-        timeout_seconds = instant.parse_duration(environ.get("BUBU_K8S_TIMEOUT", "30s")).total_seconds()
+        timeout_seconds = durations.parse_duration(environ.get("BUBU_K8S_TIMEOUT", "30s")).total_seconds()
     except ValueError:
         timeout_seconds = 30.0
     agent = environ.get("BUBU_K8S_USER_AGENT") or DEFAULT_USER_AGENT

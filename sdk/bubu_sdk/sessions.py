@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from bubu_sdk import canonical, instant
+from bubu_contract import canonical
 from bubu_sdk.cancellation import Cancellation
 from bubu_sdk.kube import RUNS_API, Cluster, NotFoundError
 from bubu_sdk.storyruns import StartedRun, StoryRuns
+from bubu_sdk.timing import utc_now
 from bubu_sdk.trigger_errors import SessionActiveError, SessionMissingError, TriggerCancelledError
 from bubu_sdk.triggers import Request, Triggers
 
@@ -49,7 +50,7 @@ class Sessions:
         triggers: Triggers,
         runs: StoryRuns,
         *,
-        now: Callable[[], datetime] = instant.utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._cluster = cluster
         self._triggers = triggers

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import canonical, encode, logs, redaction
+from bubu_contract import canonical
+from bubu_sdk import encode, logs, redaction
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import KubeError
 from bubu_sdk.status import SHOWN_VALUE, SignalEvent, StatusUpdate

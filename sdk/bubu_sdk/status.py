@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from bubu_sdk import canonical, errors, instant, redaction
+from bubu_contract import canonical, durations, instants
+from bubu_sdk import errors, redaction
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object
 
 MAX_EVENTS: Final = 256
@@ -133,7 +134,7 @@ def claimed(pod: str, status: Object, started_at: datetime) -> StatusUpdate:
     if status.get("phase") in (None, "", Phase.PENDING, Phase.SCHEDULING, Phase.BLOCKED):  # the phase Failed stays
         fields["phase"] = str(Phase.RUNNING)
     if not status.get("startedAt"):
-        fields["startedAt"] = instant.format_seconds(started_at)
+        fields["startedAt"] = instants.format_instant(started_at)
     return StatusUpdate(fields)
 
 
@@ -217,8 +218,8 @@ def _finished(
 ) -> Object:
     return {
         "phase": str(phase),
-        "finishedAt": instant.format_seconds(finished_at),
-        "duration": instant.format_duration(finished_at - started_at),
+        "finishedAt": instants.format_instant(finished_at),
+        "duration": durations.format_duration(finished_at - started_at),
         "exitCode": exit_code,
         "exitClass": str(exit_class),
     }
@@ -247,7 +248,7 @@ def _with_events(present: list[Object], added: tuple[SignalEvent, ...]) -> list[
         seq = event.seq or max(taken, default=0) + 1
         if seq in taken:
             continue
-        entry: Object = {"seq": seq, "key": event.key, "emittedAt": instant.format_seconds(event.emitted_at)}
+        entry: Object = {"seq": seq, "key": event.key, "emittedAt": instants.format_instant(event.emitted_at)}
         events.append(entry if event.payload is None else entry | {"payload": event.payload})
     return _newest(events)
 
@@ -260,7 +261,7 @@ def _with_effects(present: list[Object], added: tuple[EffectRecord, ...]) -> lis
         seq = record.seq or max(taken, default=0) + 1
         if (record.seq == 0 and known) or seq in taken:
             continue
-        entry: Object = {"seq": seq, "key": record.key, "emittedAt": instant.format_seconds(record.emitted_at)}
+        entry: Object = {"seq": seq, "key": record.key, "emittedAt": instants.format_instant(record.emitted_at)}
         entry |= {"status": record.status} if record.status else {}
         effects.append(entry if record.details is None else entry | {"details": record.details})
     return _newest(effects)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from bubu_sdk import submission
+from bubu_contract import submission
+from bubu_contract.identity import label_value
 from bubu_sdk.delivery import DedupeMode, Identity
 from bubu_sdk.errors import Object
 
@@ -90,11 +91,11 @@ class Origin:
         """
         read = {name: environ.get(name, "").strip() for name in environ}
         impulse = read.get("BUBU_IMPULSE_NAME", "")
-        labels = {LABEL_IMPULSE: submission.label_value(impulse)} if impulse else {}
+        labels = {LABEL_IMPULSE: label_value(impulse)} if impulse else {}
         annotations: dict[str, str] = {}
         for variable, label, annotation in _PARENTS:
             if value := read.get(variable, ""):
-                labels[label] = submission.label_value(value)
+                labels[label] = label_value(value)
                 annotations[annotation] = value
         return cls(
             namespace=next((read[name] for name in _NAMESPACES if read.get(name)), ""),

@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bubu_sdk import reference, submission, template
+from bubu_contract import submission
+from bubu_sdk import reference, template
 
 MAX_TEXT_BYTES: Final = 64 * 1024
 """The limit for a result."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
-from bubu_sdk import instant
+
+def utc_now() -> datetime:
+    """The wall clock. Only this function of the SDK reads it."""
+    return datetime.now(UTC)
 
 
 class Timing:
     """The real ones."""
 
-    def __init__(self, now: Callable[[], datetime] = instant.utc_now) -> None:
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
 
     def now(self) -> datetime:

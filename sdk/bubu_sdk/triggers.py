@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from bubu_sdk import dehydrate, delivery, instant, storytrigger, submission
+from bubu_contract import instants, submission
+from bubu_contract.canonical import NotJsonError
+from bubu_sdk import dehydrate, delivery, storytrigger
 from bubu_sdk.cancellation import Cancellation, Clock, SystemClock
-from bubu_sdk.canonical import NotJsonError
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.dehydrate import Placement
 from bubu_sdk.delivery import DeliveryPolicy, Identity
@@ -183,7 +184,7 @@ class Triggers:
                 raise _failure(error) from error
             return None
         created = (found.get("metadata") or {}).get("creationTimestamp")
-        return instant.parse_instant(created) if created else None
+        return instants.parse_instant(created) if created else None
 
     def abandon(self) -> None:
         """Cancel every call that waits. Any thread may call it."""

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import POD, STEP_RUN
 from core.engine.clock import system_now

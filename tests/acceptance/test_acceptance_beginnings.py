@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.api.instant import format_instant, parse_instant
+from bubu_contract.instants import format_instant, parse_instant
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN, Resource
 from core.workloads.story_runner import story_of_runner
 from fuzz.engine.worker import Script

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bubu_contract.submission import claim_name
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY, STORY_RUN
-from core.workloads.submission import claim_name
 from tests.acceptance.acceptance_stand import HANGS, ON_MODEL, Stand, engram, reached, scenario, status_of
 from tests.acceptance.model_stand import ModelStand
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from core.api.instant import format_instant, parse_instant
+from bubu_contract.instants import format_instant, parse_instant
 from core.api.keys import ANNOTATION_CANCEL_REQUESTED, FINALIZER_STORY_RUN
 from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
 from fuzz.engine.worker import Act, Script

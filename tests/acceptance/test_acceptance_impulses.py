@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, IMPULSE, POD, ROLE, SERVICE_ACCOUNT, STORY
 from core.engine.clock import system_now

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from bubu_contract.submission import input_hash, trigger_name
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.delivery import load
 from bubu_sdk.storytrigger import Origin, Outcome, TriggerDecision
@@ -14,7 +15,6 @@ from bubu_sdk.triggers import Request, Triggers, TriggerSettings
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import IMPULSE, STORY, STORY_RUN, STORY_TRIGGER
-from core.workloads.submission import input_hash, trigger_name
 from core.workloads.trigger import request_of, requested_run
 from tests.acceptance.acceptance_stand import (
     ON_MODEL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from core.api.instant import parse_instant
+from bubu_contract.instants import parse_instant
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.api.resource import STORY, STORY_RUN
 from tests.acceptance.acceptance_stand import (

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from bubu_contract.durations import parse_duration
 from certs.inject import MUTATING, VALIDATING, changes_for
-from core.api.duration import parse_duration
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, SECRET, Resource, Scope
 from core.engine.clock import system_now

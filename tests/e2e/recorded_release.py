@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 import trio
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object
 from core.api.resource import (
     CONTROLLER_REVISION,

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from bubu_contract.submission import story_run_name
 from core.api.resource import IMPULSE, POD, SECRET, SERVICE_ACCOUNT, STORY_RUN, STORY_TRIGGER
 from core.workloads.story_runner import SELECTOR
-from core.workloads.submission import story_run_name
 from reconcilers.definition import COUNT_DELAY
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.operator_cluster import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bubu_contract.submission import story_run_name
 from core.api.resource import IMPULSE, STEP_RUN, STORY_RUN
-from core.workloads.submission import story_run_name
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.go_sdk_rig import LINE, NEW, OLD, VERSIONS, GoStream
 from tests.e2e.stream_rig import open_real_rig

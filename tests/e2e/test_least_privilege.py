@@ -16,6 +16,7 @@ import httpx
 import pytest
 import trio
 
+from bubu_contract.submission import story_run_name, trigger_name
 from core.api.keys import (
     FINALIZER_STEP_RUN,
     FINALIZER_STORY,
@@ -44,7 +45,6 @@ from core.api.resource import (
 )
 from core.kube.client import KubeClient
 from core.kube.errors import ForbiddenError
-from core.workloads.submission import story_run_name, trigger_name
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from deployment.permissions.table import (

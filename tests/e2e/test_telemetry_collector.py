@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 import trio
 
+from bubu_contract.submission import story_run_name
 from core.policy.settings import OperatorSettings
 from core.telemetry.otlp.otlp_settings import OtlpSettings, QueueLimits
-from core.workloads.submission import story_run_name
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.otlp_collector import OtlpCollector, attributes_of, open_collector
 from tests.e2e.stream_rig import open_real_rig, until

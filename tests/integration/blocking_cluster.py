@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import status_error
 from core.kube.client import KubeClient

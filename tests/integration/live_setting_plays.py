@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from bubu_contract.instants import parse_instant, parse_instant_or_none
+from bubu_contract.submission import trigger_name
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import (
     DEPLOYMENT,
@@ -26,7 +27,6 @@ from core.api.resource import (
     STORY_TRIGGER,
 )
 from core.engine.clock import system_now
-from core.workloads.submission import trigger_name
 from tests.integration.live_operator import LiveOperator
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, status_of, step, step_phases
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from core.workloads.submission import trigger_name
+from bubu_contract.submission import trigger_name
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
 
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\(B|\x0f|[^\n]\x08")

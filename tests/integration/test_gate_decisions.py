@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.api.instant import parse_instant
+from bubu_contract.instants import parse_instant
 from core.engine.clock import system_now
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import AdmissionStand, open_admission, open_cluster_with_admission, registered

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import trio
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.engine.clock import system_now

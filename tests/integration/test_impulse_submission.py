@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from bubu_sdk import AsyncImpulseContext, Outcome, TriggerConflictError, TriggerRejectedError, submission
+from bubu_contract import submission
+from bubu_sdk import AsyncImpulseContext, Outcome, TriggerConflictError, TriggerRejectedError
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.delivery import load
 from bubu_sdk.impulse_context import ImpulseServices

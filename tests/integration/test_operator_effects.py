@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from core.api.instant import format_precise_instant, parse_instant
+from bubu_contract.instants import format_precise_instant, parse_instant
+from bubu_contract.submission import claim_name
 from core.api.objects import Object, owners_of
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.engine.errors import StaleError, UnavailableError
-from core.workloads.submission import claim_name
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 from reconcilers.effectclaim import EffectClaimReconciler, owner_reference

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import trio
 
+from bubu_contract.instants import format_instant, format_precise_instant
 from core.api.conditions import find_condition
-from core.api.instant import format_instant, format_precise_instant
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, LEASE, STEP_RUN, STORY_RUN, TRANSPORT, TRANSPORT_BINDING, Resource
 from core.engine.clock import system_now

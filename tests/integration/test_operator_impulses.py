@@ -9,8 +9,9 @@ from typing import Any
 
 import trio
 
+from bubu_contract.instants import format_instant
+from bubu_contract.submission import trigger_name
 from core.api.conditions import find_condition
-from core.api.instant import format_instant
 from core.api.objects import Object, is_controlled_by
 from core.api.resource import (
     DEPLOYMENT,
@@ -29,7 +30,6 @@ from core.api.resource import (
 )
 from core.engine.clock import system_now
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from core.workloads.submission import trigger_name
 from reconcilers.definition import COUNT_DELAY
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 

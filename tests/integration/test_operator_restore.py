@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bubu_contract.submission import claim_name, trigger_name
 from core.api.resource import EFFECT_CLAIM, JOB, STEP_RUN, STORY_RUN, STORY_TRIGGER
 from core.policy.settings import OperatorSettings
-from core.workloads.submission import claim_name, trigger_name
 from tests.integration.backup_tool import KINDS, Backup, Owners, backup
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,

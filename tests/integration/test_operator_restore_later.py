@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 import pytest
 
-from core.api.instant import format_instant, parse_instant
+from bubu_contract.instants import format_instant, parse_instant
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, TRANSPORT
 from tests.integration.backup_tool import Backup, backup

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 import trio
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ROLE_BINDING, SERVICE_ACCOUNT, STORY, STORY_RUN
 from core.engine.clock import WallClock

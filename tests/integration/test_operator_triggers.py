@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from bubu_contract.submission import input_hash, trigger_name
 from certs.inject import VALIDATING
 from core.api.objects import Object
 from core.api.resource import (
@@ -26,7 +27,6 @@ from core.api.resource import (
 )
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings, TriggerSettings
-from core.workloads.submission import input_hash, trigger_name
 from core.workloads.trigger import request_of
 from reconcilers import storytrigger
 from reconcilers.controllers import CONTROLLERS

@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock
 
 from bench.compressed import open_compressed_cluster
-from core.api.instant import parse_instant
+from bubu_contract.instants import parse_instant
 from core.api.keys import LABEL_JOB_NAME
 from core.api.objects import Object
 from core.api.resource import POD, STORY_RUN

@@ -50,7 +50,7 @@ def test_each_wheel_has_one_name_at_the_top_level(wheels: dict[str, Path]) -> No
 
     assert tops == {
         "bobrapet": {"bobrapet", f"bobrapet-{VERSION}.dist-info"},
-        "bubu_sdk": {"bubu_sdk", "bubu_wire", f"bubu_sdk-{VERSION}.dist-info"},
+        "bubu_sdk": {"bubu_sdk", "bubu_contract", "bubu_wire", f"bubu_sdk-{VERSION}.dist-info"},
         "bobrapet_impulses": {"bubu_impulses", f"bobrapet_impulses-{VERSION}.dist-info"},
     }
 

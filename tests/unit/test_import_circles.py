@@ -9,7 +9,17 @@ import grimp
 
 PACKAGES: Final = (
     *("core", "webhooks", "reconcilers", "certs", "views", "hub", "manager", "deployment", "embedded", "cli"),
-    *("localcluster", "bobrapet", "kubewire", "process", "bubu_sdk", "bubu_wire", "bubu_impulses", "fuzz"),
+    *(
+        "localcluster",
+        "bobrapet",
+        "kubewire",
+        "process",
+        "bubu_sdk",
+        "bubu_contract",
+        "bubu_wire",
+        "bubu_impulses",
+        "fuzz",
+    ),
 )
 
 

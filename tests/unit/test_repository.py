@@ -30,6 +30,7 @@ PACKAGES = (
     "localcluster",
     "release",
     "sdk/bubu_sdk",
+    "sdk/bubu_contract",
     "sdk/bubu_wire",
     "impulses/bubu_impulses",
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from core.api.duration import short_duration
+from bubu_contract.durations import short_duration
 from core.api.execution import RetrySpec
 from core.api.templates import SecretDefinition
 from core.engine.step.outcome import exit_class

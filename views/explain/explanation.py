@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from core.api.duration import format_duration
-from core.api.instant import parse_instant_or_none
+from bubu_contract.durations import format_duration
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject, has_ended
 from core.engine.step.manifest import step_run_name
 from core.policy.borrowed import is_foreign

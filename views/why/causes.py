@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
 from core.policy.retry import why_not_retried

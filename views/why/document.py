@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object
 from views.signals import SignalView
 from views.why.cause import Cause, Explanation

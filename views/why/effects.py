@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object
 from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
 from views.pod_wait import container_state

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import is_being_deleted
 from core.api.phases import Phase, Reason
 from core.engine.plan import Refusal, parse_story

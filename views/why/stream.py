@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType, Phase, Reason
 from core.workloads.hub_lease import HubLease

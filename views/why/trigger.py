@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.workloads.keyed_request import Decision
 from core.workloads.trigger import TriggerReason, is_answered, request_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import StepReason
 from core.engine.step.state import steps_from

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from core.api.instant import format_instant, parse_instant_or_none
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from webhooks.caller import Caller
 from webhooks.validate.change import fields_of

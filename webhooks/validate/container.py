@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.api.identity import is_pod_name
+from bubu_contract.identity import is_pod_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_STEP_RUN_UID
 from core.api.objects import ReadOnlyObject
 from core.api.resource import JOB, POD, STEP_RUN, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET, Resource

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from core.api.identity import step_alias
+from bubu_contract.identity import step_alias
 from core.api.objects import ReadOnlyObject
 from core.api.suggestion import closest
 from core.expressions.analysis import is_constant_template

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from core.api.instant import format_precise_instant, parse_instant_or_none
+from bubu_contract.instants import format_precise_instant, parse_instant_or_none
+from bubu_contract.submission import claim_name
 from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from core.api.text import text
 from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
 from core.workloads.restored import is_restored_child
-from core.workloads.submission import claim_name
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule

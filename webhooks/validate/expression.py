@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from core.api.identity import step_alias
+from bubu_contract.identity import step_alias
 from core.api.objects import ReadOnlyObject
 from core.expressions import analysis
 from core.expressions.analysis import StepPlace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.objects import ReadOnlyObject
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.api.text import text

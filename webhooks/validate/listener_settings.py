@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from core.api.duration import parse_duration
+from bubu_contract.durations import parse_duration
 from core.api.objects import ReadOnlyObject
 from core.api.suggestion import closest
 from webhooks.cluster_view import Unseen

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.canonical import NotJsonError
 from core.api import canonical, fieldpath
 from core.api.reference_keys import (
     CONFIG_MAP_REFERENCE,
@@ -38,7 +39,7 @@ def size_bytes(value: Any) -> int | None:
     """Size of the compact JSON that the API server delivers; ``None`` if JSON cannot represent the value."""
     try:
         return len(canonical.encode(value).encode())
-    except canonical.NotSerializableError:
+    except NotJsonError:
         return None
 
 

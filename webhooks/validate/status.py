@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api.conditions import find_condition
 from core.api.gatedata import KEY_RULE, is_key
-from core.api.instant import parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES, TERMINAL_PHASES, ConditionType
 from core.api.resource import STEP_RUN, STORY, STORY_RUN

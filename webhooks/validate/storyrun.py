@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from bubu_contract.submission import story_run_name
 from core.api.keys import (
     ANNOTATION_CACHE_LOOKUP,
     ANNOTATION_CACHE_REUSE,
@@ -16,7 +17,6 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN
 from core.api.schema import DNS_LABEL
 from core.api.text import text
-from core.workloads.submission import story_run_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, submission

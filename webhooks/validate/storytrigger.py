@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bubu_contract.submission import trigger_name
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_TRIGGER
 from core.api.text import text
-from core.workloads.submission import trigger_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, submission

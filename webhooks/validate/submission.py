@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from core.api.canonical import NotSerializableError
+from bubu_contract import submission
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import ReadOnlyObject, packet_step
 from core.api.resource import STORY, STORY_RUN, Resource
-from core.workloads import submission
 from core.workloads.live_run import is_always_on, is_live_run_of
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -91,5 +91,5 @@ def hash_of(inputs: Any) -> str | None:
     """The hash of unchanged inputs; ``None`` if JSON cannot represent them."""
     try:
         return submission.input_hash(inputs)
-    except NotSerializableError:
+    except NotJsonError:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
@@ -140,7 +140,7 @@ def _execution_key(step_run: Object, binding: Binding, inputs: Any, container: M
     rules = CacheRules.of(cache_policy(step_run, binding))
     try:
         return execution_key(binding.definition, binding.image, container, rules.salt if rules else "", inputs)
-    except NotSerializableError:
+    except NotJsonError:
         return ""  # the executor reports it
 
 

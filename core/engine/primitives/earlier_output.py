@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.api.unreadable import why_unreadable
 from core.engine.calls import patiently

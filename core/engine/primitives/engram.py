@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.instant import format_instant, parse_instant_or_none
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, is_left_by_a_namesake, step_path
 from core.api.phases import Reason
 from core.engine.calls import committed, patiently

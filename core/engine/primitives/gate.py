@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.gatedata import given_data
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, StepReason
 from core.engine.calls import patiently

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import trio
 
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.canonical import NotSerializableError
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.engine.calls import committed
 from core.engine.context.step_context import StepContext
@@ -175,7 +175,7 @@ class OutputCache:
                 digest = digest_of_key(subject, rules, await self._rendered(rules.key, step_run, inputs, subject))
             else:
                 digest = digest_of_inputs(subject, rules, inputs)
-        except (CacheEntryError, NotSerializableError) as error:
+        except (CacheEntryError, NotJsonError) as error:
             self._report(f"is not cached: {error}", step_run)
             return None
         return _Place(rules, digest, subject)
@@ -261,7 +261,7 @@ class OutputCache:
                 output, context.now(), place.rules.ttl_seconds, context.run_name, step_run["metadata"]["name"]
             )
             await payloads.write_object(place.object_key, entry.encoded(), namespace=place.subject.namespace)
-        except (RejectedError, StorageUnavailableError, NotSerializableError) as error:
+        except (RejectedError, StorageUnavailableError, NotJsonError) as error:
             self._report(f"is not cached: {error}", step_run)
             return False
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.phases import Phase, StepReason
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from core.api.duration import parse_positive_duration
+from bubu_contract.durations import parse_positive_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context.step_context import StepContext
 from core.engine.primitives.waiting import until_words

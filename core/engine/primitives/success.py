@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from core.api import identity
+from bubu_contract import identity
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext

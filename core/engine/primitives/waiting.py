@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.api.duration import parse_positive_duration
-from core.api.instant import format_instant
+from bubu_contract.durations import parse_positive_duration
+from bubu_contract.instants import format_instant
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context.step_context import StepContext
 from core.engine.ports import StepError

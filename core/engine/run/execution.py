@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import trio
 
-from core.api.instant import parse_instant_or_none
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, Reason
 from core.engine.context.run_context import RunContext

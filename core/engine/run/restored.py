@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object, ReadOnlyObject, owners_of
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.status.state import RunState

@@ -6,7 +6,7 @@ by itself when they come back. Source: streaming contract 3 and 14, in the impro
 
 from __future__ import annotations
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.phases import Reason
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_context import RunContext

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from bubu_contract.identity import MAX_NAME_LENGTH, label_value
 from core.api import keys
-from core.api.identity import MAX_NAME_LENGTH, label_value
 from core.api.objects import Object, ReadOnlyObject, controller_of
 from core.api.resource import STORY_RUN
 from core.policy.settings import DEFAULT_QUEUE, QueueSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 
 
 def waiting_words(since: datetime) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from bubu_contract.durations import format_seconds
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api import keys
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated, with_condition
-from core.api.duration import format_seconds
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepReason, member_or_none
 from core.engine.clock import format_deadline

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.instants import format_precise_instant, parse_instant_or_none
 from core.api import keys
-from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.errors import RejectedError

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from bubu_contract.durations import format_duration
 from core.api.conditions import truncated
-from core.api.duration import format_duration
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.step.verdict import Conclusion, Verdict
 

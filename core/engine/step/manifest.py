@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from core.api import identity, keys
+from bubu_contract import identity
+from core.api import keys
 from core.api.objects import Object, story_depth
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan

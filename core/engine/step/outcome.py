@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from core.api.duration import format_duration
-from core.api.instant import parse_instant_or_none
+from bubu_contract.durations import format_duration
+from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of

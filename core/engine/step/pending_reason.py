@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.phases import Phase, StepReason
 from core.engine.ports import AttemptState, Observation
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bubu_contract.durations import format_seconds
+from bubu_contract.instants import format_instant, format_precise_instant, parse_instant_or_none
 from core.api import keys
 from core.api.conditions import find_condition, is_true, truncated, with_condition
-from core.api.duration import format_seconds
-from core.api.instant import format_instant, format_precise_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api.conditions import truncated
-from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import DEFAULT_REASONS, Phase, Reason, member_or_none
 from core.engine.step.legacy_states import reason_of_message

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bubu_contract.instants import format_instant
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import ConditionType, Phase, Reason
 from core.engine.ports import STREAM, LiveStream, Observation

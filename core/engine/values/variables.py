@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api import identity
+from bubu_contract import identity
 from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.api.unreadable import unreadable

@@ -11,8 +11,8 @@ from functools import partial
 
 import trio
 
+from bubu_contract.identity import compose
 from bubu_sdk.kube import KubeError
-from core.api.identity import compose
 from core.api.objects import Object
 from fuzz.engine.clients.api import Connection
 from fuzz.engine.clients.effects import Effect, EffectResult, Performance, Performer, Stray

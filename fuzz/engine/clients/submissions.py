@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-from bubu_sdk import delivery, submission
+from bubu_contract import submission
+from bubu_sdk import delivery
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.delivery import DeliveryPolicy
 from bubu_sdk.kube import RUNS_API, ConflictError, KubeError

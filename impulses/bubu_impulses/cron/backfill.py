@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bubu_contract import canonical
 from bubu_impulses.cron.ports import Starter
 from bubu_impulses.cron.schedule import Schedule, Start
-from bubu_sdk import EngramError, TriggerPendingError, canonical
+from bubu_sdk import EngramError, TriggerPendingError
 from bubu_sdk.kube import ENGRAMS_API, Cluster, KubeError
 
 DEFAULT_LIMIT: Final = 1000

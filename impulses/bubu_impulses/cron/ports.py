@@ -11,8 +11,10 @@ from typing import Final, Protocol
 
 import trio
 
+from bubu_contract import submission
 from bubu_impulses.cron.schedule import Schedule, Start
-from bubu_sdk import AsyncImpulseContext, TriggerDecision, instant, submission
+from bubu_sdk import AsyncImpulseContext, TriggerDecision
+from bubu_sdk.timing import utc_now
 
 _LONGEST_SLEEP_SECONDS: Final = 60.0
 """A clock that was set, or a machine that was suspended, is noticed after this time."""
@@ -54,7 +56,7 @@ class SystemWallClock:
     """The clock of the machine."""
 
     def now(self) -> datetime:
-        return instant.utc_now()
+        return utc_now()
 
     async def sleep_until(self, when: datetime) -> None:
         while (left := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event reports the time

@@ -16,10 +16,10 @@ from itertools import takewhile
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from bubu_contract import instants
+from bubu_contract.submission import MAX_KEY_CHARACTERS
 from bubu_impulses.cron.timing import Timing
 from bubu_impulses.filling import Filling
-from bubu_sdk import instant as instants
-from bubu_sdk.submission import MAX_KEY_CHARACTERS
 
 MAX_MISSED: Final = 100
 """Of the missed starts of one schedule, the newest ones that are considered."""
@@ -134,7 +134,7 @@ class Schedule:
 
     def key(self, instant: datetime) -> str:
         """The business key of a start: ``cron/nightly@2026-01-31T01:00:00Z``."""
-        return f"{self.key_prefix}{instants.format_seconds(instant)}"
+        return f"{self.key_prefix}{instants.format_instant(instant)}"
 
     def instant_of(self, key: str) -> datetime | None:
         """The instant of a key of this schedule; ``None`` for other keys."""
@@ -154,7 +154,7 @@ class Schedule:
         local = instant.astimezone(self.zone)
         values = {
             "schedule": self.name,
-            "time": instants.format_seconds(instant),
+            "time": instants.format_instant(instant),
             "localTime": local.isoformat(),
             "date": local.date().isoformat(),
         }

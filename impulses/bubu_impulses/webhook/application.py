@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from bubu_contract.submission import MAX_KEY_CHARACTERS
 from bubu_impulses.webhook import checking
 from bubu_impulses.webhook.authentication import UnauthenticatedError
 from bubu_impulses.webhook.checking import BodyError
@@ -27,7 +28,6 @@ from bubu_sdk import (
     TriggerThrottledError,
 )
 from bubu_sdk.errors import StorageError
-from bubu_sdk.submission import MAX_KEY_CHARACTERS
 from bubu_sdk.text_template import TemplateDataError
 
 RETRY_SECONDS: Final = 5

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
-from bubu_sdk import hosting, instant
+from bubu_sdk import hosting
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object, SignalsUnavailableError
 from bubu_sdk.secret import Secrets
 from bubu_sdk.streaming.messages import Feed, Message
+from bubu_sdk.timing import utc_now
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
@@ -40,7 +41,7 @@ class StreamServices:
     steprun: Callable[[], StepRunClient | None]
     artifacts: Callable[[], Artifacts]
     max_signal_bytes: int
-    now: Callable[[], datetime] = instant.utc_now
+    now: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, repr=False)

@@ -22,7 +22,7 @@ from datetime import datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
-from bubu_sdk import contract, instant, logs, preparation
+from bubu_sdk import contract, logs, preparation
 from bubu_sdk.errors import EngramError, ErrorType, Object, as_engram_error, structured
 from bubu_sdk.hosting import FunctionCancelledError, Host, host_for
 from bubu_sdk.kube import Cluster
@@ -35,6 +35,7 @@ from bubu_sdk.streaming.messages import AsyncMessages, Feed, Messages
 from bubu_sdk.streaming.outputs import Outputs
 from bubu_sdk.streaming.sockets import Network
 from bubu_sdk.streaming.surroundings import LateCluster, Surroundings
+from bubu_sdk.timing import utc_now
 
 if TYPE_CHECKING:
     from bubu_sdk.streaming.carrier import Carrier
@@ -55,7 +56,7 @@ class StreamWorld:
     connect: Callable[[Mapping[str, str]], Cluster]
     open_store: Callable[[Mapping[str, str]], Store | None]
     network: Callable[[Mapping[str, str]], Network]
-    now: Callable[[], datetime] = instant.utc_now
+    now: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
 

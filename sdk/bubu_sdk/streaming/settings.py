@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bubu_sdk import instant
+from bubu_contract import durations
 from bubu_sdk.errors import ContextError, Object
 
 BINDING_VARIABLE: Final = "BUBU_TRANSPORT_BINDING"
@@ -201,7 +201,7 @@ class _Reader:
         if not text:
             return default
         try:
-            seconds = instant.parse_duration(text).total_seconds()
+            seconds = durations.parse_duration(text).total_seconds()
         except ValueError as error:
             self.warnings.append(f"{name} ignored: {error}")
             return default

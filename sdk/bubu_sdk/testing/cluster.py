@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, KubeError, status_error
 

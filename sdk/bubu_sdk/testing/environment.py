@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from bubu_sdk import batch, canonical, claims, hydrate, instant, logs
+from bubu_contract import canonical, instants
+from bubu_sdk import batch, claims, hydrate, logs
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import CATALOG_API, ENGRAMS_API
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.testing.cluster import InMemoryCluster, claim_path, step_run_path
 from bubu_sdk.testing.store import InMemoryStore
+from bubu_sdk.timing import utc_now
 
 NAMESPACE = "default"
 STEP_RUN = "story-run-step"
@@ -123,7 +125,7 @@ class EngramEnvironment:
             "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT": grace,
             "BUBU_MAX_INLINE_SIZE": str(1_000_000 if inline_bytes is None else inline_bytes),
             "BUBU_MAX_RECURSION_DEPTH": "32",
-            "BUBU_STARTED_AT": instant.format_seconds(instant.utc_now()),
+            "BUBU_STARTED_AT": instants.format_instant(utc_now()),
         }
         for logical, values in (secrets or {}).items():
             self.environ[f"BUBU_SECRET_{logical}"] = f"env:{logical}_"
@@ -172,7 +174,7 @@ class EngramEnvironment:
         """
         identity = Identity.of(self.environ)
         seconds = max(lease_seconds_left, claims.DEFAULT_LEASE_SECONDS)
-        taken_at = instant.utc_now() - timedelta(seconds=seconds - lease_seconds_left)
+        taken_at = utc_now() - timedelta(seconds=seconds - lease_seconds_left)
         step_run = self.cluster.objects[self.step_run_path]
         claim = claims.new_claim(identity, step_run, key.strip(), "another-pod:0", seconds, taken_at)
         self.cluster.add(claim_path(identity.namespace, claim["metadata"]["name"]), claim)

@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bubu_sdk import canonical, hosting, logs
+from bubu_contract import canonical
+from bubu_sdk import hosting, logs
 from bubu_sdk.errors import Object
 from bubu_sdk.impulse_context import AsyncImpulseContext, ImpulseContext
 from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bubu_sdk import instant, submission
+from bubu_contract import instants, submission
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import RUNS_API
 from bubu_sdk.storytrigger import ANNOTATION_TRIGGER_NAME, ANNOTATION_TRIGGER_TOKEN, Outcome
 from bubu_sdk.testing.cluster import InMemoryCluster
+from bubu_sdk.timing import utc_now
 
 _INPUT_HASH = "storyrun.bubustack.io/trigger-input-hash"
 
@@ -88,7 +89,7 @@ class InMemoryOperator:
 
 
 def _status(trigger: Object, outcome: Outcome, reason: str, message: str, story_run: str = "") -> Object:
-    now = instant.format_seconds(instant.utc_now())
+    now = instants.format_instant(utc_now())
     status: Object = {
         "decision": str(outcome),
         "reason": reason,

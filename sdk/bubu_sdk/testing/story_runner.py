@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 from bubu_sdk.stories.story import Story
 
 RUN_SECONDS: Final = 300.0

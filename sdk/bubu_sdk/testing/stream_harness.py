@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
-from bubu_sdk import instant, logs
+from bubu_sdk import logs
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object
 from bubu_sdk.streaming.links import Link
@@ -30,6 +30,7 @@ from bubu_sdk.streaming.translation import MESSAGE_ID, packet_of, request_of
 from bubu_sdk.streams import StreamFunction
 from bubu_sdk.testing.environment import NAMESPACE, EngramEnvironment
 from bubu_sdk.testing.stream_hub import HubConnection, StreamHub, StreamOutput
+from bubu_sdk.timing import utc_now
 
 WAIT_SECONDS: Final = 30.0
 
@@ -245,7 +246,7 @@ class StreamHarness:
         assert packet is not None, "None is not a message"
         name = packet.message_id or message_id
         pairs = {**(metadata or {})} | ({MESSAGE_ID: name} if name else {})
-        request = request_of(packet, pairs, int(instant.utc_now().timestamp() * 1000))
+        request = request_of(packet, pairs, int(utc_now().timestamp() * 1000))
         assert isinstance(request, bytes), "the harness sends packets of up to 5 MiB"
         if not sequenced:
             self.wait_until(lambda: self.hub.connection is not None and self.hub.connection.data is not None, "no Data")

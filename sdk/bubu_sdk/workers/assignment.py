@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import instant
+from bubu_contract import instants
 from bubu_sdk.errors import Object
 
 LABEL_WORKER: Final = "bubustack.io/worker"
@@ -66,7 +66,7 @@ def assigned_to(step_run: Object, worker_uid: str) -> AssignedAttempt | None:
 def instant_or_none(given: object) -> datetime | None:
     """The instant in an RFC 3339 string; ``None`` for anything else."""
     try:
-        return instant.parse_instant(given) if isinstance(given, str) else None
+        return instants.parse_instant(given) if isinstance(given, str) else None
     except ValueError:
         return None
 

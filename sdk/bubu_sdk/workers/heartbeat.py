@@ -9,9 +9,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from bubu_sdk import instant, logs
+from bubu_contract import instants
+from bubu_sdk import logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import MERGE_PATCH, Cluster, ConflictError, KubeError, NotFoundError, UntrustedError
+from bubu_sdk.timing import utc_now
 from bubu_sdk.workers import clock
 from bubu_sdk.workers.assignment import LABEL_WORKER_POOL
 from bubu_sdk.workers.settings import WorkerSettings
@@ -49,7 +51,7 @@ class Heartbeat:
         looked_at: Callable[[], float],
         hung: Callable[[], None],
         clock_now: Callable[[], float] = clock.now,
-        now: Callable[[], datetime] = instant.utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare.
 
@@ -149,7 +151,7 @@ class Heartbeat:
             "spec": {
                 "holderIdentity": settings.pod_uid,
                 "leaseDurationSeconds": LEASE_SECONDS,
-                "renewTime": instant.format_micros(self._now()),
+                "renewTime": instants.format_precise_instant(self._now()),
             },
         }
 

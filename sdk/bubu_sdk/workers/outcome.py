@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bubu_sdk import instant, status
+from bubu_contract import instants
+from bubu_sdk import status
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import JSON_PATCH
 from bubu_sdk.status import StatusUpdate
@@ -48,7 +49,7 @@ def patch_of(
     ended: Object = {
         "attempt": attempt.attempt,
         "exitCode": outcome.exit_code,
-        "finishedAt": instant.format_seconds(now),
+        "finishedAt": instants.format_instant(now),
     }
     after = {"retries": 0, **after, WORKER_EXIT: ended}
     body, content_type = patch_between(step_run, before, after)

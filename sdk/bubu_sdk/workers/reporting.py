@@ -12,9 +12,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from bubu_sdk import instant, logs
+from bubu_sdk import logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import RUNS_API, Cluster, ConflictError, KubeError, NotFoundError
+from bubu_sdk.timing import utc_now
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.outcome import AttemptOutcome, patch_of
 from bubu_sdk.workers.settings import WorkerSettings
@@ -35,7 +36,7 @@ class ExitReporter:
         cluster: Cluster,
         settings: WorkerSettings,
         *,
-        now: Callable[[], datetime] = instant.utc_now,
+        now: Callable[[], datetime] = utc_now,
         stop: threading.Event | None = None,
     ) -> None:
         self._cluster = cluster

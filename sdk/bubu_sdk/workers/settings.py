@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bubu_sdk import contract, instant
+from bubu_contract import durations
+from bubu_sdk import contract
 from bubu_sdk.engram_function import WORKER_VARIABLE
 from bubu_sdk.errors import ContextError
 
@@ -67,7 +68,7 @@ class WorkerSettings:
 def seconds_of(environ: Mapping[str, str], name: str, default: float) -> float:
     """A duration in ``environ``; ``default`` if there is none above zero. The step itself warns about a wrong one."""
     try:
-        seconds = instant.parse_duration(environ.get(name, "")).total_seconds()
+        seconds = durations.parse_duration(environ.get(name, "")).total_seconds()
     except ValueError:
         return default
     return seconds if seconds > 0 else default

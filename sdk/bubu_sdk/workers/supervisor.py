@@ -19,9 +19,11 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
-from bubu_sdk import contract, instant, logs, status
+from bubu_contract import durations
+from bubu_sdk import contract, logs, status
 from bubu_sdk.batch import TIMEOUT_EXIT_CODE
 from bubu_sdk.errors import EngramError, Object
+from bubu_sdk.timing import utc_now
 from bubu_sdk.workers import clock, ledger
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.deadline import Deadlines
@@ -359,7 +361,7 @@ class WorkerSupervisor:
 
 def _not_begun(timeout_seconds: float) -> AttemptOutcome:
     """A timeout before the function was called."""
-    limit = instant.format_duration(timedelta(seconds=timeout_seconds))
+    limit = durations.format_duration(timedelta(seconds=timeout_seconds))
     error = EngramError(f"the step did not begin within {limit}: its worker was busy, or did not see it")
-    now = instant.utc_now()
+    now = utc_now()
     return AttemptOutcome(TIMEOUT_EXIT_CODE, status.timed_out(error, output=None, started_at=now, finished_at=now))

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import instant, logs, process, redaction, stores, traces
+from bubu_sdk import logs, process, redaction, stores, traces
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.errors import ErrorType, as_engram_error
 from bubu_sdk.hosting import host_for_setup
@@ -27,6 +27,7 @@ from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
+from bubu_sdk.timing import utc_now
 from bubu_sdk.workers import channel, clock, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.errands import ErrandCluster
@@ -44,9 +45,7 @@ _step: ContextVar[TaskStep | None] = ContextVar("bubu_sdk.workers.step", default
 class TaskOutput(io.TextIOBase):
     """Stands for stdout and stderr of the worker: lines of steps become JSON that says which step wrote them."""
 
-    def __init__(
-        self, descriptor: int, fields: Mapping[str, object], *, now: Callable[[], datetime] = instant.utc_now
-    ) -> None:
+    def __init__(self, descriptor: int, fields: Mapping[str, object], *, now: Callable[[], datetime] = utc_now) -> None:
         """``fields``: of lines that no step has written."""
         self._descriptor = descriptor
         self._lines = OutputLines(fields, now)
@@ -257,7 +256,7 @@ class TaskStep:
         environ = order.environment(os.environ)
         debug = process.wants_debug(environ)
         self._level = host.level.lowered() if debug else nullcontext()
-        self.lines = OutputLines(order.log_fields, instant.utc_now)
+        self.lines = OutputLines(order.log_fields, utc_now)
         self.masking = redaction.Masking()
         self.records = TaskRecords(order.log_fields, host.output, host.level, debug=debug)
         world = World(

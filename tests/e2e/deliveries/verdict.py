@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from bubu_contract.submission import story_run_name, trigger_name
 from core.workloads.keyed_request import Decision
-from core.workloads.submission import story_run_name, trigger_name
 from tests.e2e.deliveries.ledger import StoredAnswer
 from tests.e2e.deliveries.sender import Receipt
 

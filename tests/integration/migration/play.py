@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 import trio
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object, has_ended
 from core.api.resource import DEPLOYMENT, ENGRAM, IMPULSE, JOB, POD, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.clock import system_now

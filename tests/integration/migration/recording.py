@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from core.api.instant import format_instant, format_precise_instant, parse_instant
+from bubu_contract.instants import format_instant, format_precise_instant, parse_instant
 from core.api.objects import Object
 
 DIRECTORY: Final = Path(__file__).parent / "recordings"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from bubu_contract.instants import parse_instant
 from core.api import keys
-from core.api.instant import parse_instant
 from core.api.objects import Object, controller_of
 from core.api.resource import IMPULSE
 from tests.integration.migration.expectations import ENDS, UNTOUCHED

@@ -21,6 +21,7 @@ import trio
 
 import cli.tapping
 import manager.hub_console
+from bubu_contract.instants import format_instant
 from cli.exit_code import ExitCode
 from cli.options import CommonOptions
 from cli.problem import CommandError, UsageError
@@ -30,7 +31,6 @@ from cli.session import Session
 from cli.stream_console import console_address, open_console, step_of
 from cli.tapping import TapWish, tap
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
 from core.engine.clock import system_now

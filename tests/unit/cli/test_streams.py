@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from bubu_contract.identity import compose, label_value
+from bubu_contract.instants import format_instant, parse_instant
 from cli.runs import look_at, open_following, run_manifest, start_run
 from cli.session import Session
 from cli.streams import ask_for_news, bindings_of, with_streams
 from cli.watching import Watched
 from core.api import keys
-from core.api.identity import compose, label_value
-from core.api.instant import format_instant, parse_instant
 from core.api.objects import Object
 from core.api.resource import STORY, TRANSPORT_BINDING
 from core.engine.clock import system_now

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from bubu_contract.submission import input_hash, trigger_name
 from cli.exit_code import ExitCode
 from cli.explanation import explanation_of
 from cli.options import CommonOptions
@@ -22,7 +23,6 @@ from core.engine.clock import system_now
 from core.kube.errors import ForbiddenError
 from core.policy.settings import CrossNamespacePolicy
 from core.workloads.keyed_request import Decision
-from core.workloads.submission import input_hash, trigger_name
 from core.workloads.trigger import final_refusal, request_of
 from tests.unit.cli.conftest import Server
 from views.why.cause import CauseKind

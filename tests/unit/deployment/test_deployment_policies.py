@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.identity import is_pod_name, runner_name
 from core.api import manifest
-from core.api.identity import is_pod_name, runner_name
 from core.api.keys import (
     ANNOTATION_ATTEMPT,
     ANNOTATION_DEADLINE_AT,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.workloads.submission import story_run_name, trigger_name
+from bubu_contract.submission import story_run_name, trigger_name
 from tests.e2e.deliveries.campaign import errors_in
 from tests.e2e.deliveries.ledger import StoredAnswer
 from tests.e2e.deliveries.sender import Receipt

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bubu_contract.identity import compose, label_value
 from core.api import keys
-from core.api.identity import compose, label_value
 from core.api.objects import Object
 from core.api.pinned_story import kept_story, revision_manifest
 from core.api.resource import STORY, STORY_RUN, TRANSPORT_BINDING

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from hub.bindings import MOST_CONSOLE_REQUESTS, console_requests, trimmed
 from hub.console_grants import (

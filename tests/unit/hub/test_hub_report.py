@@ -14,8 +14,8 @@ import pytest
 import trio
 import trio.testing
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.informer import Informer

@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook

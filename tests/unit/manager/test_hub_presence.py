@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import trio
 
-from core.api.instant import format_precise_instant
+from bubu_contract.instants import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import LEASE, NAMESPACE
 from core.engine.clock import system_now

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.workloads.live_run import live_run_manifest
 from tests.unit.reconcilers.reconciler_samples import NOW, stored

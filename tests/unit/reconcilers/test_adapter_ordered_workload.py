@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding
@@ -119,7 +119,7 @@ def test_invalid_overrides_are_refused() -> None:
 
 
 def test_inputs_without_a_json_form_are_refused() -> None:
-    with pytest.raises(NotSerializableError):
+    with pytest.raises(NotJsonError):
         ordered_workload(order(inputs={"x": math.nan}), "an-account")
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from bubu_contract.submission import story_run_name
 from core.api.keys import ANNOTATION_TRIGGER_REQUEST_NAME, ANNOTATION_TRIGGER_REQUEST_UID
 from core.api.objects import Object
 from core.api.resource import (
@@ -26,7 +27,6 @@ from core.api.resource import (
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.workloads.story_runner import story_runner
-from core.workloads.submission import story_run_name
 from reconcilers.adapters.triggers import is_awaited
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet

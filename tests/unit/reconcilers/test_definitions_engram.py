@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object
 from reconcilers.engram import EngramReconciler, executions
 from reconcilers.runtime.controller import Key

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.api.instant import format_precise_instant
+from bubu_contract.instants import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM
 from core.api.resource import STEP_RUN as STEP_RUN_KIND

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.instant import format_instant
+from bubu_contract.instants import format_instant
 from core.api.objects import Object
 from reconcilers.impulse_counts import SETTLING, CountedRun, CountedTrigger, impulse_counts
 from tests.unit.reconcilers.reconciler_samples import NOW

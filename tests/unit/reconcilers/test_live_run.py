@@ -12,9 +12,9 @@ import httpx
 import orjson
 import pytest
 
+from bubu_contract.instants import format_instant
 from core.api import keys
 from core.api.conditions import find_condition
-from core.api.instant import format_instant
 from core.api.objects import Object, has_ended
 from core.api.resource import ENGRAM, STORY, STORY_RUN
 from core.engine.errors import PortError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.policy.settings import OperatorSettings
 from reconcilers.runtime.controller import Key

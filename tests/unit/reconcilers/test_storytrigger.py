@@ -10,8 +10,9 @@ import httpx
 import orjson
 import pytest
 
+from bubu_contract.instants import format_instant
+from bubu_contract.submission import input_hash, trigger_name
 from core.api.conditions import MAX_MESSAGE_LENGTH
-from core.api.instant import format_instant
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH
 from core.api.objects import Object
 from core.api.resource import IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, STORY_TRIGGER
@@ -26,7 +27,6 @@ from core.policy.settings import (
     TriggerSettings,
 )
 from core.workloads.keyed_request import Decision
-from core.workloads.submission import input_hash, trigger_name
 from core.workloads.trigger import request_of, requested_run
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key

@@ -12,9 +12,9 @@ def test_the_file_in_the_repository_is_up_to_date(name: str) -> None:
     assert file_of(name).read_text(encoding="utf-8") == text_of(name), "run make generate"
 
 
-def test_the_wheel_of_the_operator_names_its_copy_of_the_wire() -> None:
+def test_the_wheel_of_the_operator_names_its_copies_of_packages_of_the_sdk() -> None:
     found = document("bobrapet")
 
     assert found["metadata"]["component"]["purl"] == f"pkg:pypi/bobrapet@{version_of('bobrapet')}"
-    assert found["components"][0]["name"] == "bubu_wire"
+    assert [part["name"] for part in found["components"][:2]] == ["bubu_contract", "bubu_wire"]
     assert found["dependencies"][0]["dependsOn"] == [part["bom-ref"] for part in found["components"]]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.instants import format_precise_instant
 from bubu_sdk import claims
 from bubu_sdk.claims import ClaimFound
 from bubu_sdk.contract import Identity
-from bubu_sdk.instant import format_micros
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LEASE_SECONDS = 30
@@ -20,7 +20,11 @@ WANTED = claims.new_claim(OURS, {"metadata": {"uid": "u"}, "spec": {}}, "key", "
 
 def claim(*, holder: str = "another", renewed: float = 0.0, **metadata: Any) -> dict[str, Any]:
     """One that ``holder`` has renewed that many seconds ago."""
-    spec = {**WANTED["spec"], "holderIdentity": holder, "renewTime": format_micros(NOW - timedelta(seconds=renewed))}
+    spec = {
+        **WANTED["spec"],
+        "holderIdentity": holder,
+        "renewTime": format_precise_instant(NOW - timedelta(seconds=renewed)),
+    }
     return {**WANTED, "metadata": {**WANTED["metadata"], **metadata}, "spec": spec}
 
 

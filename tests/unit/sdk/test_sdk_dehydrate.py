@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bubu_sdk import canonical, dehydrate
+from bubu_contract import canonical
+from bubu_sdk import dehydrate
 from bubu_sdk.dehydrate import Placement
 from bubu_sdk.errors import StorageError
 from bubu_sdk.hydrate import Hydrator

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.submission import claim_name
 from bubu_sdk import effects
-from bubu_sdk.claims import claim_name, holder_identity
+from bubu_sdk.claims import holder_identity
 from bubu_sdk.contract import Identity
 from bubu_sdk.effects import EffectLease, EffectOutcome, Effects
 from bubu_sdk.errors import EffectInProgressError, EffectLostError, EngramError, ExitClass

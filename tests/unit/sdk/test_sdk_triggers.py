@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bubu_contract import submission
 from bubu_sdk import (
     ImpulseContext,
     Outcome,
@@ -26,7 +27,6 @@ from bubu_sdk import (
     TriggerThrottledError,
     TriggerUnavailableError,
     storytrigger,
-    submission,
 )
 from bubu_sdk.cancellation import Cancellation
 from bubu_sdk.errors import Object

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bubu_contract.identity import compose
 from core.api import keys
-from core.api.identity import compose
 from core.api.objects import Object
 
 RUN = "buoy-1"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.identity import compose
 from core.api import keys
-from core.api.identity import compose
 from core.api.objects import Object
 from tests.unit.views import stream_samples as samples
 from views.run_view import plain_command

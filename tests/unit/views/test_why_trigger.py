@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.submission import story_run_name
 from cli.render.why import lines_of
 from core.api.objects import Object
 from core.workloads.keyed_request import Decision
-from core.workloads.submission import story_run_name
 from core.workloads.trigger import TriggerReason
 from views.why.cause import CauseKind
 from views.why.document import document_of

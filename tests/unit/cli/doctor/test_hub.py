@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bubu_contract.instants import format_precise_instant
 from cli.doctor.hub import diagnose
-from core.api.instant import format_precise_instant
 from views.doctor.diagnosis import Health
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)

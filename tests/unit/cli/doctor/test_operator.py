@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.instants import format_precise_instant
 from cli.doctor.operator import of_deployment, of_lease
-from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from views.doctor.diagnosis import Health
 

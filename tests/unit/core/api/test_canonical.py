@@ -1,37 +1,34 @@
-"""Payloads as JSON, exact to the byte."""
+"""The fast encoding of the operator writes what the SDK's writes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.canonical import NotSerializableError, encode, go_float
+from bubu_contract import canonical
+from bubu_contract.canonical import NotJsonError
+from core.api.canonical import encode
 
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ({}, "{}"),
-        ({"b": 1, "a": [True, None, "x"]}, '{"a":[true,null,"x"],"b":1}'),
-        ({"é": 1, "z": 2, "Z": 3, "𝄞": 4, "\uffff": 5}, '{"Z":3,"z":2,"é":1,"\uffff":5,"𝄞":4}'),
-        ({"x": "<a href='?b=1&c'>"}, '{"x":"\\u003ca href=\'?b=1\\u0026c\'\\u003e"}'),
-        ({"<&>": 1}, '{"\\u003c\\u0026\\u003e":1}'),
-        ({"x": "\u2028\u2029"}, '{"x":"\\u2028\\u2029"}'),
-        ({"x": '"\\/\b\f\n\r\t\x00\x1f\x7f'}, '{"x":"\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f"}'),
-        ({"x": 1.0, "y": -0.0, "z": 2.50}, '{"x":1,"y":-0,"z":2.5}'),
-        ({"x": 2**53 + 1, "y": -(2**63), "z": 2**64 - 1}, f'{{"x":{2**53 + 1},"y":{-(2**63)},"z":{2**64 - 1}}}'),
-        ({"x": 2**64, "y": 10**30}, '{"x":18446744073709552000,"y":1e+30}'),
-        ({"x": (1, 2.0)}, '{"x":[1,2]}'),
-    ],
+TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["1.5", ":2.", "[1e3", "null", "<&>\u2028"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda child: st.lists(child, max_size=4) | st.dictionaries(TEXTS, child, max_size=4),
+    max_leaves=20,
 )
-def test_payloads_are_written_as_go_writes_them(value: Any, text: str) -> None:
-    assert encode(value) == text
+
+
+@given(json_values)
+def test_operator_and_sdk_write_the_same_bytes(value: Any) -> None:
+    assert encode(value) == canonical.encode_text(value)
+
+
+@given(json_values)
+def test_no_payload_holds_a_character_that_must_be_escaped(value: Any) -> None:
+    assert not set(encode(value)) & set("<>&\u2028\u2029\n")
 
 
 def test_the_worked_example_of_the_cache_key_has_its_hash() -> None:
@@ -42,62 +39,7 @@ def test_the_worked_example_of_the_cache_key_has_its_hash() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (100.0, "100"),
-        (0.1, "0.1"),
-        (123.456, "123.456"),
-        (1e16, "10000000000000000"),
-        (1e20, "100000000000000000000"),
-        (1.2345678901234567e20, "123456789012345670000"),
-        (1e21, "1e+21"),
-        (1.5e300, "1.5e+300"),
-        (1e-6, "0.000001"),
-        (1.25e-6, "0.00000125"),
-        (1e-7, "1e-7"),
-        (-9.5e-10, "-9.5e-10"),
-        (5e-324, "5e-324"),
-        (math.pi, "3.141592653589793"),
-    ],
-)
-def test_floats_take_an_exponent_only_when_very_large_or_small(value: float, text: str) -> None:
-    assert go_float(value) == text
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_float_reads_back_as_itself(value: float) -> None:
-    assert float(go_float(value)) == value
-    assert math.copysign(1, float(go_float(value))) == math.copysign(1, value)
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(-(2**53), 2**53)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda child: st.lists(child, max_size=4) | st.dictionaries(st.text("abc<&é", max_size=3), child, max_size=4),
-    max_leaves=20,
-)
-
-
-@given(json_values)
-def test_a_payload_reads_back_as_what_it_was(value: Any) -> None:
-    assert json.loads(encode(value)) == value
-
-
-@given(json_values)
-def test_no_payload_holds_a_character_that_must_be_escaped(value: Any) -> None:
-    assert not set(encode(value)) & set("<>&\u2028\u2029\n")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [math.nan, math.inf, -math.inf, 10**400, object(), {1: "x"}, "\ud800"],
-    ids=["nan", "inf", "-inf", "huge", "object", "number-as-key", "lone-surrogate"],
-)
-def test_what_json_cannot_say_is_refused(value: Any) -> None:
-    with pytest.raises(NotSerializableError, match="cannot be written as JSON"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1: "x"}], ids=repr)
+def test_what_json_cannot_say_is_refused_with_its_place(value: Any) -> None:
+    with pytest.raises(NotJsonError, match=r"x\[0\]: .*JSON"):
         encode({"x": [value]})

@@ -11,7 +11,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api.canonical import NotSerializableError, encode
+from bubu_contract.canonical import NotJsonError
+from core.api.canonical import encode
 from core.api.reference_keys import STORAGE_CONTENT_TYPE, STORAGE_REFERENCE
 from core.expressions.paths import has_reference, is_reference
 from core.payloads.address import Folder, ObjectPlace
@@ -147,7 +148,7 @@ def test_equal_values_have_equal_plans() -> None:
 
 
 def test_a_value_without_json_form_is_refused() -> None:
-    with pytest.raises(NotSerializableError):
+    with pytest.raises(NotJsonError):
         plan({"a": float("inf")}, PLACE, SMALL)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.workloads.execution import definition_digest, execution_key
 
 ENGRAM = {"metadata": {"name": "http", "namespace": "team", "uid": "u1"}, "spec": {"version": "v1"}}
@@ -63,5 +63,5 @@ def test_the_order_of_fields_and_the_run_that_stored_data_do_not_count() -> None
 
 
 def test_inputs_without_a_json_form_have_no_key() -> None:
-    with pytest.raises(NotSerializableError):
+    with pytest.raises(NotJsonError):
         execution_key(**(KEY | {"inputs": {"n": 2**70}}))

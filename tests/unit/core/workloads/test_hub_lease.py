@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from core.api.instant import format_instant, format_precise_instant
+from bubu_contract.instants import format_instant, format_precise_instant
 from core.api.objects import Object
 from core.workloads.hub_lease import HUB_LEASE, HubHeartbeat, HubLease, HubSilence
 from deployment.permissions.names import HUB_LEASE_NAME

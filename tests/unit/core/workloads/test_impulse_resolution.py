@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.api.canonical import NotSerializableError
+from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.api.phases import ImpulseReason
 from core.policy.layers import PolicyError
@@ -45,7 +45,7 @@ def test_the_configuration_is_compact_json_with_sorted_keys_as_the_api_server_gi
         '{"a":[1,1152921504606846976],"b":"\\u003cx\\u003e"}'
     )
     assert resolved(**{"with": {}}).workload.step_config == "{}"
-    with pytest.raises(NotSerializableError):
+    with pytest.raises(NotJsonError):
         resolved(**{"with": {"a": float("inf")}})
 
 

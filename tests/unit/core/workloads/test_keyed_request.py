@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.submission import input_hash, story_run_name
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
 from core.api.objects import Object
 from core.api.unreadable import Unreadable, marked
@@ -17,7 +18,6 @@ from core.workloads.keyed_request import (
     decide,
     keyed_run,
 )
-from core.workloads.submission import input_hash, story_run_name
 
 
 def wanted(key: str = "order-42", **spec: Any) -> Object:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.identity import runner_name
 from core.api import keys
-from core.api.identity import runner_name
 from core.api.objects import Object
 from core.workloads.impulse_access import impulse_runner_name
 from core.workloads.story_runner import RUNNER_BASE_ROLE, SELECTOR, story_of_runner, story_runner

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.submission import input_hash, story_run_name, trigger_name
 from core.api.keys import (
     ANNOTATION_TRIGGER_INPUT_HASH,
     ANNOTATION_TRIGGER_REQUEST_NAME,
@@ -17,7 +18,6 @@ from core.api.objects import Object
 from core.api.unreadable import Unreadable, marked
 from core.policy.settings import CrossNamespacePolicy
 from core.workloads.keyed_request import Decision
-from core.workloads.submission import input_hash, story_run_name, trigger_name
 from core.workloads.trigger import (
     QualifiedName,
     TriggerAnswer,

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bubu_sdk.errors import Object
-from bubu_sdk.instant import utc_now
 from bubu_sdk.kube import RUNS_API, UnreachableError
 from bubu_sdk.testing import InMemoryCluster
 from bubu_sdk.testing.cluster import step_run_path
+from bubu_sdk.timing import utc_now
 from tests.unit.sdk.sdk_container import ROOT, LiveApi
 
 NAMESPACE = "default"

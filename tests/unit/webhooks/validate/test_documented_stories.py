@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
-from core.api.duration import format_duration
+from bubu_contract.durations import format_duration
 from core.policy.config_keys import KEYS
 from core.policy.settings import OperatorSettings, ScriptSettings, SecuritySettings
 from webhooks.cluster_view import InMemoryView

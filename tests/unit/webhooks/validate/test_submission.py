@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.workloads.submission import claim_name, story_run_name, trigger_name
+from bubu_contract.submission import claim_name, story_run_name, trigger_name
 from webhooks.validate import submission
 
 LONG = "a" * 240

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.instant import parse_instant_or_none
 from core.engine.ports import WORKER, RunKey
 from core.engine.primitives import earlier_output
 from core.engine.step import record

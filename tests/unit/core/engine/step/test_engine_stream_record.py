@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bubu_contract.instants import format_instant
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition
-from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.ports import AttemptState, LiveStream, Observation

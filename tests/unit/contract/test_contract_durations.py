@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.duration import (
+from bubu_contract.durations import (
     format_duration,
     format_seconds,
     parse_duration,

@@ -1,4 +1,7 @@
-"""Instants in wire form: RFC 3339 in UTC, parsed to aware datetimes. Pure; core.engine.clock reads the clock."""
+"""Instants in wire form: RFC 3339 in UTC, parsed to aware datetimes. Nothing here reads a clock.
+
+Source: SDK contract 13.1. The resolution is one microsecond.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api.canonical import NotSerializableError
-from core.workloads.submission import claim_name, input_hash, story_run_name, trigger_name
+from bubu_contract.canonical import NotJsonError
+from bubu_contract.submission import claim_name, input_hash, storage_id, story_run_name, submission_id, trigger_name
 
 ODD = (
     '{"z":1,"a":{"url":"https://x.test/?a=1&b=<2>","n":1.50,"big":12345678901234567890,"tiny":0.0000001},'
@@ -96,7 +96,7 @@ def test_half_a_letter_is_hashed_as_the_letter_that_stands_for_it() -> None:
 
 @pytest.mark.parametrize("value", [1e999, float("nan"), 10**400])
 def test_a_number_that_no_double_holds_has_no_hash(value: float) -> None:
-    with pytest.raises(NotSerializableError):
+    with pytest.raises(NotJsonError):
         input_hash({"a": value})
 
 
@@ -172,3 +172,24 @@ def test_an_identity_names_its_trigger(namespace: str, story: str, identity: str
 )
 def test_an_effect_names_its_claim(namespace: str, step_run: str, key: str, name: str) -> None:
     assert claim_name(namespace, step_run, key) == name
+
+
+@pytest.mark.parametrize("length", [1, 253])
+def test_a_key_is_its_own_submission_id(length: int) -> None:
+    assert submission_id("k" * length) == "k" * length
+
+
+@pytest.mark.parametrize("length", [254, 256])
+def test_a_key_longer_than_a_submission_id_is_hashed(length: int) -> None:
+    hashed = submission_id("k" * length)
+
+    assert len(hashed) == 64
+    assert hashed == submission_id("k" * length)
+
+
+def test_stored_inputs_lie_in_a_folder_of_their_request_and_content() -> None:
+    folder = storage_id("team-a", "team-a", "workflow", "token-123", {"key": "value"})
+
+    assert folder == "team-a/workflow-token-123-3861ebedfa64e10a-e43abcf33752"
+    assert storage_id("a", "a", "w", "t", {}) == "a/" + story_run_name("a", "w", "t")
+    assert len(storage_id("a", "a", "w" * 240, "t", {"k": 1})) <= 253 + len("a/")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api import identity
+from bubu_contract import identity
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 parts = st.lists(st.text(max_size=80), min_size=1, max_size=4)

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 from bubu_sdk.dehydrate import wrapped
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(-(2**53), 2**53)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda child: st.lists(child, max_size=4) | st.dictionaries(st.text("abc<&é", max_size=3), child, max_size=4),
+    max_leaves=20,
+)
+FLOATS = [
+    (0.0, "0"),
+    (100.0, "100"),
+    (0.1, "0.1"),
+    (123.456, "123.456"),
+    (1e16, "10000000000000000"),
+    (1.2345678901234567e20, "123456789012345670000"),
+    (1.5e300, "1.5e+300"),
+    (1e-6, "0.000001"),
+    (1.25e-6, "0.00000125"),
+    (1e-7, "1e-7"),
+    (-9.5e-10, "-9.5e-10"),
+    (5e-324, "5e-324"),
+    (math.pi, "3.141592653589793"),
+]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +58,11 @@ from bubu_sdk.dehydrate import wrapped
         pytest.param(-0.0, "-0", id="negative-zero"),
         pytest.param(3.14, "3.14", id="plain-fraction"),
         pytest.param(2**63, "9223372036854775808", id="integers-keep-their-digits"),
+        pytest.param((1, 2.0), "[1,2]", id="tuple"),
+        pytest.param(
+            '"\\/\b\f\n\r\t\x00\x1f\x7f', '"\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f"', id="control-characters"
+        ),
+        *(pytest.param(value, text, id=text) for value, text in FLOATS),
         pytest.param(
             {"é": 1, "z": 2, "\U0001f388": 3, "\uffff": 4}, '{"z":2,"é":1,"\uffff":4,"🎈":3}', id="bytewise-key-order"
         ),
@@ -44,6 +78,17 @@ def test_the_documented_object_has_the_documented_checksums() -> None:
     assert len(body) == 46
     assert base64.b64encode(hashlib.md5(body).digest()).decode() == "i+GKmoCf4s25uzDGCtTU+g=="
     assert base64.b64encode(hashlib.sha256(body).digest()).decode() == "Qk2kuyUlVF4ZZFkpITr9nBXxORj8T4o/XlJjagf/npQ="
+
+
+@given(json_values)
+def test_a_value_reads_back_as_what_it_was(value: Any) -> None:
+    assert json.loads(canonical.encode(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_reads_back_as_itself(value: float) -> None:
+    read = float(canonical.encode(value))
+    assert (read, math.copysign(1, read)) == (value, math.copysign(1, value))
 
 
 @pytest.mark.parametrize(

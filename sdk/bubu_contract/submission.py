@@ -1,7 +1,7 @@
-"""The identity of a request that starts a Story: the hash of its inputs, and the names that follow from it. Pure.
+"""Requests and effects that must not happen twice: the hash of inputs, and the names that follow from a key.
 
-Byte-exact: every client that submits the same key gets the same StoryTrigger and the same StoryRun.
-Source: Trigger contract 2.
+Byte-exact: every client with the same key finds the same StoryTrigger, StoryRun or EffectClaim.
+Source: Trigger contract 2, 8.4.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bubu_sdk import canonical
+from bubu_contract import canonical
 
 MAX_KEY_CHARACTERS: Final = 256
 MAX_NAME_BYTES: Final = 253
+"""Of the name of an object, and of a submission id."""
 _DIGEST_CHARACTERS: Final = 16
 _OTHERS: Final = re.compile(r"[^a-z0-9]+")
 _HALF: Final = re.compile("[\ud800-\udfff]")
-_MAX_LABEL: Final = 63
-_LABEL_PREFIX: Final = 52
-_LABEL_DIGEST: Final = 10
 
 
 def input_hash(inputs: Mapping[str, Any] | None) -> str:
@@ -41,23 +39,22 @@ def canonical_json(value: Any) -> bytes:
     return canonical.encode(_as_doubles(value))
 
 
-def short_hash(story_namespace: str, story: str, identity: str) -> str:
-    """The 16 hexadecimal digits at the end of both names of a request."""
-    seed = f"{story_namespace}/{story}/{identity}".encode("utf-8", "replace")
-    return hashlib.sha1(seed, usedforsecurity=False).hexdigest()[:_DIGEST_CHARACTERS]
-
-
 def trigger_name(story_namespace: str, story: str, identity: str) -> str:
     """The name of the StoryTrigger; ``identity`` is the key of the request, or its submission id if it has no key.
 
     >>> trigger_name("default", "test-story", "customer-42")
     'test-story-trigger-f8f3cb97448c569e'
     """
-    ending = f"-trigger-{short_hash(story_namespace, story, identity)}"
-    room = MAX_NAME_BYTES - len(ending)
-    if len(story) > room:
-        story = story[:room].rstrip("-") or "s"
-    return f"{story}{ending}"
+    return _composed(story, f"-trigger-{_short_hash(story_namespace, story, identity)}")
+
+
+def claim_name(namespace: str, step_run: str, effect_key: str) -> str:
+    """The name of the EffectClaim for one effect of one StepRun.
+
+    >>> claim_name("default", "run-1-charge", "deliver-webhook")
+    'run-1-charge-effect-8329de16458124ff'
+    """
+    return _composed(step_run, f"-effect-{_short_hash(namespace, step_run, effect_key)}")
 
 
 def story_run_name(story_namespace: str, story: str, identity: str) -> str:
@@ -66,7 +63,7 @@ def story_run_name(story_namespace: str, story: str, identity: str) -> str:
     >>> story_run_name("default", "test-story", "customer-42")
     'test-story-customer-42-f8f3cb97448c569e'
     """
-    short = short_hash(story_namespace, story, identity)
+    short = _short_hash(story_namespace, story, identity)
     readable = _OTHERS.sub("-", _lower(identity)).strip("-")
     if not readable:
         ending = short
@@ -104,17 +101,17 @@ def storage_id(namespace: str, story_namespace: str, story: str, identity: str, 
     return f"{namespace}/{name}"
 
 
-def label_value(text: str) -> str:
-    """A valid label value for ``text``, at most 63 characters.
+def _short_hash(*parts: str) -> str:
+    """The hexadecimal digits at the end of a name."""
+    seed = "/".join(parts).encode("utf-8", "replace")
+    return hashlib.sha1(seed, usedforsecurity=False).hexdigest()[:_DIGEST_CHARACTERS]
 
-    >>> label_value("Order 42 / Completed")
-    'order-42-completed'
-    """
-    clean = _OTHERS.sub("-", text.lower()).strip("-") or "resource"
-    if len(clean) <= _MAX_LABEL:
-        return clean
-    digest = hashlib.sha256(clean.encode()).hexdigest()[:_LABEL_DIGEST]
-    return f"{clean[:_LABEL_PREFIX].strip('-')}-{digest}"
+
+def _composed(beginning: str, ending: str) -> str:
+    room = MAX_NAME_BYTES - len(ending)
+    if len(beginning) > room:
+        beginning = beginning[:room].rstrip("-") or "s"
+    return f"{beginning}{ending}"
 
 
 def _lower(text: str) -> str:

@@ -1,7 +1,7 @@
 """The canonical JSON encoding, which determines sizes, hashes and stored bytes.
 
 Compact, keys sorted bytewise. ``<`` ``>`` ``&`` U+2028 U+2029 are escaped, other text is UTF-8. Floats are printed as
-Go prints them (``42``, not ``42.0``). Integers keep all digits. Source: SDK contract 2.
+Go prints them (``42``, not ``42.0``). Integers keep all digits. Source: SDK contract 2, StepRun contract 8.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def encode(value: Any) -> bytes:
     Raises:
         NotJsonError: a key is not a string, a float is not finite, or a value is of another type.
     """
-    return encode_text(value, "").encode()
+    return encode_text(value).encode()
 
 
-def encode_text(value: Any, path: str) -> str:
+def encode_text(value: Any, path: str = "") -> str:
     """``encode`` as a string; error messages prefix their path with ``path``."""
     parts: list[str] = []
     _append(value, path, parts)

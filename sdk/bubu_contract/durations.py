@@ -1,27 +1,30 @@
 """Go durations (``1h30m``, ``500ms``): parse, print.
 
-Source: StoryRun contract 2.1; the grammar is that of Go's ``time.ParseDuration``. Resolution is one microsecond;
-nanosecond digits are rounded to it.
+Source: StoryRun contract 2.1, SDK contract 10; the grammar is that of Go's ``time.ParseDuration``. Resolution is one
+microsecond; nanosecond digits are rounded to it.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from typing import Final
 
-_UNITS_IN_MICROSECONDS: dict[str, Decimal] = {
-    "ns": Decimal("0.001"),
-    "us": Decimal(1),
-    "µs": Decimal(1),
-    "μs": Decimal(1),
-    "ms": Decimal(1_000),
-    "s": Decimal(1_000_000),
-    "m": Decimal(60_000_000),
-    "h": Decimal(3_600_000_000),
+_UNIT_NANOSECONDS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
 }
-_TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_MAX_MICROSECONDS = Decimal(2**63 - 1) / 1000
+_TERM: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DIGITS: Final = 20
+"""More digits of a number, before or behind its point, than any duration needs."""
+_SCALE: Final = 10**_DIGITS
+_LONGEST: Final = (2**63 - 1) * _SCALE
 
 
 def parse_duration(text: str) -> timedelta:
@@ -35,21 +38,15 @@ def parse_duration(text: str) -> timedelta:
     body = body.removeprefix("-") if sign < 0 else body.removeprefix("+")
     if body == "0":
         return timedelta()
-    total, position = Decimal(0), 0
-    while position < len(body):
-        term = _TERM.match(body, position)
-        if term is None:
-            break
-        try:
-            total += Decimal(term[1]) * _UNITS_IN_MICROSECONDS[term[2]]
-        except InvalidOperation:
-            break
+    total, position = 0, 0
+    while term := _TERM.match(body, position):
+        total += _scaled(term[1]) * _UNIT_NANOSECONDS[term[2]]
         position = term.end()
     if not body or position != len(body):
         raise ValueError(f"{text!r} is not a duration; write for example 30s, 5m or 1h30m")
-    if total > _MAX_MICROSECONDS:
+    if total > _LONGEST:
         raise ValueError(f"{text!r} is longer than the longest duration (about 292 years)")
-    return timedelta(microseconds=sign * int(total.to_integral_value()))
+    return timedelta(microseconds=sign * _rounded(total, 1_000 * _SCALE))
 
 
 def parse_positive_duration(text: str) -> timedelta:
@@ -92,6 +89,21 @@ def short_duration(duration: timedelta) -> str:
 def format_seconds(duration: timedelta) -> str:
     """``format_duration`` after rounding to whole seconds, the format of ``status.duration``."""
     return format_duration(timedelta(seconds=round(duration.total_seconds())))
+
+
+def _scaled(number: str) -> int:
+    """The number times ``_SCALE``; one that is too long for any duration is as long as it needs to be refused."""
+    whole, _, fraction = number.partition(".")
+    whole = whole.lstrip("0")
+    if len(whole) > _DIGITS:
+        return _SCALE**2
+    return int(whole or "0") * _SCALE + int(fraction[:_DIGITS].ljust(_DIGITS, "0"))
+
+
+def _rounded(value: int, unit: int) -> int:
+    """``value`` in whole units; a half is rounded to the even one."""
+    whole, rest = divmod(value, unit)
+    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2 == 1))
 
 
 def _decimal(value: int, unit: int) -> str:
