@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.api.objects import Object
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.evaluation.evaluator import Answer, Failure, FailureCause, NotYet, Value
 from core.expressions.errors import Position
 from core.expressions.paths import is_reference

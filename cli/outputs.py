@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bubu_contract.references import STORAGE_REFERENCE
 from cli.problem import CommandError
 from cli.render.output import json_text, part_of, yaml_text
 from cli.runs import step_runs_of
@@ -14,7 +15,6 @@ from cli.session import Session
 from core.api.artifact import artifacts_in
 from core.api.gatedata import given_data
 from core.api.objects import Object
-from core.api.reference_keys import STORAGE_REFERENCE
 from views.step_layout import path_of
 
 RUN: Final = "output"

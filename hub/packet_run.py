@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bubu_contract.identity import compose, label_value
+from bubu_contract.references import STORAGE_PATH
 from core.api import keys
 from core.api.conditions import truncated
 from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, packet_step, story_depth
 from core.api.phases import Phase
-from core.api.reference_keys import STORAGE_PATH
 from core.api.resource import STORY_RUN
 from core.engine.realtime import OUTPUT_OF_STEP
 from core.expressions.paths import is_reference

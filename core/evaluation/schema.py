@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
+from bubu_contract.references import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
 from core.expressions.patterns import states_of
 
 Json: TypeAlias = Any

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.api.suggestion import closest
 from core.expressions.errors import BlockedError, EvaluationError, Fault
 from core.expressions.limits import Meter

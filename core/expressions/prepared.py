@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from core.api.reference_keys import STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_REFERENCE
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.expression import Template, compile_template
 from core.expressions.limits import MAX_DEPTH

@@ -8,24 +8,19 @@ Source: SDK contract 3.1.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bubu_contract.references import DIGEST_MARK, STORAGE_REFERENCE, digest_of, has_digest, key_segment
 from core.api.artifact import ARTIFACT
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.payloads import key as keys
 
 _FILES: Final = "files"
 """The folder of files that a step has saved: they are no JSON, and may be of any size."""
 _MAX_STEM_BYTES: Final = 150
 """With the digest and the ending, a name has fewer than the 255 bytes that a file system allows."""
-_UNSAFE: Final = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E"}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_DIGEST: Final = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
 _REFERS: Final = ".refs"
 """In the name of an object with references inside. Without it, the content need not be read to know what it refers to:
 a name that ends so by chance costs one read.
@@ -59,21 +54,15 @@ def content_key(place: ObjectPlace, path: Sequence[str | int], content: bytes) -
     Raises:
         PayloadError: the placement has a name that is not safe.
     """
-    stem = ".".join(_segment(part) for part in path) or "output"
+    stem = ".".join(key_segment(part) for part in path) or "output"
     encoded = stem.encode(errors="replace")
     if len(encoded) > _MAX_STEM_BYTES:
         stem = encoded[:_MAX_STEM_BYTES].decode(errors="ignore")
     refers = _REFERS if any(mark in content for mark in _MARKS) else ""
-    digest = hashlib.sha256(content).hexdigest()
-    key = f"{place.folder}/{place.namespace}/{place.owner}/{stem}{refers}.sha256-{digest}.json"
+    file = f"{stem}{refers}{DIGEST_MARK}{digest_of(content)}.json"
+    key = f"{place.folder}/{place.namespace}/{place.owner}/{file}"
     keys.check_namespace(key, place.namespace)
     return key
-
-
-def is_intact(key: str, content: bytes) -> bool:
-    """Whether ``content`` has the digest in ``key``; also true if the key has none."""
-    found = _DIGEST.search(key)
-    return found is None or found[1] == hashlib.sha256(content).hexdigest()
 
 
 def may_refer(key: str) -> bool:
@@ -84,11 +73,4 @@ def may_refer(key: str) -> bool:
     """
     if key.split("/")[3:4] == [_FILES]:
         return False
-    return _DIGEST.search(key) is None or f"{_REFERS}.sha256-" in key
-
-
-def _segment(part: str | int) -> str:
-    if isinstance(part, int):
-        return str(part)
-    safe = "".join(_UNSAFE.get(letter, letter) for letter in part)
-    return _CONTROL.sub(lambda found: f"%u{ord(found[0]):04X}", safe)
+    return not has_digest(key) or f"{_REFERS}{DIGEST_MARK}" in key

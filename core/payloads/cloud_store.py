@@ -11,9 +11,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from bubu_contract.references import shown
 from core.payloads import key as keys
 from core.payloads.cloud_answers import MISSING_OBJECT, CloudProvider, cause_of, code_of
-from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large
 from core.payloads.stored_object import StoredObject
 from core.payloads.threaded_store import ThreadedStore
 

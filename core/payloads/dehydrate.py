@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bubu_contract.references import STORAGE_CONTENT_TYPE, STORAGE_REFERENCE
 from core.api.canonical import encode
-from core.api.reference_keys import STORAGE_CONTENT_TYPE, STORAGE_REFERENCE
 from core.expressions.paths import has_reference, is_reference
 from core.payloads.address import ObjectPlace, content_key
 

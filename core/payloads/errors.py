@@ -6,9 +6,7 @@ StoreUnavailableError   retry   the same call may succeed later, perhaps after t
 
 from __future__ import annotations
 
-from typing import Final
-
-_MAX_SHOWN: Final = 160
+from bubu_contract.references import shown
 
 
 class PayloadError(Exception):
@@ -33,8 +31,3 @@ def object_too_large(key: str, limit_bytes: int) -> PayloadError:
         f"the stored object {shown(key)} is larger than {limit_bytes:,} bytes; "
         "process it in a step, and output only what is needed here"
     )
-
-
-def shown(text: str) -> str:
-    """A key or a sub-path as quoted in an error: escaped, and shortened when it is long."""
-    return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…")

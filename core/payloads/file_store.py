@@ -16,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from bubu_contract.references import shown
 from core.payloads import key as keys
-from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large
 from core.payloads.file_listing import files_below
 from core.payloads.stored_object import StoredObject
 from core.payloads.threaded_store import ThreadedStore

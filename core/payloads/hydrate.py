@@ -13,16 +13,15 @@ from typing import Final, TypeAlias
 
 import trio
 
+from bubu_contract.references import STORAGE_REFERENCE, Token, shown
 from core.api import fieldpath
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.expressions.limits import MAX_DEPTH
 from core.expressions.paths import Json
 from core.payloads import key as keys
 from core.payloads import reference, wrapper
-from core.payloads.errors import PayloadError, shown
+from core.payloads.errors import PayloadError
 from core.payloads.reference import StorageReference
 from core.payloads.store import ObjectReader
-from core.payloads.subpath import Token
 
 _VALUES_AT_ONCE: Final = 4_000
 """The number of values between two checkpoints, which takes less than a millisecond."""

@@ -5,19 +5,8 @@ Keys are never cleaned: a key that is not clean is refused. Source: SDK contract
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-from core.api.reference_keys import SHARED, is_of_namespace
-from core.payloads.errors import PayloadError, shown
-
-MAX_KEY_BYTES: Final = 1024
-"""The longest key of S3."""
-_MAX_SEGMENT_BYTES: Final = 255
-"""The longest name of a file."""
-
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line separators, and halves of surrogate pairs, which are not valid text."""
+from bubu_contract.references import SHARED, is_of_namespace, key_problem, shown
+from core.payloads.errors import PayloadError
 
 
 def segments(key: str) -> tuple[str, ...]:
@@ -26,7 +15,7 @@ def segments(key: str) -> tuple[str, ...]:
     Raises:
         PayloadError: ``key`` is empty, absolute or too long, or has a segment that is not a plain name.
     """
-    problem = _problem(key)
+    problem = key_problem(key)
     if problem:
         raise PayloadError(f"invalid storage reference {shown(key)}: it {problem}")
     return tuple(key.split("/"))
@@ -34,7 +23,7 @@ def segments(key: str) -> tuple[str, ...]:
 
 def is_safe(key: str) -> bool:
     """Whether ``segments`` accepts the key."""
-    return not _problem(key)
+    return not key_problem(key)
 
 
 def check_namespace(key: str, namespace: str) -> None:
@@ -52,20 +41,3 @@ def check_namespace(key: str, namespace: str) -> None:
             f"own namespace are read: their keys start with 'outputs/{namespace}/' or 'inputs/{namespace}/'; "
             f"copy the data into this namespace, or, for all namespaces, below 'outputs/{SHARED}/'"
         )
-
-
-def _problem(key: str) -> str:
-    if not key:
-        return "is empty"
-    if _UNSAFE.search(key):
-        return "has a control character"
-    if len(key.encode()) > MAX_KEY_BYTES:
-        return f"is longer than {MAX_KEY_BYTES} bytes"
-    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
-        return "must be relative, without '..'"
-    parts = key.split("/")
-    if "" in parts or "." in parts:
-        return "has an empty segment or '.'"
-    if max(len(part.encode()) for part in parts) > _MAX_SEGMENT_BYTES:
-        return f"has a segment of more than {_MAX_SEGMENT_BYTES} bytes"
-    return ""

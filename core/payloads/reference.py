@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.api import fieldpath
-from core.api.reference_keys import (
+from bubu_contract.references import (
     CONFIG_MAP_REFERENCE,
     SECRET_REFERENCE,
     STORAGE_KEYS,
     STORAGE_PATH,
     STORAGE_REFERENCE,
+    SubPathError,
+    Token,
+    tokens_of,
 )
+from core.api import fieldpath
 from core.expressions.paths import Json
 from core.payloads import key as keys
-from core.payloads import subpath
 from core.payloads.errors import PayloadError
 
 _OPAQUE: Final = frozenset({CONFIG_MAP_REFERENCE, SECRET_REFERENCE})
@@ -37,7 +39,7 @@ class StorageReference:
 
     key: str
     sub_path: str = ""
-    tokens: tuple[subpath.Token, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 def read(node: Json) -> StorageReference | None:
@@ -59,7 +61,10 @@ def read(node: Json) -> StorageReference | None:
     sub_path = node.get(STORAGE_PATH, "")
     if not isinstance(sub_path, str):
         raise PayloadError(f"{STORAGE_PATH} of a storage reference must be a string such as 'items[0].name'")
-    return StorageReference(key, sub_path, subpath.parsed(sub_path))
+    try:
+        return StorageReference(key, sub_path, tokens_of(sub_path))
+    except SubPathError as error:
+        raise PayloadError(str(error)) from None
 
 
 def check_namespaces(value: Any, namespace: str, field: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
+from bubu_contract.references import STORAGE_REFERENCE
 from core.api.artifact import ARTIFACT
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.payloads import key as keys
 from core.payloads import threads
 from core.payloads.address import may_refer

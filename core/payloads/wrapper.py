@@ -8,10 +8,10 @@ from typing import Final
 
 import orjson
 
+from bubu_contract.references import is_intact, shown
 from core.expressions.paths import Json
 from core.payloads import threads
-from core.payloads.address import is_intact
-from core.payloads.errors import PayloadError, shown
+from core.payloads.errors import PayloadError
 
 MAX_CONTAINERS: Final = 250_000
 """Objects and lists in one stored object. Each takes up to 240 bytes of memory besides its content: 60 MiB in total."""

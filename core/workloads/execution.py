@@ -13,9 +13,9 @@ from typing import Any, Final
 import orjson
 
 from bubu_contract.canonical import NotJsonError
+from bubu_contract.references import STORAGE_REFERENCE
 from core.api.artifact import ARTIFACT
 from core.api.objects import ReadOnlyObject
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.workloads.output_cache import by_content
 
 _MARKS: Final = (STORAGE_REFERENCE.encode(), ARTIFACT.encode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.api.reference_keys import STORAGE_KEYS, STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_KEYS, STORAGE_REFERENCE
 
 _OPENING: Final = "{{"
 _SPELLED: Final = '{{ "{{" }}'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE
+from bubu_contract.references import CONFIG_MAP_REFERENCE, SECRET_REFERENCE
 from core.workloads.runner_rules import Rule
 
 _PLURALS: Final = {SECRET_REFERENCE: "secrets", CONFIG_MAP_REFERENCE: "configmaps"}

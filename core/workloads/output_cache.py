@@ -17,9 +17,9 @@ from typing import Any, Final
 import orjson
 
 from bubu_contract.instants import format_precise_instant, parse_instant_or_none
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.api.artifact import ARTIFACT, ArtifactError, ArtifactReference, is_artifact
 from core.api.canonical import encode
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.paths import is_reference
 
 LATEST: Final = "latest"

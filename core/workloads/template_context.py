@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bubu_contract.references import STORAGE_KEYS, STORAGE_REFERENCE
 from core.api.canonical import encode
-from core.api.reference_keys import STORAGE_KEYS, STORAGE_REFERENCE
 from core.workloads.environment import TEMPLATE_CONTEXT
 from core.workloads.variables import MAX_VARIABLE_BYTES
 

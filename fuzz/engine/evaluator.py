@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions.paths import is_reference

@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
+from bubu_contract.references import STORAGE_REFERENCE, is_intact
 from core.api import keys
 from core.api.objects import Object, step_path
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.engine.errors import RejectedError
 from core.engine.step.assignment import assignment_of
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
-from core.payloads.address import is_intact
 from core.workloads.trigger import is_answered
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.definitions import NAMESPACE

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 import orjson
 
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError, UnavailableError
 from core.engine.payload_port import Offload
 from core.expressions.paths import is_reference

@@ -7,9 +7,9 @@ from typing import Final
 
 import orjson
 
+from bubu_contract.references import STORAGE_REFERENCE
 from core.api.artifact import ARTIFACT
 from core.api.objects import Object
-from core.api.reference_keys import STORAGE_REFERENCE
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.payloads.address import may_refer
 from core.payloads.referred import keys_referred_to

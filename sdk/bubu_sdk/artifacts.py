@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from bubu_contract import references
 from bubu_sdk import artifact, hosting, reference
 from bubu_sdk.artifact import DIRECTORY, FILE, Artifact
 from bubu_sdk.errors import InputError, OutputError, StorageError
@@ -63,7 +64,7 @@ class ArtifactPlace:
         ending = ending if ending[1:].isalnum() and ending.isascii() and len(ending) <= 9 else ""
         safe = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in stem)[:80] or "file"
         return reference.checked_key(
-            f"{self.prefix}/{self.namespace}/{self.step_run}/files/{safe}{reference.DIGEST_MARK}{digest}"
+            f"{self.prefix}/{self.namespace}/{self.step_run}/files/{safe}{references.DIGEST_MARK}{digest}"
             f"{ending.lower() or '.bin'}"
         )
 

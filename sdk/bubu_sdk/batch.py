@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from bubu_contract import durations
-from bubu_sdk import contract, dehydrate, encode, errors, logs, preparation, reference, status
+from bubu_sdk import contract, dehydrate, encode, errors, logs, preparation, status
 from bubu_sdk.context import AsyncContext, Context, Services
 from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.debugger import under_debugger
@@ -475,11 +475,7 @@ class _Step:
         identity = self._environment.identity
         key = logs.object_key(identity, self._world.now())
         self._store.write(key, lines, logs.CONTENT_TYPE)
-        link: Object = {reference.STORAGE_REF: key, reference.CONTENT_TYPE: logs.CONTENT_TYPE}
-        version = identity.engram_version or identity.story_version
-        if schema_id := identity.schema_id("logs"):
-            link |= {reference.SCHEMA: schema_id} | ({reference.SCHEMA_VERSION: version} if version else {})
-        self._steprun.update(status.StatusUpdate({"logs": link}), _LOG_PATCH_SECONDS)
+        self._steprun.update(status.StatusUpdate({"logs": logs.link(identity, key)}), _LOG_PATCH_SECONDS)
 
 
 def _attempt_of(step_run: Object) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bubu_contract import canonical
+from bubu_contract import canonical, references
 from bubu_sdk import reference
 from bubu_sdk.artifact import ARTIFACT
 from bubu_sdk.errors import Object, StorageError
@@ -21,8 +21,7 @@ MAX_MIXED_BYTES: Final = 262_144
 OUTPUT_PREFIX: Final = "outputs"
 INPUT_PREFIX: Final = "inputs"
 _MAX_SEGMENT_BYTES = 150
-_REFERENCE_MARKS = (reference.STORAGE_REF.encode(), ARTIFACT.encode())
-_UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
+_REFERENCE_MARKS = (references.STORAGE_REFERENCE.encode(), ARTIFACT.encode())
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class Placement:
 
         With references inside, it is ``….refs.sha256-…``: others need not be read to know what they refer to.
 
-        Map keys that would change the meaning of the path (``/``, ``.``, ``..``) are percent-encoded.
+        What would change the meaning of the path in a map key (``/``, ``.``, ``..``) is percent-encoded, and so are
+        control characters.
 
         Raises:
             StorageError: the container does not know its own StepRun, so other containers could use the same key.
@@ -55,19 +55,19 @@ class Placement:
             raise StorageError(
                 "cannot offload output: BUBU_STEPRUN_NAMESPACE and BUBU_STEPRUN_NAME must be set", retryable=False
             )
-        file = _bounded(".".join(_segment(part) for part in path)) or "output"
+        file = _bounded(".".join(references.key_segment(part) for part in path)) or "output"
         if self.with_digest:
             refers = ".refs" if any(mark in body for mark in _REFERENCE_MARKS) else ""
-            file = f"{file}{refers}{reference.DIGEST_MARK}{reference.digest_of(body)}"
+            file = f"{file}{refers}{references.DIGEST_MARK}{references.digest_of(body)}"
         return reference.checked_key(f"{self.prefix}/{self.namespace}/{self.step_run}/{file}.json")
 
     def reference(self, key: str, content_type: str) -> Object:
         """The reference to an object stored at ``key``."""
-        node: Object = {reference.STORAGE_REF: key, reference.CONTENT_TYPE: content_type}
+        node: Object = {references.STORAGE_REFERENCE: key, references.STORAGE_CONTENT_TYPE: content_type}
         if self.schema:
-            node[reference.SCHEMA] = self.schema
+            node[references.STORAGE_SCHEMA] = self.schema
         if self.schema and self.schema_version:
-            node[reference.SCHEMA_VERSION] = self.schema_version
+            node[references.STORAGE_SCHEMA_VERSION] = self.schema_version
         return node
 
 
@@ -200,10 +200,6 @@ class _Planner:
         link = self._place.reference(key, "text/plain" if content_type == "raw" else "application/json")
         write = PlannedWrite(key, body)
         return _Node(link, original_bytes, len(canonical.encode(link)), (write,), True)
-
-
-def _segment(part: str | int) -> str:
-    return str(part) if isinstance(part, int) else "".join(_UNSAFE.get(letter, letter) for letter in part)
 
 
 def _bounded(name: str) -> str:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bubu_contract import references
 from bubu_sdk import reference
 from bubu_sdk.errors import InputError, Object, StorageError
 from bubu_sdk.reference import KubeReference
@@ -59,7 +60,7 @@ class Hydrator:
         return {key: self._walk(item, f"{path}.{key}", depth + 1) for key, item in node.items()}
 
     def _follow(self, node: Mapping[str, Any], path: str, depth: int) -> Any:
-        key = reference.own_key(node[reference.STORAGE_REF], self._namespace, path)
+        key = reference.own_key(node[references.STORAGE_REFERENCE], self._namespace, path)
         if self._store is None:
             raise StorageError(
                 f"{path}: refers to the stored object {key!r}, but no storage is configured; "
@@ -70,14 +71,14 @@ class Hydrator:
         self._remaining_bytes -= len(content)
         if self._remaining_bytes < 0:
             raise StorageError(f"{path}: more than {MAX_TOTAL_BYTES} bytes of stored objects", retryable=False)
-        if not reference.is_intact(key, content):
+        if not references.is_intact(key, content):
             raise StorageError(
                 f"{path}: the stored object {key!r} does not have the content that was stored: its SHA-256 differs "
                 "from the one in its key; run the step again that wrote it",
                 retryable=False,
             )
         value = self._walk(unwrap(content, key), path, depth + 1)
-        sub_path = node.get(reference.STORAGE_PATH, "")
+        sub_path = node.get(references.STORAGE_PATH, "")
         return self._walk(reference.select(value, sub_path), path, depth + 1) if sub_path.strip() else value
 
 

@@ -15,8 +15,15 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
+from bubu_contract.references import (
+    STORAGE_CONTENT_TYPE,
+    STORAGE_REFERENCE,
+    STORAGE_SCHEMA,
+    STORAGE_SCHEMA_VERSION,
+)
 from bubu_sdk import redaction, traces
 from bubu_sdk.contract import Identity
+from bubu_sdk.errors import Object
 
 CAPTURE_BYTES: Final = 1024 * 1024
 CONTENT_TYPE: Final = "application/x-ndjson"
@@ -126,6 +133,16 @@ class Attached:
         for logger, level in zip(self._loggers, self._levels, strict=True):
             logger.removeHandler(self._handler)
             logger.setLevel(level)
+
+
+def link(identity: Identity, key: str) -> Object:
+    """The reference to the lines that are stored at ``key``."""
+    node: Object = {STORAGE_REFERENCE: key, STORAGE_CONTENT_TYPE: CONTENT_TYPE}
+    if schema := identity.schema_id("logs"):
+        node[STORAGE_SCHEMA] = schema
+        if version := identity.engram_version or identity.story_version:
+            node[STORAGE_SCHEMA_VERSION] = version
+    return node
 
 
 def object_key(identity: Identity, now: datetime) -> str:

@@ -6,25 +6,25 @@ Source: SDK contract 1, 3.2, 5.2.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from bubu_contract.references import (
+    CONFIG_MAP_REFERENCE,
+    SECRET_REFERENCE,
+    SHARED,
+    STORAGE_KEYS,
+    STORAGE_PATH,
+    STORAGE_REFERENCE,
+    SubPathError,
+    Token,
+    key_problem,
+    shown,
+    tokens_of,
+)
 from bubu_sdk.errors import InputError, PayloadPathError
 
-STORAGE_REF: Final = "$bubuStorageRef"
-STORAGE_PATH: Final = "$bubuStoragePath"
-CONTENT_TYPE: Final = "$bubuStorageContentType"
-SCHEMA: Final = "$bubuStorageSchema"
-SHARED: Final = "_shared"
-"""In place of a namespace in the key of a stored object: every namespace may read it. No namespace has such a name."""
-SCHEMA_VERSION: Final = "$bubuStorageSchemaVersion"
-CONFIG_MAP_REF: Final = "$bubuConfigMapRef"
-SECRET_REF: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key, not a secret
-
-_KEYS = frozenset({STORAGE_REF, STORAGE_PATH, CONTENT_TYPE, SCHEMA, SCHEMA_VERSION})
-_DIGEST = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
 _FORMATS = ("auto", "json", "raw")
 
 
@@ -44,8 +44,8 @@ def is_storage_reference(node: Any) -> bool:
     """Whether ``node`` is a storage reference: it has only known keys, and its reference and sub-path are strings."""
     return (
         isinstance(node, Mapping)
-        and isinstance(node.get(STORAGE_REF), str)
-        and _KEYS.issuperset(node)
+        and isinstance(node.get(STORAGE_REFERENCE), str)
+        and node.keys() <= set(STORAGE_KEYS)
         and isinstance(node.get(STORAGE_PATH, ""), str)
     )
 
@@ -54,12 +54,10 @@ def checked_key(key: str) -> str:
     """``key`` itself, if it is safe to read or write under a store's root.
 
     Raises:
-        PayloadPathError: the key is empty or absolute, or has a ``..`` segment.
+        PayloadPathError: the key is empty, absolute or too long, or has a segment that is not a plain name.
     """
-    if not key:
-        raise PayloadPathError("invalid storage path: it is empty")
-    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/") or "\0" in key:
-        raise PayloadPathError(f"invalid storage path {key!r}: it must be relative, without '..'")
+    if problem := key_problem(key):
+        raise PayloadPathError(f"invalid storage path {shown(key)}: it {problem}")
     return key
 
 
@@ -86,22 +84,6 @@ def own_key(key: str, namespace: str, path: str) -> str:
     return key
 
 
-DIGEST_MARK: Final = ".sha256-"
-
-
-def digest_of(content: bytes) -> str:
-    """The SHA-256 of a stored object, in hexadecimal, as keys have it behind ``DIGEST_MARK``."""
-    import hashlib  # imported here, because most steps never need it and it costs milliseconds
-
-    return hashlib.sha256(content).hexdigest()
-
-
-def is_intact(key: str, content: bytes) -> bool:
-    """Whether ``content`` has the digest that ``key`` has; also true for a key without one."""
-    found = _DIGEST.search(key)
-    return found is None or found[1] == digest_of(content)
-
-
 def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | None:
     """The reference in ``node``; ``None`` if ``node`` is an ordinary value.
 
@@ -111,9 +93,9 @@ def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | 
     if not isinstance(node, Mapping) or len(node) != 1:
         return None
     marker = next(iter(node))
-    if marker not in (CONFIG_MAP_REF, SECRET_REF):
+    if marker not in (CONFIG_MAP_REFERENCE, SECRET_REFERENCE):
         return None
-    kind = "Secret" if marker == SECRET_REF else "ConfigMap"
+    kind = "Secret" if marker == SECRET_REFERENCE else "ConfigMap"
     namespace, name, key, format_ = _parts(node[marker], f"{path}.{marker}")
     if not name or not key:
         raise InputError(f"{path}: {marker} needs a name and a key, for example 'settings:region'")
@@ -150,7 +132,11 @@ def select(value: Any, sub_path: str) -> Any:
     Raises:
         InputError: a field or index is missing, a type does not fit, or the path is malformed.
     """
-    return _select(value, _tokens(sub_path), sub_path, tolerant=False)
+    try:
+        tokens = tokens_of(sub_path)
+    except SubPathError as error:
+        raise InputError(str(error)) from None
+    return _select(value, tokens, sub_path, tolerant=False)
 
 
 def _parts(spec: Any, path: str) -> tuple[str, str, str, str]:
@@ -178,23 +164,7 @@ def _parts(spec: Any, path: str) -> tuple[str, str, str, str]:
     raise InputError(f"{path}: expected 'name:key' or an object with name and key, got {type(spec).__name__}")
 
 
-def _tokens(sub_path: str) -> list[str | int | None]:
-    """The parts of a path: fields as strings, indexes as int, ``[*]`` as ``None``."""
-    tokens: list[str | int | None] = []
-    for segment in sub_path.strip().split("."):
-        field, bracket, rest = segment.partition("[")
-        if field.strip():
-            tokens.append(field.strip())
-        if not bracket:
-            continue
-        subscripts = f"[{rest}".strip()
-        if not re.fullmatch(r"(\[(\d+|\*)\])+", subscripts):
-            raise InputError(f"storage sub-path {sub_path!r}: {subscripts!r} is neither [n] nor [*]")
-        tokens += [None if item == "*" else int(item) for item in re.findall(r"\[(\d+|\*)\]", subscripts)]
-    return tokens
-
-
-def _select(value: Any, tokens: list[str | int | None], sub_path: str, *, tolerant: bool) -> Any:
+def _select(value: Any, tokens: tuple[Token, ...], sub_path: str, *, tolerant: bool) -> Any:
     for position, token in enumerate(tokens):
         if isinstance(token, str):
             if not isinstance(value, Mapping):

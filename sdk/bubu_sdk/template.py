@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bubu_contract import references
 from bubu_sdk import reference
 from bubu_sdk.errors import TemplateError
 
@@ -126,10 +127,10 @@ def _lookup(segments: Segments, variables: Mapping[str, Any]) -> Any:
 
 
 def _selector(target: Mapping[str, Any], rest: Segments) -> dict[str, Any]:
-    prefix = target.get(reference.STORAGE_PATH) or ""
+    prefix = target.get(references.STORAGE_PATH) or ""
     suffix = dotted(rest)
     joined = f"{prefix}{suffix}" if suffix.startswith("[") or not prefix else f"{prefix}.{suffix}"
-    return {reference.STORAGE_REF: target[reference.STORAGE_REF], reference.STORAGE_PATH: joined}
+    return {references.STORAGE_REFERENCE: target[references.STORAGE_REFERENCE], references.STORAGE_PATH: joined}
 
 
 def _short(text: str) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from bubu_contract.references import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
 from core.api.objects import ReadOnlyObject
-from core.api.reference_keys import CONFIG_MAP_REFERENCE, SECRET_REFERENCE, STORAGE_REFERENCE
 from core.api.suggestion import closest
 from core.expressions.reads import Segments
 

@@ -11,8 +11,7 @@ from typing import Any, Final
 import orjson
 
 from bubu_contract.canonical import NotJsonError
-from core.api import canonical, fieldpath
-from core.api.reference_keys import (
+from bubu_contract.references import (
     CONFIG_MAP_REFERENCE,
     SECRET_REFERENCE,
     SHARED,
@@ -20,6 +19,7 @@ from core.api.reference_keys import (
     STORAGE_REFERENCE,
     is_of_namespace,
 )
+from core.api import canonical, fieldpath
 from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, Resource
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule

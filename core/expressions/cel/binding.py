@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from core.api.reference_keys import STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_REFERENCE
 from core.expressions.cel.reading import ANY, OUTPUT_KEYS, ExpressionReads, Purpose, Segment
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.limits import Meter

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.errors import Fault, OffloadedDataError
 from core.expressions.template import values
 from core.expressions.template.functions import ANY, FunctionTable

@@ -22,6 +22,7 @@ import orjson
 import trio
 
 from bench.process import command_line, descendants
+from bubu_contract.references import is_intact
 from core.api.objects import Object
 from core.api.resource import (
     CONFIG_MAP,
@@ -34,7 +35,6 @@ from core.api.resource import (
     Resource,
 )
 from core.kube.client import KubeClient
-from core.payloads.address import is_intact
 from deployment.permissions.names import CONFIG_NAME
 from tests.e2e.deliveries.killing import instants
 from tests.e2e.deliveries.stand import OperatedPlane, open_operated_plane

@@ -44,6 +44,7 @@ def restored(result: Any, objects: dict[str, bytes]) -> Any:
         (("../sr-2-step/output",), "outputs/default/sr-1-step/%2E%2E%2Fsr-2-step%2Foutput.json"),
         (("a.b",), "outputs/default/sr-1-step/a%2Eb.json"),
         (("a", "b"), "outputs/default/sr-1-step/a.b.json"),
+        (("a\nb\0",), "outputs/default/sr-1-step/a%u000Ab%u0000.json"),
     ],
 )
 def test_keys_follow_the_documented_layout_and_stay_in_their_place(path: tuple[str | int, ...], key: str) -> None:

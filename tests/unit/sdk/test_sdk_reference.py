@@ -50,9 +50,9 @@ def test_a_sub_path_selects_a_part(path: str, expected: Any) -> None:
         ("deep[0]", "not to a list"),
         ("items.n", "not in an object"),
         ("items[*].n.x", "not in an object"),
-        ("items[", "neither"),
-        ("items[]", "neither"),
-        ("items[x]", "neither"),
+        ("items[", "must be"),
+        ("items[]", "must be"),
+        ("items[x]", "must be"),
     ],
 )
 def test_a_sub_path_that_names_nothing_is_refused(path: str, message: str) -> None:

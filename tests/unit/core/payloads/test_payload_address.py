@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bubu_contract.references import is_intact
 from core.payloads import key as keys
-from core.payloads.address import Folder, ObjectPlace, content_key, is_intact, may_refer
+from core.payloads.address import Folder, ObjectPlace, content_key, may_refer
 from core.payloads.dehydrate import wrapped
 from core.payloads.errors import PayloadError
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bubu_contract.canonical import NotJsonError
+from bubu_contract.references import STORAGE_CONTENT_TYPE, STORAGE_REFERENCE
 from core.api.canonical import encode
-from core.api.reference_keys import STORAGE_CONTENT_TYPE, STORAGE_REFERENCE
 from core.expressions.paths import has_reference, is_reference
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import MAX_MIXED_BYTES, OffloadBounds, OffloadPlan, plan, size_bytes

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.payloads import subpath
-from core.payloads.errors import PayloadError
+from bubu_contract.references import SubPathError, Token, tokens_of
 
 
 @pytest.mark.parametrize(
@@ -20,18 +19,18 @@ from core.payloads.errors import PayloadError
         ("$x-y.*", ("$x-y", "*")),
     ],
 )
-def test_fields_indexes_and_wildcards_are_told_apart(text: str, tokens: tuple[subpath.Token, ...]) -> None:
-    assert subpath.parsed(text) == tokens
+def test_fields_indexes_and_wildcards_are_told_apart(text: str, tokens: tuple[Token, ...]) -> None:
+    assert tokens_of(text) == tokens
 
 
 @pytest.mark.parametrize(
     "text", ["items[", "items[]", "items[x]", "a[-1]", "a[0]b", "a[" + "9" * 5000 + "]", "a[0", "a]b[", "a[٣]"]
 )
 def test_a_malformed_subscript_is_refused(text: str) -> None:
-    with pytest.raises(PayloadError, match=r"must be \[n\] or \[\*\]"):
-        subpath.parsed(text)
+    with pytest.raises(SubPathError, match=r"must be \[n\] or \[\*\]"):
+        tokens_of(text)
 
 
 def test_more_parts_than_a_value_has_levels_are_refused() -> None:
-    with pytest.raises(PayloadError, match="more than 128 parts"):
-        subpath.parsed("[*]" * 129)
+    with pytest.raises(SubPathError, match="more than 128 parts"):
+        tokens_of("[*]" * 129)
