@@ -142,13 +142,13 @@ helm-chart:  ## dist/charts/bobrapet-<version>.tgz
 docker-build: image  ## the same as make image
 
 PLATFORMS ?= linux/amd64,linux/arm64
-docker-buildx:  ## build IMG for PLATFORMS and push it; with docker's buildx or with podman
+docker-buildx:  ## build IMG for PLATFORMS with BUILD_OPTIONS and push it; with docker's buildx or with podman
 	@test -n "$(BUILDER)" || { echo "make docker-buildx needs docker or podman on PATH; or name one: make docker-buildx BUILDER=/path/to/it" >&2; exit 1; }
 ifeq ($(notdir $(BUILDER)),podman)
-	$(BUILDER) build --platform $(PLATFORMS) --manifest $(IMG) .
+	$(BUILDER) build --platform $(PLATFORMS) $(BUILD_OPTIONS) --manifest $(IMG) .
 	$(BUILDER) manifest push --all $(IMG)
 else
-	$(BUILDER) buildx build --platform $(PLATFORMS) --tag $(IMG) --push .
+	$(BUILDER) buildx build --platform $(PLATFORMS) $(BUILD_OPTIONS) --tag $(IMG) --push .
 endif
 
 docker-push:  ## push IMG to its registry

@@ -18,6 +18,7 @@ from release.for_clusters import chart_package
 from tests.integration.wheels import REPOSITORY, VERSION, build
 
 DAY = "2026-12-24"
+REGISTRY = "registry.example/team"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -27,7 +28,7 @@ def git(folder: Path, *words: str) -> str:
 
 def release(clone: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{clone}{os.pathsep}{clone / 'sdk'}"}
-    command = [sys.executable, "-m", "release"]
+    command = [sys.executable, "-m", "release", "--registry", REGISTRY]
     return subprocess.run(command, cwd=clone, env=environment, check=False, capture_output=True, text=True, timeout=600)
 
 
@@ -72,9 +73,9 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
     assert set(files) - set(sums) == {"SHA256SUMS", "provenance.predicate.json"}
     assert {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sums} == sums
     assert len([name for name in files if name.endswith((".whl", ".tar.gz"))]) == 6
-    image = f"bobrapet-py:{VERSION}"
+    image = f"{REGISTRY}/bobrapet-py:{VERSION}"
     assert files["install.yaml"].read_text() == installer.text(image)
-    assert files[f"bobrapet-{VERSION}.tgz"].read_bytes() == chart_package(REPOSITORY, "")
+    assert files[f"bobrapet-{VERSION}.tgz"].read_bytes() == chart_package(REPOSITORY, REGISTRY)
 
     said = json.loads(files["provenance.intoto.json"].read_text())
     subjects = {each["name"]: each["digest"]["sha256"] for each in said["subject"]}
@@ -92,7 +93,7 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
 
     wheel = build(REPOSITORY, tmp_path / "working-tree")
     assert wheel.read_bytes() == files[wheel.name].read_bytes(), "the same files give the same bytes"
-    shown = publish(clone)
+    shown = publish(clone, REGISTRY=REGISTRY)
     assert (shown.returncode, shown.stderr) == (0, "")
     signed = next(line for line in shown.stdout.splitlines() if "sigstore attest" in line)
     attached = next(line for line in shown.stdout.splitlines() if line.startswith("attach "))
@@ -103,10 +104,13 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "helm").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "helm").chmod(0o700)
-    charts = publish(clone, CHARTS="oci://charts.example", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    charts = publish(clone, REGISTRY=REGISTRY, CHARTS="oci://charts.example", PATH=path)
     assert f"would run: helm push dist/bobrapet-{VERSION}.tgz oci://charts.example\n" in charts.stdout
-    elsewhere = publish(clone, REGISTRY="registry.example/team")
+    for name in ("bobrapet-py", "impulse-cron", "impulse-webhook"):
+        assert f"would run: make docker-buildx IMG={REGISTRY}/{name}:{VERSION}" in shown.stdout
+    elsewhere = publish(clone)
     assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
-    assert f"must have the image registry.example/team/{image}; run make release with the same" in elsewhere.stderr
+    assert f"must have the image bobrapet-py:{VERSION}; run make release with the same" in elsewhere.stderr
     assert f"would run: git push origin v{VERSION}\n" in shown.stdout
     assert git(clone, "tag") == git(clone, "remote") == ""

@@ -40,6 +40,7 @@ _KUBERNETES: Final = {
     _API_SERVER: "k8s.io/kubernetes/cmd/kube-apiserver",
 }
 _TOOLS: Final = {
+    "actionlint": {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
     "otlp-collector": {"otlp-collector": "."},
     "go-engram-0.1.4": {"go-engram-0.1.4": "."},
     "go-engram-0.1.5": {"go-engram-0.1.5": "."},
