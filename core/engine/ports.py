@@ -117,7 +117,10 @@ class RunStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an Engram step is bound to now: its Engram, its template and the resolved policy."""
+    """What an Engram step is bound to now: its Engram, its template and the part of the policy that the engine needs.
+
+    Adapters that need more bind steps to a subclass, which the engine passes on in ``AttemptOrder``.
+    """
 
     engram_namespace: str
     engram_name: str
@@ -137,8 +140,6 @@ class Binding:
     input_schema: Mapping[str, Any] | None
     output_schema: Mapping[str, Any] | None
     declared_output_keys: frozenset[str] | None
-    policy: Any
-    """The adapter's own resolved execution policy; the engine returns it unchanged in ``AttemptOrder``."""
     executor: str
     """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
     shares_store: bool = False

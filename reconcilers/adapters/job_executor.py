@@ -30,7 +30,7 @@ from core.workloads.plain_container import NotPassableError
 from core.workloads.step_workload import StepWorkload
 from core.workloads.warm_steps import why_not_warm
 from reconcilers.adapters.attempt_result import read_attempt, succeeded_container
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder, ResolvedBinding
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive, is_under_way, is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
@@ -86,7 +86,7 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         except NotPassableError as error:
             raise RejectedError(str(error), reason=error.reason) from error
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await refuse_lent_rights(order, self._binder)
         checked = await self._secrets.check(workload, resolved.settings.storage)
         for note in workload.policy.notes:

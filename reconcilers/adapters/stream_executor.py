@@ -32,7 +32,7 @@ from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import CANCELED, BindingTooLargeError, ending_of, runs_jobs
 from core.workloads.stream_credentials import stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder, ResolvedBinding
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive
@@ -123,7 +123,7 @@ class StreamExecutor:
 
     async def _start(self, order: AttemptOrder, access: HubAccess) -> None:
         step_run = order.step_run
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await refuse_lent_rights(order, self._binder)
         step = await self._secrets.check(await self._with_tls(order), resolved.settings.storage)
         for note in step.policy.notes:

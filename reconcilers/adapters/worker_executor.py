@@ -32,7 +32,7 @@ from core.workloads.runner import account_annotations
 from core.workloads.step_workload import StepWorkload
 from core.workloads.warm_steps import why_cannot_serve
 from core.workloads.worker_pool import WorkersWanted, environment_of, workers_wanted
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.worker_line import AwaitedRoom
@@ -132,7 +132,7 @@ class WorkerExecutor:
         if await self._is_started(order):
             return
         work = self._work(order)
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await self._pools.ensure(work.pool, resolved.settings.storage)
         pool = _pool(work.pool)
         with self._registry.place_for(pool, _key(order), _awaited(order)) as place:
@@ -262,7 +262,7 @@ def _check(order: AttemptOrder) -> None:
     Raises:
         RejectedError: the Engram cannot be served by a worker any more.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     namespace = order.step_run["metadata"]["namespace"]
     if why := why_cannot_serve(resolved.policy, resolved.engram, resolved.template, namespace):
         text = f"the step was created for a warm worker, but {why}; start another run"

@@ -16,6 +16,7 @@ from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DE
 from core.engine.errors import NameConflictError, NoRoomError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import assignment_of
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.worker_heartbeats import LOST_AFTER_SECONDS
 from reconcilers.adapters.worker_leftovers import HEARS_WITHIN_SECONDS
 from reconcilers.adapters.worker_registry import PLACE_KEPT_SECONDS
@@ -590,6 +591,6 @@ async def test_inputs_that_have_no_room_in_an_assignment_are_refused(scene: Work
 
 async def test_an_engram_that_workers_cannot_serve_any_more_is_refused(scene: WorkerScene) -> None:
     order = order_for("first")
-    order.binding.policy.template["spec"]["supportedModes"] = ["job"]
+    ResolvedBinding.of(order).template["spec"]["supportedModes"] = ["job"]
     with pytest.raises(RejectedError, match="start another run"):
         await scene.executor.start_attempt(order)

@@ -22,7 +22,7 @@ from core.api.resource import (
     WORKER_POD,
 )
 from core.engine.clock import WallClock
-from core.engine.ports import AttemptOrder, Binding, RunKey
+from core.engine.ports import AttemptOrder, RunKey
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
@@ -30,7 +30,7 @@ from core.policy.layers import resolve_policy
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.worker_executor import WorkerExecutor
@@ -151,7 +151,7 @@ def order_for(
     engram = stored("Engram", "http", spec={"overrides": {"warm": {**WARM, **warm}}})
     settings = settings or OperatorSettings()
     sources = Sources(settings, template, engram, told, step)
-    binding = Binding(
+    binding = ResolvedBinding(
         engram_namespace=NAMESPACE,
         engram_name="http",
         engram_version="",
@@ -165,7 +165,11 @@ def order_for(
         input_schema=None,
         output_schema=None,
         declared_output_keys=None,
-        policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
+        engram=engram,
+        template=template,
+        settings=settings,
+        policy=resolve_policy(sources),
+        sources=sources,
         executor="worker",
     )
     context: Object = {"inputs": {}, "steps": {}}
