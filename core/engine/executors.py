@@ -2,7 +2,7 @@
 
 A StepRun is created for one executor (``spec.executor``), which starts, observes and ends all of its attempts. The
 engine reads the name from the StepRun, not from what the Engram is bound to now: another process, or the same one after
-the Engram was changed, must find and end what was started. Only this module asks for the name.
+the Engram was changed, must find and end what was started. Only this module finds an executor by its name.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import JOB, WORKER, AttemptOrder, AttemptRecord, Observation
+from core.engine.ports import JOB, AttemptOrder, AttemptRecord, Observation
 from core.engine.step.assignment import assignment_of
 from core.engine.step.verdict import Verdict
 
@@ -230,7 +230,7 @@ def attempt_seen(seen: Observation) -> AttemptRecord:
     assert seen.step_run is not None, "an attempt has a StepRun"
     number = retries_of(seen.step_run.get("status") or {}) if seen.attempt is None else seen.attempt
     executor = executor_of(seen.step_run)
-    worker = seen.worker if executor == WORKER else ""
+    worker = seen.worker if assignment_of(seen.step_run) is not None else ""
     return AttemptRecord(number, executor, seen.deadline_at, worker, seen.execution_key)
 
 
