@@ -73,6 +73,25 @@ class StepPlan:
     """The variables that an item of a ``forEach``, and each step in it, can read beside ``inputs`` and ``steps``."""
 
     @property
+    def takes_slot(self) -> bool:
+        """Whether limits on how many steps may run at a time apply to it.
+
+        They do not apply to a step that serves a stream: a stream waits for all streams of its run, and ends with them,
+        so with limits two runs could wait for each other for ever.
+        """
+        return self.kind is StepKind.ENGRAM and not self.serves_stream
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a success has an output, to be checked and cached. Of a stream, each packet has one instead."""
+        return not self.serves_stream
+
+    @property
+    def reads_steps(self) -> bool:
+        """Whether its ``with`` may read other steps. A stream gets what it reads of them with each packet instead."""
+        return not self.serves_stream
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The names of the steps around it and its own, which is the last."""
         return tuple(self.name.split("/"))

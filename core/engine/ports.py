@@ -1,8 +1,7 @@
 """All that the engine knows of the world: small protocols and the frozen records that they exchange.
 
 An Engram step has a StepRun, which ``StepRuns`` stores, and a ``Binding``, its resolved Engram, template and policy. An
-``AttemptExecutor`` carries out its attempts. There may be several executors; each StepRun names its own in
-``spec.executor``.
+``AttemptExecutor`` carries out its attempts (``core.engine.executor_port``).
 
 The production adapters are in ``reconcilers.adapters`` (an API server behind informers), the in-memory adapters beside
 the fuzz suite. Every method may be called again with the same arguments: a caller that lost the answer calls again. A
@@ -15,11 +14,10 @@ was based on; every write sends both as preconditions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from core.api.objects import Object
 from core.api.phases import ExitClass, Phase, Reason
@@ -117,7 +115,10 @@ class RunStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an Engram step is bound to now: its Engram, its template and the resolved policy."""
+    """What an Engram step is bound to now: its Engram, its template and the part of the policy that the engine needs.
+
+    Adapters that need more bind steps to a subclass, which the engine passes on in ``AttemptOrder``.
+    """
 
     engram_namespace: str
     engram_name: str
@@ -137,8 +138,6 @@ class Binding:
     input_schema: Mapping[str, Any] | None
     output_schema: Mapping[str, Any] | None
     declared_output_keys: frozenset[str] | None
-    policy: Any
-    """The adapter's own resolved execution policy; the engine returns it unchanged in ``AttemptOrder``."""
     executor: str
     """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
     shares_store: bool = False
@@ -162,6 +161,10 @@ class Binding:
     def deadline_from(self, start: datetime) -> datetime | None:
         """When an attempt that starts then must have ended; None: it has no deadline."""
         return None if self.timeout is None else start + self.timeout
+
+
+CreateStepRun: TypeAlias = Callable[[Object], Awaitable[Object]]
+"""Creates a StepRun with further metadata, ``{"labels": …, "annotations": …}``, and returns it as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,12 @@ class AttemptOrder:
     stream_needs: tuple[str, ...] = ()
     """For ``STREAM``: the steps with a stream of their own whose packets reach this step, directly or by way of
     primitives that are carried out for each packet. Empty: the step is a source.
+    """
+    create: CreateStepRun | None = None
+    """Creates the StepRun, of which ``step_run`` is the manifest then, without ``uid``. Only an executor that lives by
+    the record gets it, and calls it once. With an assignment in its metadata (``core.engine.step.assignment``), the
+    creation starts the attempt, so room for it is kept until then; without, the attempt does not start. None: the
+    StepRun exists.
     """
 
 
@@ -254,7 +263,7 @@ class Observation:
     """
     message: str = ""
     deadline_at: datetime | None = None
-    """Its deadline, as ``start_attempt`` has stored it."""
+    """Its deadline, as ``AttemptExecutor.start`` has stored it."""
     waiting_since: datetime | None = None
     """Since when the attempt waits for a worker; ``reason`` and ``message`` say why. None: it does not wait.
 
@@ -269,12 +278,12 @@ class Observation:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     execution_key: str = ""
-    """As ``start_attempt`` has stored it; empty: not known."""
+    """As ``AttemptExecutor.start`` has stored it; empty: not known."""
     live: LiveStream | None = None
     """What the StepRun shows while a realtime step is alive; None for the other executors.
 
     Of a realtime step, ``FAILED`` means that a worker has failed too often; its workload may still exist, and goes
-    when the engine calls ``end_earlier_attempt``, before a retry, or ``end_attempt``.
+    when the engine stops it: before a retry, or at the end.
     """
 
 
@@ -341,115 +350,6 @@ class StepRuns(Protocol):
 
     async def occupants(self) -> list[Object]:
         """Every StepRun of the cluster that has not ended, by a consistent read: the limits count these at start."""
-
-
-class AttemptExecutor(Protocol):
-    """One way to carry out attempts. It calls the engine only through ``Supervisor.wake``.
-
-    The engine calls the executor that the StepRun names, from the first attempt to the end, even if the Engram is bound
-    to another executor by then. The executor decides how an attempt ends on request: the attempt gets some time to
-    stop.
-    """
-
-    @property
-    def name(self) -> str:
-        """The value of ``spec.executor``."""
-
-    @property
-    def lives_by_record(self) -> bool:
-        """Whether the StepRun is all that there is of an attempt.
-
-        Then its workers report from every phase, so that the engine records ``Running`` only after the start, and only
-        if the attempt takes longer than a moment. The record of its end is the signal to end; so the engine keeps a
-        StepRun that it will create again until nothing runs for it; for one that is gone all the same, ``lingers``
-        counts. And its first attempt may start with the creation (``assigned``).
-        """
-
-    async def prepare_run(self, run: Object, story: Object) -> None:
-        """Ensure what it needs for every attempt of the run, e.g. a ServiceAccount with permissions. Idempotent.
-
-        Raises:
-            RejectedError: it can never be created.
-        """
-
-    def assigned(self, order: AttemptOrder) -> AbstractAsyncContextManager[Mapping[str, Any] | None]:
-        """Labels and annotations, ``{"labels": …, "annotations": …}``, with which the StepRun of a first attempt is
-        created while the context is open; ``order.step_run`` is its manifest, without ``uid``.
-
-        With an assignment among them (``core.engine.step.assignment``), the creation starts the attempt, and room for
-        it is kept until then. Without, the attempt does not start: the engine creates the StepRun all the same, and
-        calls ``start_attempt``, which says why. None: nothing is to be added. Called only if ``lives_by_record``.
-
-        Raises:
-            RejectedError, StaleError, UnavailableError: as ``start_attempt``. After a ``RejectedError``, the StepRun is
-                created without, for ``start_attempt`` to be refused and the refusal to be recorded in it.
-        """
-
-    async def start_attempt(self, order: AttemptOrder) -> None:
-        """Ensure that ``order.attempt`` is started; an attempt that is started already is left alone.
-
-        Raises:
-            NoRoomError: no worker has room.
-            MissingReferenceError: a Secret that it needs is missing.
-            RejectedError: it cannot be started with this order; ``InputTooLarge`` if its input is too large.
-            StaleError: another attempt still exists, call ``end_earlier_attempt`` first. Or another leader has ended
-                the StepRun or its run, or has moved the StepRun to another attempt. Or the run was asked to end, which
-                this process knows from now on.
-            GoneError: the StepRun, or its run, is gone or is being deleted.
-        """
-
-    async def observe(self, step_run: Object) -> Observation:
-        """One look at a StepRun of this executor; never waits."""
-
-    async def tend_attempt(self, step_run: Object) -> None:
-        """Do what the attempt needs now to go on, or to end by itself; at most a few writes, never a wait. The engine
-        calls it after each look at an attempt that is ``live``. Also a success if there is nothing to do.
-
-        A stream ends by itself: when its worker has exited with 0, and when its needs have finished and it is drained.
-
-        Raises:
-            StaleError, GoneError: as ``start_attempt``.
-        """
-
-    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
-        """The output of an attempt that has succeeded and whose observation ``has_result``. Changes nothing.
-
-        Raises:
-            RejectedError: what its worker has left behind is not what the template declares.
-            ResultLostError: it is gone, and with it the output.
-            StaleError: the attempt is not there any more.
-            UnavailableError: also when it could not be read in time.
-        """
-
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        """Whether something may still run for a StepRun of that name, be it the existing one or one that is gone."""
-
-    async def drain_attempt(self, step_run: Object) -> None:
-        """Let the attempt of this StepRun finish what it has begun, and end. The engine calls it after each change,
-        until the attempt has ended or its time is over; then it calls ``end_attempt``. Also a success if nothing runs.
-
-        An executor whose attempts get their time to stop from ``end_attempt`` does the same here. The marks on the
-        StepRun and the errors are those of ``end_attempt``.
-        """
-
-    async def end_attempt(self, step_run: Object) -> None:
-        """Ask the attempt of this StepRun to end. Also a success if nothing runs.
-
-        Before this call, the engine has recorded the end of the StepRun or marked it as asked to end; or it deletes it
-        next.
-
-        Raises:
-            StaleError: there is a later attempt than ``step_run`` knows of.
-        """
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        """Like ``end_attempt``, but the current attempt of ``step_run`` continues: another leader has started it."""
-
-    async def end_leftover(self, step_run: Object) -> None:
-        """Like ``end_attempt``, for a step whose end is recorded; the logs and traces of an ended attempt stay.
-
-        Reads the attempt again, because what this process knows of it may be older than the record of the end.
-        """
 
 
 class EventType(StrEnum):

@@ -283,7 +283,6 @@ class ModelBindings:
             input_schema=engram.input_schema,
             output_schema=engram.output_schema,
             declared_output_keys=engram.declared_output_keys,
-            policy=None,
             executor=engram.executor,
             shares_store=engram.shares_store,
             cache=engram.cache,

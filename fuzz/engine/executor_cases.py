@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from core.engine.executors import Executors
-from core.engine.ports import WORKER, Binding
+from core.engine.ports import WORKER, Binding, Observation
 from core.policy.retry import RetryPolicy
 from fuzz.engine import container_cases, worker_cases
 from fuzz.engine.actions import Action, Verb
@@ -67,6 +67,16 @@ def _by_binding(sound: Any) -> Any:
     return lambda self, step_run: self._by_name[_BOUND[step_run["spec"]["engramRef"]["name"]]]
 
 
+def _only_what_is_its_own(sound: Any) -> Any:
+    async def wrong(self: ModelJobExecutor, namespace: str, name: str, step_run: Any) -> Observation:
+        if step_run is None:
+            return Observation(None)
+        seen: Observation = await sound(self, namespace, name, step_run)
+        return seen
+
+    return wrong
+
+
 def _always(value: Any) -> Any:
     return lambda sound: lambda *args: value
 
@@ -75,12 +85,12 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]],
     (
         "the binding is asked for the executor of a step at work",
         ("bound to another executor while at work",),
-        ((ModelBindings, "bind", _bound), (Executors, "of", _by_binding)),
+        ((ModelBindings, "bind", _bound), (Executors, "_of", _by_binding)),
     ),
     (
         "what another executor has begun is overlooked",
         ("run again by another executor",),
-        ((ModelJobExecutor, "lingers", _always(False)),),
+        ((ModelJobExecutor, "observe", _only_what_is_its_own),),
     ),
     (
         "a late result of an earlier attempt is accepted",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-import trio
-
 from core.api.objects import Object, step_path
 from core.engine.errors import NameConflictError, ResultLostError, StaleError
-from core.engine.ports import JOB, AttemptOrder, AttemptState, Observation
+from core.engine.executor_port import StopReason
+from core.engine.ports import AttemptOrder, AttemptState, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import is_asked_to_end, retries_of
 from fuzz.engine.adapters import ModelStepRuns, confirm, delete
@@ -21,6 +19,7 @@ from fuzz.engine.process import Process
 from fuzz.engine.watches import controlled_by
 from fuzz.engine.worker import ARGUMENTS, LEFT
 from kubewire.wire import copy_value
+from reconcilers.adapters.job_executor import JobExecutor
 
 T = TypeVar("T")
 
@@ -29,8 +28,7 @@ T = TypeVar("T")
 class ModelJobExecutor:
     """Creates a Job for each attempt, as ``reconcilers.adapters.job_executor`` does; ``worker`` plays its Pods."""
 
-    name = JOB
-    lives_by_record = False
+    traits = JobExecutor.traits
 
     cluster: Cluster
     process: Process
@@ -39,12 +37,7 @@ class ModelJobExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._call(lambda: None)
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
-        await trio.lowlevel.checkpoint()
-        yield None
-
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         if not self.step_runs.take_new(order.step_run):
             await confirm(self.cluster, self.process, order.step_run)
             run = await confirm(self.cluster, self.process, order.run)
@@ -62,9 +55,12 @@ class ModelJobExecutor:
         if job["spec"]["attempt"] != order.attempt or job["metadata"].get("deletionTimestamp"):
             raise StaleError("a Job of another attempt is still there")
 
-    async def observe(self, step_run: Object) -> Observation:
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
         self.process.check()
-        known, namespace, name = self.process.known, step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+        known = self.process.known
+        if step_run is None:
+            alive = _any_alive(known.pods_of(namespace, name))
+            return Observation(None, AttemptState.LINGERING if alive else AttemptState.ABSENT)
         job = known.get("Job", namespace, name)
         if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
             job = None
@@ -86,27 +82,17 @@ class ModelJobExecutor:
         output: Mapping[str, Any] = copy_value(left[-1])
         return output
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        self.process.check()
-        return _any_alive(self.process.known.pods_of(namespace, step_run_name))
-
-    async def tend_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def drain_attempt(self, step_run: Object) -> None:
-        await self.end_attempt(step_run)
-
-    async def end_attempt(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
+        if why is StopReason.RECORDED:
+            await self._stop_leftover(step_run)
+            return
         job = await self._job_of(step_run)
-        if job is not None:
+        if job is None:
+            return
+        if why is not StopReason.SUPERSEDED or job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
             await self._end(step_run, job)
 
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        job = await self._job_of(step_run)
-        if job is not None and job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
-            await self._end(step_run, job)
-
-    async def end_leftover(self, step_run: Object) -> None:
+    async def _stop_leftover(self, step_run: Object) -> None:
         namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
         job = await self._call(lambda: self.cluster.get("Job", namespace, name))
         if job is None or not controlled_by(job, step_run["metadata"]["uid"]):

@@ -7,8 +7,7 @@ is connected, and drained.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -21,7 +20,8 @@ from core.api import keys
 from core.api.objects import Object, step_path
 from core.api.phases import Phase, Reason
 from core.engine.errors import NameConflictError, StaleError
-from core.engine.ports import STREAM, AttemptOrder, AttemptState, LiveStream, Observation
+from core.engine.executor_port import StopReason
+from core.engine.ports import AttemptOrder, AttemptState, LiveStream, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import end_is_requested, is_asked_to_end, is_final, retries_of
 from core.workloads.hub_lease import HubSilence
@@ -31,6 +31,7 @@ from fuzz.engine.model_hub import BINDING, ModelHub, is_drained, is_finished, lo
 from fuzz.engine.process import Process
 from fuzz.engine.stream_workers import STREAM_POD, WORKLOAD
 from fuzz.engine.watches import controlled_by
+from reconcilers.adapters.stream_executor import StreamExecutor
 
 T = TypeVar("T")
 
@@ -42,8 +43,7 @@ MOST_RESTARTS: Final = 2
 class ModelStreamExecutor:
     """Keeps a workload for each attempt, as the executor of production does; ``stream_workers`` plays the Pods."""
 
-    name = STREAM
-    lives_by_record = False
+    traits = StreamExecutor.traits
 
     cluster: Cluster
     process: Process
@@ -53,12 +53,7 @@ class ModelStreamExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
-        await trio.lowlevel.checkpoint()
-        yield None
-
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         if not self.step_runs.take_new(order.step_run):
             await confirm(self.cluster, self.process, order.step_run)
             run = await confirm(self.cluster, self.process, order.run)
@@ -76,20 +71,21 @@ class ModelStreamExecutor:
         if workload["spec"]["attempt"] != order.attempt or workload["metadata"].get("deletionTimestamp"):
             raise StaleError("a workload of another attempt is still there")
 
-    async def observe(self, step_run: Object) -> Observation:
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
         self.process.check()
-        workload, binding = self._known(WORKLOAD, step_run), self._known(BINDING, step_run)
-        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
         pods = [pod for pod in self.process.known.pods_of(namespace, name) if _is_alive(pod)]
+        if step_run is None:
+            left = any(STREAM_POD in pod["spec"] for pod in pods)
+            return Observation(None, AttemptState.LINGERING if left else AttemptState.ABSENT)
+        workload, binding = self._known(WORKLOAD, step_run), self._known(BINDING, step_run)
         return observation(step_run, workload, binding, pods, self.hub.silence)
 
-    async def tend_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-        seen = await self.observe(step_run)
+    async def _stop_if_done(self, step_run: Object) -> None:
+        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+        seen = await self.observe(namespace, name, step_run)
         binding = self._known(BINDING, step_run)
         if binding is None or seen.live is None:
             return
-        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
         pods = self.process.known.pods_of(namespace, name)
         exited = any((pod.get("status") or {}).get("exitCode") == 0 for pod in pods)
         received_all = bool(binding["spec"]["needs"]) and is_drained(binding)
@@ -99,29 +95,21 @@ class ModelStreamExecutor:
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         raise AssertionError("a stream has no result")
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        self.process.check()
-        pods = self.process.known.pods_of(namespace, step_run_name)
-        return any(STREAM_POD in pod["spec"] and _is_alive(pod) for pod in pods)
-
-    async def drain_attempt(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
         await trio.lowlevel.checkpoint()
-        binding = await self._find(BINDING, step_run)
-        if binding is not None and (is_drained(binding) or not binding["spec"]["needs"]):
-            await self._finish(step_run, binding)
-
-    async def end_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-        await self._finish(step_run, await self._find(BINDING, step_run))
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-        workload = await self._find(WORKLOAD, step_run)
-        if workload is not None and workload["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
-            await self._delete(step_run, workload)
-
-    async def end_leftover(self, step_run: Object) -> None:
-        await self.end_attempt(step_run)
+        match why:
+            case StopReason.IF_DONE:
+                await self._stop_if_done(step_run)
+            case StopReason.DRAIN:
+                binding = await self._find(BINDING, step_run)
+                if binding is not None and (is_drained(binding) or not binding["spec"]["needs"]):
+                    await self._finish(step_run, binding)
+            case StopReason.SUPERSEDED:
+                workload = await self._find(WORKLOAD, step_run)
+                if workload is not None and workload["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
+                    await self._delete(step_run, workload)
+            case StopReason.END | StopReason.RECORDED:
+                await self._finish(step_run, await self._find(BINDING, step_run))
 
     async def _finish(self, step_run: Object, binding: Object | None) -> None:
         """Mark that no client comes any more, then remove the workload: the Pods may be gone when somebody looks."""

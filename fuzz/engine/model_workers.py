@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
@@ -20,7 +19,8 @@ import trio
 from core.api import keys
 from core.api.objects import Object, has_ended, step_path
 from core.engine.errors import NoRoomError
-from core.engine.ports import WORKER, AttemptOrder, Observation, RunKey
+from core.engine.executor_port import StopReason
+from core.engine.ports import AttemptOrder, AttemptState, CreateStepRun, Observation, RunKey
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import is_released, observe_worker
 from core.kube.store import Change, StoreKey
@@ -29,7 +29,7 @@ from fuzz.engine.model_room import WorkerLoad, least_loaded
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import HEARS_WITHIN_SECONDS, INPUTS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner
-from reconcilers.adapters.worker_executor import BEFORE_CREATION_SECONDS
+from reconcilers.adapters.worker_executor import BEFORE_CREATION_SECONDS, WorkerExecutor
 from reconcilers.adapters.worker_leftovers import Leftover, WorkerLeftovers
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 
@@ -41,8 +41,7 @@ KEPT_SECONDS: Final = 30.0
 class ModelWorkerExecutor:
     """Assigns attempts to workers."""
 
-    name = WORKER
-    lives_by_record = True
+    traits = WorkerExecutor.traits
 
     process: Process
     step_runs: ModelStepRuns
@@ -58,14 +57,22 @@ class ModelWorkerExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[Mapping[str, Any]]:
-        await trio.lowlevel.checkpoint()
+    async def start(self, order: AttemptOrder) -> None:
+        """One write with the version of the StepRun in the order as precondition, or its creation: it succeeds only
+        once, and not after another leader has ended the step. So no other object has to be read.
+        """
+        if order.create is not None:
+            await trio.lowlevel.checkpoint()
+            await self._start_with_creation(order, order.create)
+        else:
+            await self._start(order)
+
+    async def _start_with_creation(self, order: AttemptOrder, create: CreateStepRun) -> None:
         self.process.check()
         worker = self._choose(order) or await self._choose_soon(order)
         if worker is None:
             try:
-                yield {"labels": {keys.LABEL_WORKER_POOL: POOL}}
+                await create({"labels": {keys.LABEL_WORKER_POOL: POOL}})
             except BaseException:
                 self._line.leave(_key_of(order.step_run))
                 raise
@@ -74,14 +81,11 @@ class ModelWorkerExecutor:
         try:
             patch = assignment_patch(_assignment(order, worker))
             patch["labels"][keys.LABEL_WORKER_POOL] = POOL
-            yield patch
+            await create(patch)
         finally:
             self._reserved[worker.uid] -= 1
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
-        """One write with the version of the StepRun in the order as precondition: it succeeds only once, and not after
-        another leader has ended the step. So no other object has to be read.
-        """
+    async def _start(self, order: AttemptOrder) -> None:
         self.process.check()
         worker = self._choose(order)
         if worker is None:
@@ -94,30 +98,20 @@ class ModelWorkerExecutor:
             self._reserved[worker.uid] -= 1
             self._call()  # the write may have failed
 
-    async def observe(self, step_run: Object) -> Observation:
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
         self.process.check()
-        assignment = assignment_of(step_run)
-        return observe_worker(step_run, assignment is not None and self._is_lost(assignment))
+        seen = Observation(None)
+        if step_run is not None:
+            assignment = assignment_of(step_run)
+            seen = observe_worker(step_run, assignment is not None and self._is_lost(assignment))
+        if seen.state is AttemptState.ABSENT and StoreKey(namespace, name) in self._leftovers:
+            return Observation(step_run, AttemptState.LINGERING)
+        return seen
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         raise AssertionError("its workers report by themselves")
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        return StoreKey(namespace, step_run_name) in self._leftovers
-
-    async def tend_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def drain_attempt(self, step_run: Object) -> None:
-        await self.end_attempt(step_run)
-
-    async def end_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def end_leftover(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
         await trio.lowlevel.checkpoint()
 
     # What it is told.

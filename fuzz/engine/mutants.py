@@ -22,6 +22,7 @@ from core.api.phases import Phase
 from core.engine.clock import WallClock
 from core.engine.concurrency import rules
 from core.engine.concurrency.limiter import ConcurrencyLimiter
+from core.engine.executor_port import StopReason
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives import gate, life, parallel, stop, story
 from core.engine.primitives.settle import Settled
@@ -291,6 +292,18 @@ def _true_async(sound: Any) -> Any:
     return yes
 
 
+def _stopped_instead(asked: StopReason, done: StopReason) -> Callable[[Any], Any]:
+    """An executor that does the one when it is asked for the other."""
+
+    def mutate(sound: Any) -> Any:
+        async def wrong(self: Any, step_run: Any, why: StopReason) -> None:
+            await sound(self, step_run, done if why is asked else why)
+
+        return wrong
+
+    return mutate
+
+
 def _at_once(sound: Any) -> Any:
     async def too_early(*args: Any, **more: Any) -> bool:
         await trio.lowlevel.checkpoint()
@@ -435,7 +448,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("retries do not wait", ("retries until success",), outcome, "_start",
      lambda sound: lambda status, phase, now: sound({**status, "nextRetryAt": None}, phase, now)),
     ("a retry ends the Job that another leader has made for it", ("retry of two leaders",),
-     ModelJobExecutor, "end_earlier_attempt", lambda sound: ModelJobExecutor.end_attempt),
+     ModelJobExecutor, "stop", _stopped_instead(StopReason.SUPERSEDED, StopReason.END)),
     ("every failure is retried", ("failures of two sorts",), RetryPolicy, "covers", _always(True)),
     ("exit codes in retryOn are overlooked", ("failures of two sorts",), RetryPolicy, "covers",
      lambda sound: lambda policy, failure: sound(policy, dataclasses.replace(failure, exit_code=None))),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from core.engine.context.streams import Streams
+from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState
 from core.engine.primitives.engram import EngramStep
 from core.engine.run import drain, execution, termination
@@ -148,11 +149,26 @@ def _for_a_day(sound: Any) -> Any:
     return lambda *args: timedelta(days=1)
 
 
+def _ended_at_once(sound: Any) -> Any:
+    async def wrong(self: ModelStreamExecutor, step_run: Any, why: StopReason) -> None:
+        await sound(self, step_run, StopReason.END if why is StopReason.DRAIN else why)
+
+    return wrong
+
+
 def _only_when_drained(sound: Any) -> Any:
-    async def wrong(self: ModelStreamExecutor, step_run: Any) -> None:
-        binding = await self._find(BINDING, step_run)
-        if binding is not None and is_drained(binding):
-            await sound(self, step_run)
+    async def wrong(self: ModelStreamExecutor, step_run: Any, why: StopReason) -> None:
+        binding = await self._find(BINDING, step_run) if why is StopReason.DRAIN else None
+        if why is not StopReason.DRAIN or (binding is not None and is_drained(binding)):
+            await sound(self, step_run, why)
+
+    return wrong
+
+
+def _never_ended(sound: Any) -> Any:
+    async def wrong(self: ModelStreamExecutor, step_run: Any, why: StopReason) -> None:
+        if why not in (StopReason.END, StopReason.RECORDED):
+            await sound(self, step_run, why)
 
     return wrong
 
@@ -190,13 +206,12 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("a stream does not wait for its need", _CANCELED, readiness, "_is_met", _always(True)),
     ("nobody sees how a stream is", _ALONE, outcome, "live_patch", _always({})),
     ("a failed stream ends no other", _FAILED, GroupExecution, "_end_with_failed_stream", _always(None)),
-    ("streams are not drained", _CANCELED, ModelStreamExecutor, "drain_attempt",
-     lambda sound: ModelStreamExecutor.end_attempt),
+    ("streams are not drained", _CANCELED, ModelStreamExecutor, "stop", _ended_at_once),
     ("what is not drained counts as drained", _CANCELED, model_streams, "is_drained", _always(True)),
     ("a workload goes before its stream has finished", _ALONE, ModelStreamExecutor, "_finish", _without_a_mark),
-    ("sources go on until they are drained", _CANCELED, ModelStreamExecutor, "drain_attempt", _only_when_drained),
+    ("sources go on until they are drained", _CANCELED, ModelStreamExecutor, "stop", _only_when_drained),
     ("streams drain for a day", _UNDRAINED, RunExecution, "_drain", _for_a_day),
-    ("what does not drain is not ended", _UNDRAINED, ModelStreamExecutor, "end_attempt", _never),
+    ("what does not drain is not ended", _UNDRAINED, ModelStreamExecutor, "stop", _never_ended),
     ("who was asked to end has succeeded", _CANCELED, drain, "_has_finished", _ended),
     ("the workload of an ended stream stays", _FAILED, EngramStep, "_has_left", _true),
     ("a word about the topology is not heard", _TERMINATED, RunExecution, "follow", _always(None)),

@@ -1,4 +1,4 @@
-"""Resolves an engram step: reference checks, Engram, template, layered policy → ``Binding``.
+"""Resolves an engram step: reference checks, Engram, template, layered policy → ``ResolvedBinding``.
 
 A reference without a namespace means the Story's namespace, for the check and for the execution alike (the reference
 checks one namespace and runs another). What a person may still apply is awaited. Refused is only what no user can apply
@@ -20,7 +20,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, T
 from core.api.text import text
 from core.api.unreadable import why_unreadable
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
-from core.engine.ports import JOB, STREAM, WORKER, Binding
+from core.engine.ports import JOB, STREAM, WORKER, AttemptOrder, Binding
 from core.kube.client import KubeClient
 from core.policy.credentials import is_operators_store
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
@@ -55,9 +55,9 @@ class Definitions(NamedTuple):
     template: Object
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedStep:
-    """The adapter's part of a ``Binding``: values that the Job builder needs and the engine does not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedBinding(Binding):
+    """A ``Binding`` with the values that the builders of workloads need and the engine does not."""
 
     engram: Object
     template: Object
@@ -67,6 +67,12 @@ class ResolvedStep:
     stream: ResolvedStream | None = None
     """Of a step of a realtime Story."""
     trace_rules: TraceRules = OFF
+
+    @classmethod
+    def of(cls, order: AttemptOrder) -> ResolvedBinding:
+        """The binding of an order. In this process, only ``Binder`` binds steps."""
+        assert isinstance(order.binding, cls), "the Binder has bound the step"
+        return order.binding
 
     def policy_for(self, step_run: Object) -> ExecutionPolicy:
         """The policy with the StepRun's own ``executionOverrides``, if it has any.
@@ -86,7 +92,7 @@ class ResolvedStep:
 class _Known(NamedTuple):
     sources: Sources
     """What the binding follows from; kept, so that no other object gets one of these identities."""
-    binding: Binding
+    binding: ResolvedBinding
 
 
 class Binder:
@@ -106,7 +112,7 @@ class Binder:
         self._last: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
         """Bindings of the last steps, by the identities of what they follow from: the items of a loop share one."""
 
-    async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
+    async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> ResolvedBinding:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
         found = await self.definitions(story, step)
@@ -256,7 +262,9 @@ def _refuse_unreadable(definition: Object) -> None:
         raise RejectedError(text, reason=Reason.UNREADABLE)
 
 
-def _bound(sources: Sources, definitions: Definitions, stream: ResolvedStream | None, rules: TraceRules) -> Binding:
+def _bound(
+    sources: Sources, definitions: Definitions, stream: ResolvedStream | None, rules: TraceRules
+) -> ResolvedBinding:
     """
     Raises:
         RejectedError: the definitions cannot be used.
@@ -278,7 +286,7 @@ def bound(
     template: Object,
     stream: ResolvedStream | None = None,
     rules: TraceRules = OFF,
-) -> Binding:
+) -> ResolvedBinding:
     """What a step is bound to; ``engram`` and ``template`` are those of ``sources``. Pure.
 
     A stream flows without a time limit, unless a definition sets one: the operator's default is for steps that end.
@@ -286,8 +294,7 @@ def bound(
     Raises:
         PolicyError: the layers have invalid values.
     """
-    settings = sources.settings
-    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream, rules)
+    settings, policy = sources.settings, resolve_policy(sources)
     spec = retry_spec(sources)
     limit: TimeoutChoice | None = timeout_choice(sources)
     runs_jobs = stream is not None and stream.mode is None  # time limit, schema and container are those of each Job
@@ -295,7 +302,7 @@ def bound(
         limit = None
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
-    return Binding(
+    return ResolvedBinding(
         engram_namespace=engram["metadata"]["namespace"],
         engram_name=engram["metadata"]["name"],
         engram_version=version,
@@ -306,23 +313,29 @@ def bound(
         retry=retry_policy(spec, settings),
         timeout=None if limit is None else limit.timeout,
         timeout_layer="" if limit is None else limit.layer,
-        max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
+        max_inline_size_bytes=policy.max_inline_size_bytes,
         input_schema=None if runs_jobs else template["spec"].get("inputSchema"),
         output_schema=template["spec"].get("outputSchema"),
         declared_output_keys=None if declared is None else frozenset(declared),
-        policy=resolved,
-        executor=_executor(resolved, sources.namespace) if stream is None else STREAM,
-        shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
-        cache=resolved.policy.cache if stream is None else None,
-        image=resolved.policy.image,
+        executor=_executor(policy, engram, template, sources.namespace) if stream is None else STREAM,
+        shares_store=is_operators_store(policy.storage, settings.storage),
+        cache=policy.cache if stream is None else None,
+        image=policy.image,
         container=None if runs_jobs else template["spec"].get("container"),
         definition=_definition(engram, template) if stream is None else "",
+        engram=engram,
+        template=template,
+        settings=settings,
+        policy=policy,
+        sources=sources,
+        stream=stream,
+        trace_rules=rules,
     )
 
 
-def _executor(resolved: ResolvedStep, namespace: str) -> str:
-    warm, where = resolved.policy.warm, namespace or resolved.engram["metadata"]["namespace"]
-    return JOB if warm is None or why_not_warm(resolved.policy, resolved.engram, resolved.template, where) else WORKER
+def _executor(policy: ExecutionPolicy, engram: Object, template: Object, namespace: str) -> str:
+    where = namespace or engram["metadata"]["namespace"]
+    return JOB if policy.warm is None or why_not_warm(policy, engram, template, where) else WORKER
 
 
 def _definition(engram: Object, template: Object) -> str:

@@ -7,11 +7,8 @@ attempt and its deadline. Source: StepRun contract 7 and 12, reliability of writ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, Final
-
-import trio
 
 from bubu_contract.canonical import NotJsonError
 from core.api import keys
@@ -19,8 +16,9 @@ from core.api.objects import Object, controller_of, is_being_deleted, is_control
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
+from core.engine.executor_port import ExecutorTraits, StopReason
 from core.engine.ports import JOB as JOB_EXECUTOR
-from core.engine.ports import AttemptOrder, EventSink, EventType, Observation
+from core.engine.ports import AttemptOrder, AttemptState, EventSink, EventType, Observation
 from core.engine.step.record import retries_of
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
@@ -30,7 +28,7 @@ from core.workloads.plain_container import NotPassableError
 from core.workloads.step_workload import StepWorkload
 from core.workloads.warm_steps import why_not_warm
 from reconcilers.adapters.attempt_result import read_attempt, succeeded_container
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder, ResolvedBinding
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive, is_under_way, is_unexplained, observe
 from reconcilers.adapters.ordered_workload import ordered_workload
@@ -46,8 +44,7 @@ from reconcilers.adapters.writes import confirm, create_or_read, delete
 class JobExecutor:
     """Engram steps as Kubernetes Jobs."""
 
-    name: Final = JOB_EXECUTOR
-    lives_by_record: Final = False
+    traits: Final = ExecutorTraits(JOB_EXECUTOR, word="Job")
 
     def __init__(
         self,
@@ -70,12 +67,7 @@ class JobExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
-        await trio.lowlevel.checkpoint()
-        yield None
-
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         account = await self._runner.account_of(order.run, order.story)
         try:
             workload = ordered_workload(order, account)
@@ -86,7 +78,7 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
         except NotPassableError as error:
             raise RejectedError(str(error), reason=error.reason) from error
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await refuse_lent_rights(order, self._binder)
         checked = await self._secrets.check(workload, resolved.settings.storage)
         for note in workload.policy.notes:
@@ -136,12 +128,14 @@ class JobExecutor:
         if attempt != workload.attempt or is_being_deleted(job):
             raise StaleError(f"Job {namespace}/{name} of attempt {attempt} still exists")
 
-    async def observe(self, step_run: Object) -> Observation:
-        namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
+        pods = self._known_pods(namespace, name)
+        if step_run is None:
+            return Observation(None, AttemptState.LINGERING if any_alive(pods) else AttemptState.ABSENT)
         job = self._world.jobs.get(namespace, name)
         if job is not None and not is_controlled_by(job, step_run["metadata"]["uid"]):
             job = None
-        seen = observe(step_run, job, self._known_pods(namespace, name))
+        seen = observe(step_run, job, pods)
         if job is not None and is_unexplained(seen):
             return observe(step_run, job, await self._pods_of(job))
         return seen
@@ -155,29 +149,17 @@ class JobExecutor:
         found = succeeded_container(own) or succeeded_container(await self._pods_of(job))
         return await read_attempt(self._client, job, found)
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        return any_alive(self._known_pods(namespace, step_run_name))
-
-    async def tend_attempt(self, step_run: Object) -> None:
-        """Nothing: a Job ends by itself."""
-        await trio.lowlevel.checkpoint()
-
-    async def drain_attempt(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
+        if why is StopReason.RECORDED:
+            await self._stop_leftover(step_run)
+            return
         job = await self._job_of(step_run)
-        if job is not None and not is_being_deleted(job):
+        if job is None:
+            return
+        if why is not StopReason.SUPERSEDED or _attempt_of(job) != retries_of(step_run.get("status") or {}):
             await self._end(step_run, job)
 
-    async def end_attempt(self, step_run: Object) -> None:
-        job = await self._job_of(step_run)
-        if job is not None:
-            await self._end(step_run, job)
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        job = await self._job_of(step_run)
-        if job is not None and _attempt_of(job) != retries_of(step_run.get("status") or {}):
-            await self._end(step_run, job)
-
-    async def end_leftover(self, step_run: Object) -> None:
+    async def _stop_leftover(self, step_run: Object) -> None:
         job = await self._unseen_job(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
         if job is None or not is_controlled_by(job, step_run["metadata"]["uid"]):
             return

@@ -12,7 +12,7 @@ from core.engine.errors import AwaitedError, MissingReferenceError, RejectedErro
 from core.engine.ports import AttemptOrder
 from core.workloads.named_data import Named, named_in, readable
 from core.workloads.runner_rules import extra_rules
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder, ResolvedBinding
 from reconcilers.adapters.world import step_references
 
 
@@ -27,7 +27,7 @@ async def refuse_lent_rights(order: AttemptOrder, binder: Binder) -> None:
     if not wanted:
         return
     namespace = order.step_run["metadata"]["namespace"]
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     wanted -= set(readable(extra_rules(resolved.template, resolved.engram, namespace), wanted))
     lent: set[Named] = set()
     for step in step_references(order.story) if wanted else ():

@@ -17,7 +17,7 @@ from core.workloads.impulse_service import service_ports
 from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import RUNS_JOBS, MessageSchemas, binding_manifest, gives_with
 from core.workloads.stream_workload import StreamWorkload
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.ordered_workload import check_stored_references, step_config, step_workload
 from reconcilers.adapters.stream_definitions import ResolvedStream
 
@@ -39,7 +39,7 @@ def ordered_stream_step(order: AttemptOrder, account: str) -> StepWorkload:
     check_stored_references(order, order.inputs, "with")
     check_stored_references(order, order.template_context.get("inputs"), "spec.inputs")
     inputs = encode(order.inputs)
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     payloads = {
         "trigger_data": encode(order.template_context.get("inputs") or {}),
         "step_config": step_config(order, inputs),
@@ -54,7 +54,7 @@ def default_tls_secret(order: AttemptOrder) -> str:
     """The Secret that the operator's settings name for Engrams that name none; empty: there is none, or the Engram does
     not want it.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     tls = _tls(resolved.engram)
     if (tls.get("secretRef") or {}).get("name") or tls.get("useDefaultTLS") is False:
         return ""
@@ -71,7 +71,7 @@ def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) 
     has_inputs = order.step.get("runtime") is not None or sends_with
     of_inputs = order.binding.input_schema if has_inputs else None
     if stream.mode is None:
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         of_inputs = _schema_beside(resolved.template["spec"].get("inputSchema"), order.binding.default_with or {})
     schemas = MessageSchemas(of_inputs, order.binding.output_schema)
     around, endpoint = stream.neighbours, access.endpoint
@@ -89,7 +89,7 @@ def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, acc
     Raises:
         RejectedError: the Engram runs as a Job now, and had a workload when the binding was created.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     stream = stream_of(order)
     if stream.mode is None:
         raise _refused_change(order)
@@ -128,7 +128,7 @@ def stream_of(order: AttemptOrder) -> ResolvedStream:
     Raises:
         RejectedError: the Engram is now bound to another executor than the StepRun was created for.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     if resolved.stream is None:
         raise _refused_change(order)
     return resolved.stream

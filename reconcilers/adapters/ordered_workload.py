@@ -23,7 +23,7 @@ from core.workloads.plain_container import ContainerCall, call_of
 from core.workloads.step_workload import StepWorkload
 from core.workloads.template_context import encode_template_context
 from core.workloads.tls import tls_secret_name
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 
 
 def ordered_workload(order: AttemptOrder, account: str, *, with_context: bool = True) -> StepWorkload:
@@ -40,7 +40,7 @@ def ordered_workload(order: AttemptOrder, account: str, *, with_context: bool = 
         NotPassableError: a value cannot reach a container without an SDK.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
-    resolved, call = order.binding.policy, _call(order)
+    resolved, call = ResolvedBinding.of(order), _call(order)
     payloads = _for_sdk(order, resolved, with_context) if call is None else _NOTHING
     workload = step_workload(order, account, payloads)
     return workload if call is None else replace(workload, policy=replace(workload.policy, storage=None), call=call)
@@ -52,7 +52,7 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
     Raises:
         RejectedError: the StepRun's ``executionOverrides`` are invalid.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     story_spec, metadata = order.story["spec"], order.step_run["metadata"]
     story_policy = story_spec.get("policy") or {}
     execution, timeouts = story_policy.get("execution") or {}, story_policy.get("timeouts") or {}
@@ -88,7 +88,7 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
     )
 
 
-def _step_trace_parent(order: AttemptOrder, resolved: ResolvedStep) -> str:
+def _step_trace_parent(order: AttemptOrder, resolved: ResolvedBinding) -> str:
     """For the hub, which traces packets below the step; empty for a step without a stream."""
     if resolved.stream is None or not resolved.trace_rules.records:
         return ""
@@ -96,7 +96,7 @@ def _step_trace_parent(order: AttemptOrder, resolved: ResolvedStep) -> str:
     return trace.context_of(trace.step_id(step_path(order.step_run)))["traceparent"]
 
 
-def _for_sdk(order: AttemptOrder, resolved: ResolvedStep, with_context: bool) -> dict[str, Any]:
+def _for_sdk(order: AttemptOrder, resolved: ResolvedBinding, with_context: bool) -> dict[str, Any]:
     """What only an SDK reads.
 
     Raises:

@@ -8,8 +8,7 @@ after every change as well. Source: streaming contract 6, StepRun contract 22, r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -22,7 +21,8 @@ from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import SECRET, STEP_RUN
 from core.engine.errors import HubUnknownError, RejectedError, StaleError
-from core.engine.ports import STREAM, AttemptOrder, EventSink, EventType, Observation
+from core.engine.executor_port import ExecutorTraits, StopReason
+from core.engine.ports import STREAM, AttemptOrder, AttemptState, EventSink, EventType, Observation
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
@@ -32,7 +32,7 @@ from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import CANCELED, BindingTooLargeError, ending_of, runs_jobs
 from core.workloads.stream_credentials import stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
-from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding import Binder, ResolvedBinding
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive
@@ -62,8 +62,7 @@ HubAccessProvider = Callable[[], HubAccess | None]
 class StreamExecutor:
     """Engram steps of realtime Stories as workloads that live as long as the stream."""
 
-    name: Final = STREAM
-    lives_by_record: Final = False
+    traits: Final = ExecutorTraits(STREAM, word="workload", ends_by_itself=False)
 
     def __init__(
         self,
@@ -102,12 +101,7 @@ class StreamExecutor:
         """The account is that of Jobs, which their executor ensures for every run."""
         await trio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
-        await trio.lowlevel.checkpoint()
-        yield None
-
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         access = self._hub()
         if access is None:
             raise HubUnknownError(
@@ -123,7 +117,7 @@ class StreamExecutor:
 
     async def _start(self, order: AttemptOrder, access: HubAccess) -> None:
         step_run = order.step_run
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await refuse_lent_rights(order, self._binder)
         step = await self._secrets.check(await self._with_tls(order), resolved.settings.storage)
         for note in step.policy.notes:
@@ -180,7 +174,10 @@ class StreamExecutor:
         if (await self._objects.with_stored_pods(look)).is_alive:
             raise StaleError(f"a Pod of an earlier attempt of {order.step_run['metadata']['name']} is still alive")
 
-    async def observe(self, step_run: Object) -> Observation:
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
+        if step_run is None:
+            left = self._objects.known_runtimes(namespace, name) or any_alive(self._objects.known_pods(namespace, name))
+            return Observation(None, AttemptState.LINGERING if left else AttemptState.ABSENT)
         look = await self._objects.look_with_binding(step_run)
         return observe_stream(replace(look, hub_silence=self._hub_silence()))
 
@@ -188,27 +185,16 @@ class StreamExecutor:
         await trio.lowlevel.checkpoint()
         raise StaleError(f"StepRun {step_run['metadata']['name']} serves a stream, which has no result")
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        runtimes = self._objects.known_runtimes(namespace, step_run_name)
-        return bool(runtimes) or any_alive(self._objects.known_pods(namespace, step_run_name))
-
-    async def tend_attempt(self, step_run: Object) -> None:
-        """Do what is due of an end that needs no decision; the controller of streams does so after each change, too."""
-        await self._ends.advance(self._objects.look(step_run))
-
-    async def drain_attempt(self, step_run: Object) -> None:
-        await self._ends.advance(await self._objects.look_closely(step_run))
-
-    async def end_attempt(self, step_run: Object) -> None:
-        await self._end(step_run, await self._objects.look_closely(step_run))
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
+        if why is StopReason.IF_DONE:  # the controller of streams does so after each change, too
+            await self._ends.advance(self._objects.look(step_run))
+            return
         look = await self._objects.look_closely(step_run)
-        if look.workload is not None and attempt_of(look.workload) != look.attempt:
+        is_earlier = look.workload is not None and attempt_of(look.workload) != look.attempt
+        if why is StopReason.DRAIN:
+            await self._ends.advance(look)
+        elif is_earlier or why is not StopReason.SUPERSEDED:
             await self._end(step_run, look)
-
-    async def end_leftover(self, step_run: Object) -> None:
-        await self.end_attempt(step_run)
 
     async def _end(self, step_run: Object, look: StreamLook) -> None:
         workload = look.standing_workload

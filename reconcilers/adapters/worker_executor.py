@@ -22,7 +22,19 @@ from core.api import keys
 from core.api.objects import Object, step_path
 from core.api.phases import Reason
 from core.engine.errors import NoRoomError, RejectedError, StaleError
-from core.engine.ports import WORKER, AttemptOrder, Binding, Clock, EventSink, EventType, Observation, RunKey
+from core.engine.executor_port import ExecutorTraits, StopReason
+from core.engine.ports import (
+    WORKER,
+    AttemptOrder,
+    AttemptState,
+    Binding,
+    Clock,
+    CreateStepRun,
+    EventSink,
+    EventType,
+    Observation,
+    RunKey,
+)
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import exit_of, observe_worker
 from core.kube.store import StoreKey
@@ -32,7 +44,7 @@ from core.workloads.runner import account_annotations
 from core.workloads.step_workload import StepWorkload
 from core.workloads.warm_steps import why_cannot_serve
 from core.workloads.worker_pool import WorkersWanted, environment_of, workers_wanted
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.worker_line import AwaitedRoom
@@ -43,6 +55,12 @@ BEFORE_CREATION_SECONDS: Final = 2.0
 """How long a step waits for a worker before its StepRun exists. Then its creation and its assignment are one write."""
 REMEMBERED: Final = 8
 """Pools of the last steps."""
+RELEASE_TIME: Final = timedelta(seconds=10)
+"""How much longer than the drain a warm worker may take to say that the attempt has ended.
+
+It kills a function that does not end at the end of the same time, and a process that cannot report five seconds later
+(SDK contract 24.2). So nothing works on after the end is recorded.
+"""
 _NO_TIMEOUT: Final = timedelta(days=1)
 
 
@@ -66,8 +84,7 @@ class _KnownPool(NamedTuple):
 class WorkerExecutor:
     """Engram steps in workers that are kept ready."""
 
-    name: Final = WORKER
-    lives_by_record: Final = True
+    traits: Final = ExecutorTraits(WORKER, lives_by_record=True, release_time=RELEASE_TIME)
 
     def __init__(
         self,
@@ -93,8 +110,13 @@ class WorkerExecutor:
         """Workers have accounts of their own."""
         await trio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def assigned(self, order: AttemptOrder) -> AsyncIterator[Mapping[str, Any]]:
+    async def start(self, order: AttemptOrder) -> None:
+        if order.create is not None:
+            await self._start_with_creation(order, order.create)
+        elif not await self._is_started(order):
+            await self._start(order)
+
+    async def _start_with_creation(self, order: AttemptOrder, create: CreateStepRun) -> None:
         await trio.lowlevel.checkpoint()
         step_run = order.step_run
         stamp = {"creationTimestamp": format_instant(self._clock.now()), "uid": ""}
@@ -102,11 +124,11 @@ class WorkerExecutor:
         work = self._work(order)
         async with self._place_soon(order, _pool(work.pool)) as place:
             if place is None:
-                yield _labelled(work.pool)
+                await create(_labelled(work.pool))
             else:
                 patch = self._assignment(order, work, place)
                 self._tell_notes(order, work)
-                yield patch
+                await create(patch)
 
     @asynccontextmanager
     async def _place_soon(self, order: AttemptOrder, pool: PoolKey) -> AsyncIterator[WorkerPlace | None]:
@@ -128,11 +150,9 @@ class WorkerExecutor:
             self._registry.leave(pool, key)
             raise
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
-        if await self._is_started(order):
-            return
+    async def _start(self, order: AttemptOrder) -> None:
         work = self._work(order)
-        resolved: ResolvedStep = order.binding.policy
+        resolved = ResolvedBinding.of(order)
         await self._pools.ensure(work.pool, resolved.settings.storage)
         pool = _pool(work.pool)
         with self._registry.place_for(pool, _key(order), _awaited(order)) as place:
@@ -218,7 +238,14 @@ class WorkerExecutor:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
 
-    async def observe(self, step_run: Object) -> Observation:
+    async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
+        seen = Observation(None) if step_run is None else await self._look(step_run)
+        if seen.state is AttemptState.ABSENT and self._registry.lingers(StoreKey(namespace, name)):
+            return Observation(step_run, AttemptState.LINGERING)
+        return seen
+
+    async def _look(self, step_run: Object) -> Observation:
+        """What the StepRun says, and whether its worker is there; nothing of an earlier StepRun of that name."""
         assignment = assignment_of(step_run)
         if assignment is None or exit_of(step_run, assignment) is not None:
             await trio.lowlevel.checkpoint()
@@ -232,28 +259,12 @@ class WorkerExecutor:
             return True
         return await self._registry.is_lost(step_run["metadata"]["namespace"], assignment)
 
-    async def tend_attempt(self, step_run: Object) -> None:
-        """Nothing: an attempt ends by itself."""
-        await trio.lowlevel.checkpoint()
-
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()
         raise StaleError(f"StepRun {step_run['metadata']['name']} has its result itself")
 
-    def lingers(self, namespace: str, step_run_name: str) -> bool:
-        return self._registry.lingers(StoreKey(namespace, step_run_name))
-
-    async def drain_attempt(self, step_run: Object) -> None:
-        """Nothing, here and below: the mark that the engine has made on the StepRun is the signal."""
-        await trio.lowlevel.checkpoint()
-
-    async def end_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def end_earlier_attempt(self, step_run: Object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def end_leftover(self, step_run: Object) -> None:
+    async def stop(self, step_run: Object, why: StopReason) -> None:
+        """Nothing: the mark that the engine has made on the StepRun is the signal."""
         await trio.lowlevel.checkpoint()
 
 
@@ -262,7 +273,7 @@ def _check(order: AttemptOrder) -> None:
     Raises:
         RejectedError: the Engram cannot be served by a worker any more.
     """
-    resolved: ResolvedStep = order.binding.policy
+    resolved = ResolvedBinding.of(order)
     namespace = order.step_run["metadata"]["namespace"]
     if why := why_cannot_serve(resolved.policy, resolved.engram, resolved.template, namespace):
         text = f"the step was created for a warm worker, but {why}; start another run"

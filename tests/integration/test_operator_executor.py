@@ -22,6 +22,7 @@ from core.engine.errors import (
     StaleError,
     UnavailableError,
 )
+from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState, Observation
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.errors import NotFoundError
@@ -56,7 +57,7 @@ async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
     """Run, Story and StepRun, whose first attempt is started."""
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
-    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.start(await there.order(run, story, step_run))
     return run, story, step_run
 
 
@@ -198,7 +199,7 @@ async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) 
     seen = await there.observe(run, "one-fetch")
     assert (seen.state, seen.attempt, seen.worker) == (AttemptState.STARTING, 0, "")
     assert seen.deadline_at is not None
-    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.start(await there.order(run, story, step_run))
     again = await stored_job(there)
     assert (again["metadata"]["uid"], again["spec"]) == (first["metadata"]["uid"], first["spec"])
 
@@ -206,7 +207,7 @@ async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) 
 async def test_a_job_says_why_its_step_runs_in_no_warm_worker(there: AdapterWorld) -> None:
     run, story = await there.definitions(execution={"warm": {"replicas": 1}})
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
-    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.start(await there.order(run, story, step_run))
     why = "EngramTemplate http does not have worker in spec.supportedModes; add it if its image can serve"
     assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/not-warm"].startswith(why)
     assert "NotWarm" in [reason for _, _, reason in there.events.emitted]
@@ -218,8 +219,8 @@ async def test_an_attempt_whose_start_was_not_answered_is_found_by_the_next_try(
     order = await there.order(run, story, step_run)
     there.wire.lose_answer_to = "POST"
     with pytest.raises(UnavailableError):
-        await there.executor.start_attempt(order)
-    await there.executor.start_attempt(order)
+        await there.executor.start(order)
+    await there.executor.start(order)
     assert len((await there.client.list(JOB, NAMESPACE_NAME)).items) == 1
 
 
@@ -227,10 +228,10 @@ async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld)
     run, story, step_run = await started(there)
     retry = await there.order(run, story, step_run, attempt=1)
     with pytest.raises(StaleError, match="of attempt 0 still exists"):
-        await there.executor.start_attempt(retry)
-    await there.executor.end_attempt(step_run)
+        await there.executor.start(retry)
+    await there.executor.stop(step_run, StopReason.END)
     assert (await there.observe(run, "one-fetch")).state is AttemptState.ABSENT
-    await there.executor.start_attempt(retry)
+    await there.executor.start(retry)
     assert (await there.observe(run, "one-fetch")).attempt == 1
 
 
@@ -245,7 +246,7 @@ async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_n
     with trio.fail_after(60):
         while True:
             try:
-                await there.executor.start_attempt(order)
+                await there.executor.start(order)
                 break
             except StaleError:  # it is being deleted
                 await trio.sleep(0.05)
@@ -263,18 +264,18 @@ async def test_a_job_of_somebody_else_is_neither_adopted_nor_ended(there: Adapte
     await there.known(there.world.jobs, "one-fetch")
     assert (await there.observe(run, "one-fetch")).state is AttemptState.ABSENT
     with pytest.raises(NameConflictError, match="does not belong to this step"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
-    await there.executor.end_attempt(step_run)
+        await there.executor.start(await there.order(run, story, step_run))
+    await there.executor.stop(step_run, StopReason.END)
     assert (await stored_job(there))["metadata"]["uid"] == foreign["metadata"]["uid"]
 
 
 async def test_ending_an_attempt_again_or_without_a_job_is_fine(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
-    await there.executor.end_attempt(step_run)
-    await there.executor.start_attempt(await there.order(run, story, step_run))
-    await there.executor.end_attempt(step_run)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
+    await there.executor.start(await there.order(run, story, step_run))
+    await there.executor.stop(step_run, StopReason.END)
+    await there.executor.stop(step_run, StopReason.END)
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -283,7 +284,7 @@ async def test_a_job_that_the_informer_has_not_seen_is_ended_all_the_same(there:
     _, _, step_run = await started(there)
     job = await stored_job(there)
     there.world.jobs.forget(NAMESPACE_NAME, "one-fetch", job["metadata"]["uid"])
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -294,11 +295,11 @@ async def test_a_job_that_waits_for_its_finalizers_lingers(there: AdapterWorld) 
         JOB, "one-fetch", {"metadata": {"finalizers": ["tests.example/hold"]}}, namespace=NAMESPACE_NAME
     )
     await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("finalizers"))
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     await there.known(there.world.jobs, "one-fetch", lambda job: job["metadata"].get("deletionTimestamp"))
     assert (await there.observe(run, "one-fetch")).state is AttemptState.LINGERING
     with pytest.raises(StaleError):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
 
 
 async def test_a_pod_that_outlives_its_job_lingers(there: AdapterWorld) -> None:
@@ -311,7 +312,7 @@ async def test_a_pod_that_outlives_its_job_lingers(there: AdapterWorld) -> None:
     metadata = {"labels": labels, "ownerReferences": [{**owner, "controller": True}], "finalizers": [HOLD]}
     await there.create(POD, "p", spec, **metadata)
     await there.known(there.world.pods, "p")
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     assert (await there.observe(run, "one-fetch")).state is AttemptState.LINGERING
 
 
@@ -319,7 +320,7 @@ async def test_inputs_that_fit_no_variable_are_refused_before_a_job_is_made(ther
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(RejectedError) as caught:
-        await there.executor.start_attempt(await there.order(run, story, step_run, text="x" * 200_000))
+        await there.executor.start(await there.order(run, story, step_run, text="x" * 200_000))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
 
@@ -329,7 +330,7 @@ async def test_a_job_that_the_server_refuses_is_a_definite_no(there: AdapterWorl
     run, story = await there.definitions(execution={"probes": {"liveness": two_ways}})
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(RejectedError, match="may not specify more than 1 handler type"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
 
 
 async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
@@ -337,7 +338,7 @@ async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
     story["spec"]["steps"][0]["secrets"] = {"api": "openai"}
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     with pytest.raises(MissingReferenceError, match="Secret 'openai'"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
     assert (await there.client.list(JOB, NAMESPACE_NAME)).items == []
 
 
@@ -349,13 +350,13 @@ async def test_no_job_is_started_for_what_another_leader_has_brought_further(
 ) -> None:
     """The watch has not reported it to this process, but a read shows it."""
     run, story, step_run = await started(there)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     await there.client.patch(
         STEP_RUN, "one-fetch", {"status": overtaken}, namespace=NAMESPACE_NAME, subresource="status"
     )
 
     with pytest.raises(StaleError, match="has ended, or is at another attempt"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
 
     known = there.world.step_runs.get(NAMESPACE_NAME, "one-fetch")
     assert known is not None
@@ -366,13 +367,13 @@ async def test_no_job_is_started_for_what_another_leader_has_brought_further(
 
 async def test_no_job_is_started_for_a_run_that_another_leader_has_ended(there: AdapterWorld) -> None:
     run, story, step_run = await started(there)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     name = run["metadata"]["name"]
     ended = {"status": {"phase": "Failed"}}
     await there.client.patch(STORY_RUN, name, ended, namespace=NAMESPACE_NAME, subresource="status")
 
     with pytest.raises(StaleError, match=f"StoryRun {NAMESPACE_NAME}/{name} has ended"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
 
 
 async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
@@ -388,7 +389,7 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
     await trio.sleep(0.1)
 
     with pytest.raises(StaleError):
-        await executor.start_attempt(await there.order(run, story, step_run))
+        await executor.start(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -406,16 +407,16 @@ async def test_of_two_leaders_the_one_that_has_created_a_step_run_starts_it(
     order = await there.order(run, story, step_run)
 
     with trio.move_on_after(0.5) as early:
-        await finder.start_attempt(order)
+        await finder.start(order)
     assert early.cancelled_caught
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
     began_at = trio.current_time()
-    await maker.start_attempt(order)
+    await maker.start(order)
     assert trio.current_time() - began_at < 1.5
     assert await stored_job(there)
-    await finder.start_attempt(order)
+    await finder.start(order)
 
 
 async def test_a_first_attempt_that_another_leader_is_known_to_have_ended_is_not_started_again(
@@ -435,7 +436,7 @@ async def test_a_first_attempt_that_another_leader_is_known_to_have_ended_is_not
 
     await eventually(is_known)
     with pytest.raises(StaleError):
-        await executor.start_attempt(await there.order(run, story, step_run))
+        await executor.start(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -443,12 +444,12 @@ async def test_a_first_attempt_that_another_leader_is_known_to_have_ended_is_not
 async def test_for_a_run_that_is_to_run_again_nothing_is_started_anew(there: AdapterWorld) -> None:
     """Another leader may have ended the Job to answer the request, and this process does not know the request yet."""
     run, story, step_run = await started(there)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     asked = {"metadata": {"annotations": {keys.ANNOTATION_REDRIVE_TOKEN: "t"}}}
     await there.client.patch(STORY_RUN, run["metadata"]["name"], asked, namespace=NAMESPACE_NAME)
 
     with pytest.raises(StaleError, match="the run of one-fetch has a redrive request"):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)
 
@@ -459,17 +460,17 @@ async def test_for_a_run_that_has_been_canceled_only_what_cleans_up_is_started_a
 ) -> None:
     """Another leader may have ended the Job because of the cancel, and this process does not know the cancel yet."""
     run, story, step_run = await started(there)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     name = run["metadata"]["name"]
     await there.client.patch(STORY_RUN, name, {"spec": {"cancelRequested": True}}, namespace=NAMESPACE_NAME)
     order = replace(await there.order(run, story, step_run), outlives_cancel=cleans_up)
 
     if cleans_up:
-        await there.executor.start_attempt(order)
+        await there.executor.start(order)
         assert (await stored_job(there))["metadata"]["name"] == "one-fetch"
         return
     with pytest.raises(StaleError, match="the run of one-fetch has been canceled"):
-        await there.executor.start_attempt(order)
+        await there.executor.start(order)
     with pytest.raises(NotFoundError):
         await stored_job(there)
     known = there.world.story_runs.get(NAMESPACE_NAME, name)
@@ -479,12 +480,12 @@ async def test_for_a_run_that_has_been_canceled_only_what_cleans_up_is_started_a
 
 async def test_the_job_of_a_later_attempt_is_not_ended_by_who_has_not_heard_of_it(there: AdapterWorld) -> None:
     run, story, step_run = await started(there)
-    await there.executor.end_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.END)
     retried = await there.step_runs.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
-    await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
+    await there.executor.start(await there.order(run, story, retried, attempt=1))
 
     with pytest.raises(StaleError):
-        await there.executor.end_attempt(step_run)
+        await there.executor.stop(step_run, StopReason.END)
 
     assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "1"
 
@@ -494,16 +495,16 @@ async def test_whoever_ends_the_attempt_before_spares_the_one_that_another_leade
     there: AdapterWorld, seen: bool
 ) -> None:
     run, story, step_run = await started(there)
-    await there.executor.end_earlier_attempt(step_run)
+    await there.executor.stop(step_run, StopReason.SUPERSEDED)
     assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "0"
     retried = await there.step_runs.patch_step_run_status(step_run, {"phase": "Pending", "retries": 1})
-    await there.executor.end_earlier_attempt(retried)
-    await there.executor.start_attempt(await there.order(run, story, retried, attempt=1))
+    await there.executor.stop(retried, StopReason.SUPERSEDED)
+    await there.executor.start(await there.order(run, story, retried, attempt=1))
     job = await stored_job(there)
     if not seen:
         there.world.jobs.forget(NAMESPACE_NAME, "one-fetch", job["metadata"]["uid"])
 
-    await there.executor.end_earlier_attempt(retried)
+    await there.executor.stop(retried, StopReason.SUPERSEDED)
 
     assert (await stored_job(there))["metadata"]["uid"] == job["metadata"]["uid"]
     assert job["metadata"]["annotations"]["runs.bubustack.io/attempt"] == "1"
@@ -523,7 +524,7 @@ async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: Adapte
         await there.step_runs.create_step_run(run, await there.manifest(run, story))
 
     with pytest.raises(GoneError):
-        await there.executor.start_attempt(await there.order(run, story, step_run))
+        await there.executor.start(await there.order(run, story, step_run))
 
     with pytest.raises(NotFoundError):
         await stored_job(there)
@@ -533,12 +534,12 @@ async def test_no_second_job_is_made_for_a_step_run_that_is_gone_before_it_was_s
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     executor = there.executor
-    await executor.start_attempt(await there.order(run, story, step_run))
+    await executor.start(await there.order(run, story, step_run))
     for resource in (JOB, STEP_RUN):
         await there.client.delete(resource, "one-fetch", NAMESPACE_NAME, propagation="Background")
 
     with pytest.raises(GoneError):
-        await executor.start_attempt(await there.order(run, story, step_run))
+        await executor.start(await there.order(run, story, step_run))
 
     with pytest.raises(NotFoundError):
         await stored_job(there)
@@ -587,7 +588,7 @@ async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(ther
         await there.client.patch(JOB, "one-fetch", told, namespace=NAMESPACE_NAME, subresource="status")
     await there.known(there.world.jobs, "one-fetch", has_failed)
 
-    seen = await there.blind_to_pods.observe(step_run)
+    seen = await there.blind_to_pods.observe(NAMESPACE_NAME, "one-fetch", step_run)
 
     assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 3)
 
@@ -605,7 +606,7 @@ async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_
         status = {"status": {"phase": "Failed", "containerStatuses": [FAILED_CONTAINER]}}
         await there.client.patch(POD, pod["metadata"]["name"], status, namespace=NAMESPACE_NAME, subresource="status")
 
-    await there.blind_to_pods.end_leftover(step_run)
+    await there.blind_to_pods.stop(step_run, StopReason.RECORDED)
 
     left = (await there.client.list(JOB, NAMESPACE_NAME)).items
     assert [found["metadata"]["uid"] for found in left if not found["metadata"].get("deletionTimestamp")] == (
@@ -637,7 +638,7 @@ async def test_step_run_and_run_are_read_last_before_a_job_is_created_again(ther
     run, story, step_run = await started(there)
     await there.client.delete(JOB, "one-fetch", NAMESPACE_NAME)
     there.wire.reads.clear()
-    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.start(await there.order(run, story, step_run))
 
     assert there.wire.reads[-2:] == ["GET one-fetch", f"GET {run['metadata']['name']}"]
     assert (await stored_job(there))["metadata"]["name"] == "one-fetch"
@@ -654,9 +655,9 @@ async def test_a_container_without_an_sdk_gets_no_credentials_of_the_store(there
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     order = await there.order(run, story, step_run, x="a")
     with pytest.raises(DeniedError, match="credentials"):
-        await there.executor.start_attempt(replace(order, container=None))
+        await there.executor.start(replace(order, container=None))
 
-    await there.executor.start_attempt(replace(order, container={"args": ["a"], "env": []}))
+    await there.executor.start(replace(order, container={"args": ["a"], "env": []}))
 
     job = await stored_job(there)
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["a"]

@@ -62,7 +62,7 @@ async def test_the_first_run_of_a_story_writes_two_objects_and_later_ones_nothin
 async def test_a_container_has_the_account_of_its_story(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     made = await there.step_runs.create_step_run(run, await there.manifest(run, story), False)
-    await there.new_executor.start_attempt(await there.order(run, story, made))
+    await there.new_executor.start(await there.order(run, story, made))
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == await there.story_account(run, story)
     assert job["metadata"]["ownerReferences"][0]["kind"] == STEP_RUN.kind
@@ -112,7 +112,7 @@ async def test_what_somebody_has_changed_or_deleted_is_as_before_when_the_next_c
     await there.known(there.world.informer(ROLE_BINDING), name, lambda obj: obj["subjects"][0]["name"] == "x")
     await there.known(there.world.informer(SERVICE_ACCOUNT), name, lambda obj: "mine" in obj["metadata"]["annotations"])
 
-    await executor.start_attempt(await there.order(run, story, made))
+    await executor.start(await there.order(run, story, made))
 
     account = await there.client.get(SERVICE_ACCOUNT, name, NAMESPACE_NAME)
     assert account["metadata"]["annotations"] == {
@@ -180,14 +180,14 @@ async def test_a_run_keeps_its_account_when_the_setting_changes_and_another_proc
     there.settings = OperatorSettings(runner_identity=RunnerIdentity.RUN)
     made = await there.step_runs.create_step_run(run, await there.manifest(run, story), False)
     order = await there.order(run, story, made)
-    await executor.start_attempt(order)
+    await executor.start(order)
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == await there.story_account(run, story)
 
     await there.client.delete(JOB, "one-fetch", NAMESPACE_NAME, propagation="Background")
     await there.known(there.world.jobs, "one-fetch", lambda obj: obj is None)
     await eventually(lambda: _has_no_pods(there))  # a real controller may just have made one
-    await there.new_executor.start_attempt(order)
+    await there.new_executor.start(order)
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == "one-engram-runner"
     await there.client.get(ROLE, "one-engram-runner", NAMESPACE_NAME)

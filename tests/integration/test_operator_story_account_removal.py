@@ -198,7 +198,7 @@ async def test_what_is_deleted_while_a_run_begins_is_there_again_before_its_work
     with trio.fail_after(30):
         while not is_started:
             try:
-                await executor.start_attempt(order)
+                await executor.start(order)
                 is_started = True
             except UnavailableError:  # the garbage collector has just deleted what belonged to the old account
                 await trio.sleep(0.1)  # as the engine does

@@ -43,6 +43,7 @@ from core.engine.errors import (
     ThrottledError,
     UnavailableError,
 )
+from core.engine.executor_port import StopReason
 from core.engine.ports import STREAM, AttemptState, Observation
 from core.kube.errors import NotFoundError
 from core.policy.settings import BindingLimit
@@ -91,7 +92,7 @@ async def created(there: AdapterWorld, **options: Any) -> Started:
 
 async def started(there: AdapterWorld, **options: Any) -> Started:
     made = await created(there, **options)
-    await there.streams.start_attempt(await order(there, made))
+    await there.streams.start(await order(there, made))
     return made
 
 
@@ -184,7 +185,7 @@ async def there() -> AsyncIterator[AdapterWorld]:
 async def test_a_start_creates_everything_and_the_workload_last(there: AdapterWorld) -> None:
     made = await created(there)
     there.wire.writes.clear()
-    await there.streams.start_attempt(await order(there, made))
+    await there.streams.start(await order(there, made))
     assert there.wire.writes == [
         "POST serviceaccounts",
         "POST rolebindings",
@@ -221,7 +222,7 @@ async def test_the_container_can_prove_which_step_it_is(there: AdapterWorld) -> 
 async def test_a_start_again_changes_nothing(there: AdapterWorld) -> None:
     made = await started(there)
     before = await stored(there, DEPLOYMENT, STEP_RUN_NAME)
-    await there.streams.start_attempt(await order(there, made))
+    await there.streams.start(await order(there, made))
     again = await stored(there, DEPLOYMENT, STEP_RUN_NAME)
     assert again["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     assert len((await there.client.list(SECRET, NAMESPACE_NAME)).items) == 1
@@ -233,8 +234,8 @@ async def test_a_start_whose_answer_was_lost_is_found_by_the_next_try(there: Ada
     asked = await order(there, made)
     there.wire.lose_answer_to = f"POST {target}"
     with pytest.raises(UnavailableError):
-        await there.streams.start_attempt(asked)
-    await there.streams.start_attempt(asked)
+        await there.streams.start(asked)
+    await there.streams.start(asked)
     assert there.wire.lose_answer_to == ""
     assert (await observed(there, made)).state is AttemptState.STARTING
     assert len((await there.client.list(SECRET, NAMESPACE_NAME)).items) == 1
@@ -244,7 +245,7 @@ async def test_without_a_way_to_the_hub_nothing_is_created_and_a_person_reads_wh
     made = await created(there)
     there.hub = None
     with pytest.raises(HubUnknownError, match="bobrapet-hub-key"):
-        await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
     assert (await observed(there, made)).state is AttemptState.ABSENT
 
 
@@ -254,7 +255,7 @@ async def test_a_stateful_set_has_its_service(there: AdapterWorld) -> None:
     service = await stored(there, SERVICE, found["spec"]["serviceName"])
     assert service["spec"]["clusterIP"] == "None"
     assert (await observed(there, made)).state is AttemptState.STARTING
-    await there.streams.end_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.END)
     assert (await observed(there, made)).state is AttemptState.ABSENT
 
 
@@ -262,10 +263,10 @@ async def test_objects_of_somebody_else_are_neither_adopted_nor_removed(there: A
     made = await created(there)
     await there.create(SERVICE, STEP_RUN_NAME, {"ports": [{"port": 80}], "selector": {"a": "b"}})
     with pytest.raises(NameConflictError, match="Service team/one-listen exists and does not belong to this step"):
-        await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
-    await there.streams.end_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.END)
     assert (await stored(there, SERVICE, STEP_RUN_NAME))["spec"]["selector"] == {"a": "b"}
 
 
@@ -276,8 +277,8 @@ async def test_what_an_earlier_step_run_has_left_is_collected_first(there: Adapt
     spec = {"ports": [{"port": 80}], "selector": labels}
     await there.create(SERVICE, STEP_RUN_NAME, spec, ownerReferences=[{**gone, "controller": True}])
     with pytest.raises(StaleError, match="of a deleted StepRun still exists"):
-        await there.streams.start_attempt(await order(there, made))
-    await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
+    await there.streams.start(await order(there, made))
     [owner] = (await stored(there, SERVICE, STEP_RUN_NAME))["metadata"]["ownerReferences"]
     assert owner["uid"] == made.step_run["metadata"]["uid"]
 
@@ -288,10 +289,10 @@ async def test_no_workload_is_started_for_a_step_that_another_leader_has_ended(t
     patch = {"status": {"phase": "Failed", "retries": 0}}
     await there.client.patch(STEP_RUN, STEP_RUN_NAME, patch, namespace=NAMESPACE_NAME, subresource="status")
     with pytest.raises(StaleError):
-        await there.streams.start_attempt(asked)
+        await there.streams.start(asked)
     await there.client.delete(STEP_RUN, STEP_RUN_NAME, NAMESPACE_NAME)
     with pytest.raises((GoneError, UnavailableError)):
-        await there.streams.start_attempt(asked)
+        await there.streams.start(asked)
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
 
@@ -300,7 +301,7 @@ async def test_settings_that_no_process_accepts_are_refused_before_the_workload(
     large = [{"name": "voice", "transportRef": "hub", "settings": {"note": "x" * 140_000}}]
     made = await created(there, transports=large)
     with pytest.raises(RejectedError) as caught:
-        await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
@@ -309,9 +310,9 @@ async def test_settings_that_no_process_accepts_are_refused_before_the_workload(
 async def test_a_tls_secret_of_the_engram_must_exist_and_the_default_one_need_not(there: AdapterWorld) -> None:
     made = await created(there, engram={"transport": {"tls": {"secretRef": {"name": "mine"}}}})
     with pytest.raises(MissingReferenceError, match="TLS Secret 'mine' does not exist"):
-        await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
     await there.create(SECRET, "mine", {})
-    await there.streams.start_attempt(await order(there, made))
+    await there.streams.start(await order(there, made))
     volumes = (await stored(there, DEPLOYMENT, STEP_RUN_NAME))["spec"]["template"]["spec"]["volumes"]
     assert {"name": "engram-tls", "secret": {"secretName": "mine", "defaultMode": 420}} in volumes
 
@@ -337,7 +338,7 @@ async def test_a_config_map_of_somebody_else_stays_as_it_is(there: AdapterWorld)
     manifest = {"metadata": {"name": "bobrapet-hub-trust", "namespace": NAMESPACE_NAME}, "data": {"a": "b"}}
     await there.client.create(CONFIG_MAP, manifest)
     with pytest.raises(NameConflictError, match="was not created by the operator"):
-        await there.streams.start_attempt(await order(there, made))
+        await there.streams.start(await order(there, made))
     assert (await stored(there, CONFIG_MAP, "bobrapet-hub-trust"))["data"] == {"a": "b"}
 
 
@@ -504,12 +505,12 @@ async def test_a_canceled_source_goes_at_once(there: AdapterWorld) -> None:
     made = await started(there)
     await pod(there, made, **RUNNING)
     made = await asked_to_end(there, made)
-    await there.streams.drain_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.DRAIN)
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
     assert (await observed(there, made)).state is AttemptState.LINGERING
     await pod_is_gone(there)
-    await there.streams.drain_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.DRAIN)
     assert marks(await binding(there))[keys.ANNOTATION_STREAM_FINISHED] == "true"
     assert (await observed(there, made)).state is AttemptState.ABSENT  # the engine records that it was canceled
 
@@ -526,7 +527,7 @@ async def started_jobs(there: AdapterWorld) -> Started:
     first = {**story, "spec": {**story["spec"], "steps": NEEDS[:1]}}
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, first))
     made = Started(run, story, step_run)
-    await there.streams.start_attempt(await there.order(run, first, step_run, attempt=0))
+    await there.streams.start(await there.order(run, first, step_run, attempt=0))
     return made
 
 
@@ -543,7 +544,7 @@ async def test_a_step_whose_engram_runs_as_a_job_has_a_binding_and_nothing_else(
     assert (seen.state, seen.live.phase if seen.live else None) == (AttemptState.RUNNING, Phase.RUNNING)
 
     await hub_says(there, ready="TransportReady", connected=True, drained=True)
-    await there.streams.tend_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.IF_DONE)
     assert marks(await binding(there))[keys.ANNOTATION_STREAM_FINISHED] == "true"
     await known(there, TRANSPORT_BINDING, BINDING, lambda obj: keys.ANNOTATION_STREAM_FINISHED in marks(obj))
     assert (await observed(there, made)).state is AttemptState.SUCCEEDED
@@ -551,8 +552,8 @@ async def test_a_step_whose_engram_runs_as_a_job_has_a_binding_and_nothing_else(
 
 async def test_the_end_of_its_time_ends_a_step_that_starts_jobs(there: AdapterWorld) -> None:
     made = await started_jobs(there)
-    await there.streams.end_attempt(made.step_run)
-    await there.streams.end_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.END)
+    await there.streams.stop(made.step_run, StopReason.END)
     assert (await observed(there, made)).state is AttemptState.ABSENT
     found = marks(await binding(there))
     assert found[keys.ANNOTATION_STREAM_ENDING] == "canceled"
@@ -569,22 +570,22 @@ async def test_a_canceled_step_goes_when_it_has_got_everything_or_when_its_time_
     asked = (await order(there, made)).__class__(
         run, story, declared, step_run, bound, 0, {}, {"inputs": {}, "steps": {}}, None
     )
-    await there.streams.start_attempt(asked)
+    await there.streams.start(asked)
     assert marks(await binding(there))[keys.ANNOTATION_UPSTREAM_STEPS] == "source"
     await pod(there, made, **RUNNING)
     made = await asked_to_end(there, made)
-    await there.streams.drain_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.DRAIN)
     assert (await observed(there, made)).state is AttemptState.RUNNING
     await hub_says(there, drained=True)
-    await there.streams.drain_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.DRAIN)
     assert (await observed(there, made)).state is AttemptState.LINGERING
     assert marks(await binding(there))[keys.ANNOTATION_STREAM_ENDING] == "canceled"
 
 
 async def test_the_end_of_its_time_ends_the_attempt_whatever_the_hub_says(there: AdapterWorld) -> None:
     made = await started(there)
-    await there.streams.end_attempt(made.step_run)
-    await there.streams.end_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.END)
+    await there.streams.stop(made.step_run, StopReason.END)
     assert (await observed(there, made)).state is AttemptState.ABSENT
     assert await binding(there)  # it stays until the StepRun goes
 
@@ -593,7 +594,7 @@ async def test_a_workload_that_the_informers_have_not_seen_is_ended_all_the_same
     made = await started(there)
     deployment = await stored(there, DEPLOYMENT, STEP_RUN_NAME)
     there.world.informer(STREAM_DEPLOYMENT).forget(NAMESPACE_NAME, STEP_RUN_NAME, deployment["metadata"]["uid"])
-    await there.streams.end_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.END)
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
 
@@ -622,13 +623,13 @@ async def test_a_retry_waits_for_the_pods_and_fences_the_earlier_generation(ther
     made = made._replace(step_run=step_run)
     seen = await observed(there, made)
     assert seen.attempt == 0  # an earlier one: the engine ends it
-    await there.streams.end_earlier_attempt(made.step_run)
+    await there.streams.stop(made.step_run, StopReason.SUPERSEDED)
     assert (await observed(there, made)).state is AttemptState.LINGERING
     with pytest.raises(StaleError, match="still alive"):
-        await there.streams.start_attempt(await order(there, made, attempt=1))
+        await there.streams.start(await order(there, made, attempt=1))
     await pod_is_gone(there)
     assert (await observed(there, made)).state is AttemptState.ABSENT
-    await there.streams.start_attempt(await order(there, made, attempt=1))
+    await there.streams.start(await order(there, made, attempt=1))
     assert marks(await binding(there))[keys.ANNOTATION_CONNECTOR_GENERATION] == "2"
     assert (await observed(there, made)).attempt == 1
     assert len((await there.client.list(SECRET, NAMESPACE_NAME)).items) == 2
@@ -638,12 +639,12 @@ async def test_a_leader_that_is_behind_does_not_start_an_earlier_attempt_again(t
     made = await started(there)
     behind = await order(there, made)
     step_run = await there.step_runs.patch_step_run_status(made.step_run, {"retries": 1})
-    await there.streams.end_earlier_attempt(step_run)
-    await there.streams.start_attempt(await order(there, made._replace(step_run=step_run), attempt=1))
+    await there.streams.stop(step_run, StopReason.SUPERSEDED)
+    await there.streams.start(await order(there, made._replace(step_run=step_run), attempt=1))
     with pytest.raises(StaleError):
-        await there.streams.start_attempt(behind)
+        await there.streams.start(behind)
     with pytest.raises(StaleError):
-        await there.streams.end_attempt(made.step_run)
+        await there.streams.stop(made.step_run, StopReason.END)
     assert (await stored(there, DEPLOYMENT, STEP_RUN_NAME))["metadata"]["annotations"][keys.ANNOTATION_ATTEMPT] == "1"
 
 
@@ -655,7 +656,7 @@ async def test_a_leader_that_is_behind_does_not_start_a_finished_stream_again(th
     await there.look_again()
     assert marks(await binding(there))[keys.ANNOTATION_STREAM_FINISHED] == "true"
     with pytest.raises(StaleError, match="has finished"):
-        await there.streams.start_attempt(behind)
+        await there.streams.start(behind)
     with pytest.raises(NotFoundError):
         await stored(there, DEPLOYMENT, STEP_RUN_NAME)
 
@@ -677,9 +678,9 @@ async def test_a_transport_that_is_missing_is_awaited(there: AdapterWorld) -> No
 async def test_a_step_keeps_nothing_for_whom_no_stream_runs(there: AdapterWorld) -> None:
     """Also for a StepRun of that name that is gone: its Pods may still run."""
     made = await started(there)
-    assert there.streams.lingers(NAMESPACE_NAME, STEP_RUN_NAME)
-    await there.streams.end_attempt(made.step_run)
-    assert not there.streams.lingers(NAMESPACE_NAME, STEP_RUN_NAME)
+    assert (await there.streams.observe(NAMESPACE_NAME, STEP_RUN_NAME, None)).state is AttemptState.LINGERING
+    await there.streams.stop(made.step_run, StopReason.END)
+    assert (await there.streams.observe(NAMESPACE_NAME, STEP_RUN_NAME, None)).state is AttemptState.ABSENT
 
 
 async def test_only_so_many_bindings_are_created_and_changed_at_once(there: AdapterWorld) -> None:
@@ -687,23 +688,23 @@ async def test_only_so_many_bindings_are_created_and_changed_at_once(there: Adap
     made = await created(there)
     _, executor = there.stream_process()
     first = await order(there, made)
-    await executor.start_attempt(first)
-    await executor.start_attempt(first)  # the binding is there, so nothing is written
+    await executor.start(first)
+    await executor.start(first)  # the binding is there, so nothing is written
 
     retried = {"retries": 1, "phase": "Pending"}
     stored_run = await there.client.patch(
         STEP_RUN, STEP_RUN_NAME, {"status": retried}, namespace=NAMESPACE_NAME, subresource="status"
     )
     there.world.step_runs.remember(stored_run)
-    await executor.end_earlier_attempt(stored_run)
+    await executor.stop(stored_run, StopReason.SUPERSEDED)
     await there.known(there.world.informer(STREAM_DEPLOYMENT), STEP_RUN_NAME, lambda obj: obj is None)
     second = await order(there, made._replace(step_run=stored_run), attempt=1)
     with pytest.raises(ThrottledError, match="at most 1 TransportBindings") as waits:
-        await executor.start_attempt(second)
+        await executor.start(second)
     assert waits.value.retry_after_seconds is not None
     assert marks(await binding(there))[keys.ANNOTATION_CONNECTOR_GENERATION] == "1"
 
     there.settings = replace(there.settings, story_run_bindings=BindingLimit(0, timedelta(hours=1)))
-    await executor.start_attempt(second)
+    await executor.start(second)
     assert marks(await binding(there))[keys.ANNOTATION_CONNECTOR_GENERATION] == "2"
-    await executor.end_attempt(stored_run)  # an end is never throttled
+    await executor.stop(stored_run, StopReason.END)  # an end is never throttled

@@ -68,7 +68,7 @@ async def step_run_of(there: AdapterWorld, run: Object) -> Object:
 async def started(
     there: AdapterWorld, template: Object | None = None, engram: Object | None = None, **spec: Any
 ) -> Object:
-    """The Job of the one step of a Story with ``spec``. Raises what ``start_attempt`` raises."""
+    """The Job of the one step of a Story with ``spec``. Raises what ``start`` raises."""
     run, story = await there.definitions(**(template or {}))
     if engram:
         await there.client.patch(ENGRAM, "http", {"spec": engram}, namespace=NAMESPACE_NAME)
@@ -77,7 +77,7 @@ async def started(
         )
     story["spec"] |= spec
     step_run = await step_run_of(there, run)
-    await there.executor.start_attempt(await there.order(run, story, step_run))
+    await there.executor.start(await there.order(run, story, step_run))
     return await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
 
 
@@ -198,7 +198,7 @@ async def borrowed(there: AdapterWorld, overrides: Object | None = None, **engra
 async def test_an_engram_of_another_namespace_mounts_no_secret_of_this_one(there: AdapterWorld) -> None:
     run, story = await borrowed(there)
     order = await there.order(run, story, await step_run_of(there, run))
-    await there.executor.start_attempt(order)
+    await there.executor.start(order)
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert "database-admin" not in str(job["spec"]["template"])
     assert "PolicyEnforced" in [reason for _, _, reason in there.events.emitted]
@@ -238,11 +238,11 @@ async def test_a_step_has_nothing_read_that_only_another_steps_engram_may_read(
     order = await there.order(run, story, step_run, deep=[{"a": {"$bubuSecretRef": reference}}])
     story["spec"]["steps"].append({"name": "other", "ref": {"name": "trusted"}})
     with pytest.raises(RejectedError, match="refers to Secret 'database-admin', which only the Engram of another step"):
-        await there.executor.start_attempt(order)
+        await there.executor.start(order)
     with pytest.raises(NotFoundError):
         await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     story["spec"]["steps"].pop()
-    await there.executor.start_attempt(order)  # no Engram of this run grants it: the API server decides, as usual
+    await there.executor.start(order)  # no Engram of this run grants it: the API server decides, as usual
 
 
 async def test_a_step_has_read_what_its_own_engram_asks_for(there: AdapterWorld) -> None:
@@ -251,7 +251,7 @@ async def test_a_step_has_read_what_its_own_engram_asks_for(there: AdapterWorld)
     await there.create(ENGRAM, "asking", {"templateRef": {"name": "http"}, "overrides": {"rbac": {"rules": [named]}}})
     story["spec"]["steps"] = [{"name": "fetch", "ref": {"name": "asking"}}]
     order = await there.order(run, story, await step_run_of(there, run), key={"$bubuSecretRef": "team/mine:key"})
-    await there.executor.start_attempt(order)
+    await there.executor.start(order)
 
 
 # What a Secret may not set.

@@ -1,7 +1,6 @@
 """The slots of one run's Engram steps. A slot is released when the step ends (``step_end``) or the run does.
 
-A step that serves a stream needs none: a stream waits for all streams of its run, and ends with them, so limits on how
-many may run at a time would let two runs wait for each other for ever.
+Some need none (``StepPlan.takes_slot``).
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ from core.api.phases import Phase, Reason
 from core.engine.context import step_start
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
-from core.engine.plan import StoryPlan
 from core.engine.slots.queueing import Demand
 from core.engine.slots.scheduling import story_key
 from core.engine.step.record import is_final
-from core.story.kinds import StepKind
 
 
 def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:
@@ -40,15 +37,16 @@ def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:
     for name in sorted(unfinished | slots.steps_holding(uid)):
         state = run_context.status.state.step(name)
         has_none = state is not None and (state.phase.terminal or state.has_lost_its_slot)
-        if has_none or not plan.has(name, StepKind.ENGRAM) or _serves_stream(plan, name):
+        step = plan.find(name)
+        if has_none or step is None or not step.takes_slot:
             slots.release(uid, name)
         elif name in unfinished:
             slots.hold(uid, name, _story_key(run_context), run_context.scheduling.queue)
 
 
 def has_slot(context: StepContext) -> bool:
-    """Whether the step may continue; one that serves a stream may, once it is recorded that it runs."""
-    if context.step.serves_stream:
+    """Whether the step may continue; one that takes no slot may, once it is recorded that it runs."""
+    if not context.step.takes_slot:
         state = context.state.step(context.step.name)
         return state is not None and state.phase is not Phase.PENDING
     return context.engine.slots.holds(context.run_context.run_uid, context.step.name)
@@ -64,7 +62,7 @@ async def wait_for_slot(
     one.
     """
     run_context, step = context.run_context, context.step
-    if step.serves_stream:
+    if not step.takes_slot:
         step_start.launched(run_context, step, begun_at)
         await trio.lowlevel.checkpoint()
         return True
@@ -76,11 +74,6 @@ async def wait_for_slot(
         context.engine.slots.hold(run_context.run_uid, step.name, demand.story, demand.queue)
     step_start.launched(run_context, step, begun_at)
     return acquired
-
-
-def _serves_stream(plan: StoryPlan, name: str) -> bool:
-    step = plan.find(name)
-    return step is not None and step.serves_stream
 
 
 def _demand(context: StepContext) -> Demand:

@@ -85,9 +85,9 @@ class StepContext:
     def seen(self) -> dict[str, Any]:
         """The variables that this step's expressions can read now.
 
-        A step that serves a stream reads no other step: what it gets from them comes with each packet.
+        Not every step may read others (``StepPlan.reads_steps``).
         """
-        if self.step.serves_stream:
+        if not self.step.reads_steps:
             return {INPUTS: self.variables.snapshot()[INPUTS]}
         return {**self.variables.snapshot(), **(self.step.item or {})}
 

@@ -62,7 +62,7 @@ class AttemptPreparation:
                 inputs = await self._offloaded(inputs, step_run)
             except RejectedError as error:
                 return StepError(error.reason, str(error))
-        if binding.definition and not left_to_container and not context.step.serves_stream:
+        if binding.definition and not left_to_container and context.step.has_output:
             key = _execution_key(step_run, binding, inputs, container)
         return AttemptOrder(
             run=context.run,
@@ -72,7 +72,7 @@ class AttemptPreparation:
             binding=binding,
             attempt=record.retries_of(step_run.get("status") or {}),
             inputs=inputs,
-            template_context=context.seen() if context.step.serves_stream else context.variables.snapshot(),
+            template_context=context.variables.snapshot() if context.step.reads_steps else context.seen(),
             deadline_at=binding.deadline_from(context.now()),
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
@@ -117,8 +117,8 @@ class AttemptPreparation:
 
     @property
     def _may_resolve(self) -> bool:
-        """Whether the container can resolve templates: with an SDK, which a stream gives no context for that."""
-        return self.binding.container is None and not self.context.step.serves_stream
+        """Whether the container can resolve templates: with an SDK, and with what other steps have put out."""
+        return self.binding.container is None and self.context.step.reads_steps
 
     async def _offloaded(self, inputs: Any, step_run: Object) -> Any:
         """``inputs``, with their large parts in the object store, where the container reads them."""

@@ -15,7 +15,7 @@ from core.api.objects import Object
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, ObstacleError, RejectedError, ResultLostError, UnavailableError
 from core.engine.payload_port import StoredAs
-from core.engine.ports import AttemptExecutor, Binding, StepError
+from core.engine.ports import Binding, StepError
 from core.engine.step.inline_output import inline_limit, why_not_inline
 
 RESULT_PATIENCE_SECONDS: Final = 120.0
@@ -31,9 +31,7 @@ class ResultReader:
         self._context = context
         self._failing_since: float | None = None
 
-    async def read(
-        self, executor: AttemptExecutor, step_run: Object, binding: Binding | None
-    ) -> Mapping[str, Any] | StepError:
+    async def read(self, step_run: Object, binding: Binding | None) -> Mapping[str, Any] | StepError:
         """The output, with large parts in the object store; an error if it can never be read, or is too large and there
         is no store. Without a binding, no policy limits it.
 
@@ -42,7 +40,7 @@ class ResultReader:
             StaleError, UnavailableError: look again.
         """
         try:
-            output = await executor.read_result(step_run)
+            output = await self._context.engine.executors.read_result(step_run)
         except RejectedError as error:
             return StepError(error.reason, str(error))
         except ObstacleError:

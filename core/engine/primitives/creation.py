@@ -25,8 +25,8 @@ NEAR_LIMIT: Final = 0.8
 
 
 async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
-    """The manifest; an error if the input is too large, if that of a branch cannot be resolved, or if that of a step
-    that serves a stream reads other steps.
+    """The manifest; an error if the input is too large, if that of a branch cannot be resolved, or if it reads other
+    steps and may not.
     """
     step = context.step
     overlay = step.declared.get("with")
@@ -38,7 +38,7 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
             f"with, merged over the Engram's, has {size} bytes; execution.maxInlineSize allows "
             f"{limit}; pass large data through storage",
         )
-    if step.serves_stream and input_:  # the Engram's own part comes with the binding
+    if input_ and not step.reads_steps:  # the Engram's own part comes with the binding
         why = await context.engine.evaluator.analyse(why_not_static, input_, asker=context.asker())
         if why is not None:
             return StepError(Reason.EXPRESSION_FAILED, why)

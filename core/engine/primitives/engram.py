@@ -31,15 +31,8 @@ from core.engine.errors import (
     StaleError,
     UnavailableError,
 )
-from core.engine.ports import (
-    AttemptExecutor,
-    AttemptOrder,
-    AttemptState,
-    Binding,
-    EventType,
-    Observation,
-    StepError,
-)
+from core.engine.executor_port import StopReason
+from core.engine.ports import AttemptOrder, AttemptState, Binding, EventType, Observation, StepError
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.creation import step_run_to_create, warn_near_limit
@@ -61,9 +54,9 @@ from core.engine.step.manifest import (
 )
 from core.engine.step.past import why_missing_in_backup
 from core.engine.step.pending_reason import HoldUp
-from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
+from core.policy.timing import TimeoutChoice
 
 TIME_TO_LEAVE: Final = timedelta(seconds=5)
 """How long a container may take to end after its failure is recorded, if a restarted operator finds it running."""
@@ -91,6 +84,7 @@ class EngramStep:
     def __init__(self, context: StepContext) -> None:
         self._context = context
         self._step_runs = context.engine.step_runs
+        self._executors = context.engine.executors
         self.name = step_run_name(context.run_name, context.step.name)
         self._leaves_by: datetime | None = None
         self._had_step_run = False
@@ -161,12 +155,12 @@ class EngramStep:
         if step_run is not None and (why := why_not_continued(step_run, streams=self._context.step.serves_stream)):
             return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
         assert binding is not None, "a step is either bound or has a problem"
-        decision = outcome.decide(observation, binding.retry, self._context.now(), binding.limit, hold_up)
+        decision = self._decide(observation, binding.retry, binding.limit, hold_up)
         return await self._act(decision, observation, binding)
 
     async def observe(self) -> Observation:
         """One look at the step; also updates the variables of templates."""
-        observation = await self._context.engine.executors.observe(self._step_runs, self._context.run, self.name)
+        observation = await self._executors.observe(self._step_runs, self._context.run, self.name)
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
@@ -179,7 +173,7 @@ class EngramStep:
     async def judge(self, observation: Observation, policy: RetryPolicy, missing: str = "") -> Verdict | None:
         """Record a failure that ``policy`` does not repeat; with ``missing``, also a success, without its schema."""
         step_run = observation.step_run
-        match outcome.decide(observation, policy, self._context.now()):
+        match self._decide(observation, policy):
             case outcome.Fail(message=message) as fail if step_run is not None:
                 text = f"{message}; no retry follows: {missing}" if missing else message
                 return await self._fail(replace(fail, message=text), step_run)
@@ -195,7 +189,7 @@ class EngramStep:
     async def has_let_go(self, observation: Observation) -> bool:
         """Whether nothing is at work any more for a StepRun whose end is recorded; if not, look again."""
         step_run = observation.step_run
-        recorded = outcome.decide(observation, RetryPolicy(), self._context.now())
+        recorded = self._decide(observation, RetryPolicy())
         alive = isinstance(recorded, outcome.Recorded) and recorded.still_alive
         return step_run is None or not alive or await self._has_left(step_run)
 
@@ -206,14 +200,23 @@ class EngramStep:
             return Verdict(end.phase, end.message)
         return await self._fail(end, step_run)
 
-    def executor_of(self, step_run: Object) -> AttemptExecutor:
-        """The executor of the step's attempts, whatever its Engram is bound to now."""
-        return self._context.engine.executors.of(step_run)
-
     def is_foreign(self, step_run: Object) -> bool:
         """Whether this run does not control the StepRun with this step's name: it is then not adopted or changed."""
         ours = is_controlled_by(step_run, self._context.run["metadata"]["uid"])
         return not ours or step_path(step_run) != self._context.step.name
+
+    def _decide(
+        self,
+        observation: Observation,
+        policy: RetryPolicy,
+        limit: TimeoutChoice | None = None,
+        hold_up: HoldUp | None = None,
+    ) -> outcome.NextAction:
+        traits = self._executors.traits_of(observation.step_run)
+        return outcome.decide(observation, policy, self._context.now(), traits, limit, hold_up)
+
+    async def _stop(self, step_run: Object, why: StopReason) -> None:
+        await committed(self._executors.stop, step_run, why)
 
     async def _run_is_over(self) -> bool:
         """Whether the run is gone, being deleted or ended elsewhere.
@@ -236,7 +239,7 @@ class EngramStep:
                 return await self._create(observation, binding)
             case outcome.Wait():
                 if observation.live is not None and step_run is not None:
-                    await committed(self.executor_of(step_run).tend_attempt, step_run)
+                    await self._stop(step_run, StopReason.IF_DONE)
                 return decision
         assert step_run is not None
         match decision:
@@ -251,12 +254,12 @@ class EngramStep:
             case outcome.Announce():
                 await self._mark.record_when_due(step_run, observation)
             case outcome.EndAttempt():
-                await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
+                await self._stop(step_run, StopReason.SUPERSEDED)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
                 verdict = await self._succeed(step_run, binding, record.key_patch(observation))
-                if serves_stream(step_run):  # its worker does not end by itself
-                    await committed(self.executor_of(step_run).end_leftover, step_run)
+                if not self._executors.traits_of(step_run).ends_by_itself:
+                    await self._stop(step_run, StopReason.RECORDED)
                 return verdict
             case outcome.Collect():
                 return await self._collect(observation, binding, binding.retry)
@@ -273,7 +276,7 @@ class EngramStep:
             return None
         if not self._had_step_run and (missing := why_missing_in_backup(context.run, step.name)):
             return failed(Reason.RESTORED, missing)
-        manifest = context.engine.executors.why_unknown(binding.executor) or await step_run_to_create(context, binding)
+        manifest = self._executors.why_unknown(binding.executor) or await step_run_to_create(context, binding)
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)
         input_ = manifest["spec"].get("input")
@@ -373,12 +376,12 @@ class EngramStep:
         A container that has reported its failure ends by itself, and its Job stays. A container whose time was over has
         not been asked to end, if the process died before it could ask.
         """
-        now = self._context.now()
-        self._leaves_by = self._leaves_by or (now if serves_stream(step_run) else now + TIME_TO_LEAVE)
+        now, ends_by_itself = self._context.now(), self._executors.traits_of(step_run).ends_by_itself
+        self._leaves_by = self._leaves_by or (now + TIME_TO_LEAVE if ends_by_itself else now)
         if now < self._leaves_by:
             await wait_for_wakeup(self._context.wakeup, self._context.engine.clock, self._leaves_by)
             return False
-        await committed(self.executor_of(step_run).end_leftover, step_run)
+        await self._stop(step_run, StopReason.RECORDED)
         return True
 
     async def _start(
@@ -391,8 +394,8 @@ class EngramStep:
         waits: bool = True,
     ) -> Verdict | None:
         """``order``: that of the attempt, if it was prepared before the StepRun existed."""
-        context, executor = self._context, self.executor_of(step_run)
-        order = context.engine.executors.why_unknown(executor.name) or order
+        context, traits = self._context, self._executors.traits_of(step_run)
+        order = self._executors.why_unknown(traits.name) or order
         order = order or await AttemptPreparation(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
@@ -405,12 +408,12 @@ class EngramStep:
             return await self._succeed(seen, binding, record.cached_patch(found.output, found.source))
         order, step_run = found, found.step_run
         if start.announced:
-            text = f"the {record.word_for(executor.name)} of {self.name} is missing; the operator starts it again"
+            text = f"the {traits.word} of {self.name} is missing; the operator starts it again"
             context.emit(EventType.WARNING, "JobRestarted", text, step_run)
-        if start.announce_first and not executor.lives_by_record:
+        if start.announce_first and not traits.lives_by_record:
             await self._mark.record(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
-        await committed(executor.start_attempt, order)
+        await committed(self._executors.start, order)
         self._has_started(step_run)
         return None
 
@@ -424,7 +427,7 @@ class EngramStep:
         step_run = seen.step_run
         assert step_run is not None
         try:
-            output = await self._results.read(self.executor_of(step_run), step_run, binding)
+            output = await self._results.read(step_run, binding)
         except ResultLostError as error:
             decision = outcome.lost_result(step_run, str(error), policy)
             if isinstance(decision, outcome.Fail):
@@ -467,7 +470,7 @@ class EngramStep:
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
         context.emit(EventType.WARNING, "StepRetryScheduled", f"step {context.step.name!r}: {text}")
-        await committed(self.executor_of(stored).end_earlier_attempt, stored)
+        await self._stop(stored, StopReason.SUPERSEDED)
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
         self.cache.end()
@@ -477,7 +480,7 @@ class EngramStep:
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         self._context.variables.remember(stored)
         if fail.still_alive:
-            await committed(self.executor_of(stored).end_attempt, stored)
+            await self._stop(stored, StopReason.END)
         # Its container may have made the status unreadable again: what was recorded here counts.
         return record.verdict_of(stored if record.is_final(stored.get("status") or {}) else {"status": patch})
 

@@ -93,9 +93,9 @@ class OutputCache:
 
     async def look_up(self, order: AttemptOrder, binding: Binding) -> CachedOutput | AttemptOrder | None:
         """The cached output; else the order with which to start, whose StepRun has what ``keep`` needs. None: an equal
-        step has ended meanwhile, look again. A step that serves a stream has no output, and nothing is looked up.
+        step has ended meanwhile, look again. For a step without an output, nothing is looked up.
         """
-        if self._context.step.serves_stream:
+        if not self._context.step.has_output:
             await trio.lowlevel.checkpoint()
             return order
         reused = await self._earlier.look_up(order, binding)
@@ -123,8 +123,9 @@ class OutputCache:
         """Store the output of a success, if its attempt has left the annotations for that. Returns the StepRun, which
         shows that it is stored.
         """
-        output = (step_run.get("status") or {}).get("output")
-        place = None if binding is None or self._context.step.serves_stream else self._recorded_place(step_run, binding)
+        if binding is None or not self._context.step.has_output:
+            return step_run
+        output, place = (step_run.get("status") or {}).get("output"), self._recorded_place(step_run, binding)
         if place is None or not place.rules.writes or not output:
             return step_run
         is_stored = False

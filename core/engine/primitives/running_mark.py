@@ -15,7 +15,7 @@ from core.engine.calls import committed
 from core.engine.context.step_context import StepContext
 from core.engine.ports import AttemptRecord, LiveStream, Observation
 from core.engine.step import record
-from core.engine.step.stream_record import live_patch, serves_stream
+from core.engine.step.stream_record import live_patch
 
 TELL_AGAIN_SECONDS: Final = 5.0
 """After this time, a process records again how a stream is, if another leader has recorded something else."""
@@ -32,7 +32,8 @@ class RunningMark:
 
     def started(self, step_run: Object) -> None:
         """This process has started an attempt."""
-        after = self._context.engine.settings.seconds_to_announce(stream=serves_stream(step_run))
+        engine = self._context.engine
+        after = engine.settings.seconds_to_announce(stream=not engine.executors.traits_of(step_run).ends_by_itself)
         self._told, self._due_at = None, trio.current_time() + after
 
     async def record_when_due(self, step_run: Object, seen: Observation) -> None:
@@ -49,6 +50,9 @@ class RunningMark:
         await self.record(step_run, record.attempt_seen(seen), seen)
 
     async def record(self, step_run: Object, attempt: AttemptRecord, seen: Observation | None = None) -> None:
-        live, now = seen.live if seen is not None else None, self._context.now()
-        patch = live_patch(seen, live, now) if seen and live else record.running_patch(step_run, now, attempt)
-        await committed(self._context.engine.step_runs.patch_step_run_status, step_run, patch)
+        engine, now = self._context.engine, self._context.now()
+        if seen is not None and seen.live is not None:
+            patch = live_patch(seen, seen.live, now)
+        else:
+            patch = record.running_patch(step_run, now, attempt, engine.executors.traits_of(step_run).word)
+        await committed(engine.step_runs.patch_step_run_status, step_run, patch)

@@ -27,6 +27,7 @@ from core.engine.calls import Pace, committed, patiently, persistently
 from core.engine.context.end_request import asked_to_end
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
+from core.engine.executor_port import StopReason
 from core.engine.plan import GroupName, Refusal, StoryPlan
 from core.engine.ports import AttemptState, EventType, RunKey
 from core.engine.redrive.request import (
@@ -280,15 +281,15 @@ class Redrive:
         if child.get("kind") == STORY_RUN.kind:
             await committed(self._engine.runs.delete_child_run, child)
             return True
-        executor = self._engine.executors.of(child)
-        if executor.lives_by_record:
-            state = (await patiently(executor.observe, child, pace=self._pace())).state
+        executors = self._engine.executors
+        if executors.traits_of(child).lives_by_record:
+            state = (await patiently(executors.look, child, pace=self._pace())).state
             if state in (AttemptState.STARTING, AttemptState.RUNNING):
                 await asked_to_end(self._engine, child)
                 self._asked.add(child["metadata"]["uid"])
             if state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING):
                 return False
-        await committed(executor.end_attempt, child)
+        await committed(executors.stop, child, StopReason.END)
         await committed(self._engine.step_runs.delete_step_run, child)
         return True
 

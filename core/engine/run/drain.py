@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import Any, Final
 
 import trio
@@ -25,32 +24,18 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.end_request import asked_to_end
 from core.engine.context.step_context import StepContext
 from core.engine.errors import PortError, RejectedError, ResultLostError, StaleError
-from core.engine.ports import WORKER, AttemptState, Observation, StepError
+from core.engine.executor_port import StopReason
+from core.engine.ports import AttemptState, Observation, StepError
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.engram import EngramStep
 from core.engine.step import record
 from core.engine.step.endings import Ending
-from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict
 
 _AT_WORK: Final = (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.FAILED, AttemptState.LINGERING)
 """States in which something of a stream is still there."""
-RELEASE_TIME: Final = timedelta(seconds=10)
-"""How much longer than the drain a warm worker may take to say that the attempt has ended.
-
-It kills a function that does not end at the end of the same time, and a process that cannot report five seconds later
-(SDK contract 24.2). So nothing works on after the end is recorded.
-"""
 LEAST_READ_SECONDS: Final = 5.0
 """For the output of a container without an SDK that has ended in time, even if the drain is over."""
-
-
-class _Asked(Enum):
-    """What a stream has been asked to do."""
-
-    NOTHING = auto()
-    TO_DRAIN = auto()
-    TO_END = auto()
 
 
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
@@ -59,24 +44,23 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
     ``unheard``: another process has started the step, and may have started an attempt that this process does not know.
     """
     engram = EngramStep(context)
-    pace = context.pace()
+    executors, pace = context.engine.executors, context.pace()
     signalled = False
-    latest_at = drain_at
     while True:
         observation = await patiently(engram.observe, pace=context.pace())
         step_run = observation.step_run
         if step_run is None or is_being_deleted(step_run) or engram.is_foreign(step_run):
             return ending.verdict
-        if serves_stream(step_run):
+        traits = executors.traits_of(step_run)
+        if not traits.ends_by_itself:
             return await _end_stream(context, engram, ending, drain_at)
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
-        if record.executor_of(step_run) == WORKER:
-            latest_at = drain_at + RELEASE_TIME
+        latest_at = drain_at + traits.release_time
         try:
             if reported is not None and reported.terminal:
                 if alive and reported is not Phase.SUCCEEDED:
-                    await committed(engram.executor_of(step_run).end_leftover, step_run)
+                    await committed(executors.stop, step_run, StopReason.RECORDED)
                 is_late = latest_at > drain_at and context.now() >= drain_at
                 return await _record(context, step_run, observation, ending, None, is_late=is_late)
             if (alive or unheard) and not signalled:  # even after drain_at: else it would outlive its run
@@ -95,8 +79,9 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 
 async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, drain_at: datetime) -> Verdict:
     """The same for a step that serves a stream."""
-    executor = context.engine.executors
-    pace, asked, stop_at = context.pace(), _Asked.NOTHING, drain_at + _time_to_stop(context)
+    executors = context.engine.executors
+    pace, stop_at = context.pace(), drain_at + _time_to_stop(context)
+    asked: StopReason | None = None
     while True:
         context.wakeup.clear()
         observation = await patiently(engram.observe, pace=context.pace())
@@ -105,21 +90,20 @@ async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, 
             return ending.verdict
         now, alive = context.now(), observation.state in _AT_WORK
         status = step_run.get("status") or {}
-        wanted = _Asked.TO_DRAIN if ending.drains and now < drain_at else _Asked.TO_END
+        wanted = StopReason.DRAIN if ending.drains and now < drain_at else StopReason.END
         try:
             if record.is_final(status):
                 if alive:
-                    await committed(executor.of(step_run).end_leftover, step_run)
+                    await committed(executors.stop, step_run, StopReason.RECORDED)
                 return await _record(context, step_run, observation, ending, None)
-            if asked is _Asked.NOTHING and _has_finished(observation):
+            if asked is None and _has_finished(observation):
                 return await _record(context, step_run, observation, ending, None)
-            has_stopped = not alive or (asked is _Asked.TO_END and now >= stop_at)
-            if asked is not _Asked.NOTHING and has_stopped:
+            has_stopped = not alive or (asked is StopReason.END and now >= stop_at)
+            if asked is not None and has_stopped:
                 return await _record(context, step_run, observation, ending, None)
-            if asked is not _Asked.TO_END:
+            if asked is not StopReason.END:
                 step_run = await asked_to_end(context.engine, step_run)
-                ask = executor.of(step_run).drain_attempt
-                await committed(ask if wanted is _Asked.TO_DRAIN else executor.of(step_run).end_attempt, step_run)
+                await committed(executors.stop, step_run, wanted)
                 if asked is not wanted:
                     asked = wanted
                     continue
@@ -145,7 +129,7 @@ def _time_to_stop(context: StepContext) -> timedelta:
 async def _signal(context: StepContext, step_run: Object) -> None:
     """Ask the step to end, once and idempotently."""
     step_run = await asked_to_end(context.engine, step_run)
-    await committed(context.engine.executors.of(step_run).end_attempt, step_run)
+    await committed(context.engine.executors.stop, step_run, StopReason.END)
 
 
 async def _output_left(
@@ -154,10 +138,10 @@ async def _output_left(
     """The output of a container without an SDK that has succeeded; None if it cannot be read in time."""
     if observation.state is not AttemptState.SUCCEEDED or not observation.has_result:
         return None
-    executor, results = context.engine.executors.of(step_run), ResultReader(context)
+    results = ResultReader(context)
     with trio.move_on_after(max((drain_at - context.now()).total_seconds(), LEAST_READ_SECONDS)):
         try:
-            found = await patiently(results.read, executor, step_run, None, pace=context.pace())
+            found = await patiently(results.read, step_run, None, pace=context.pace())
         except (ResultLostError, StaleError):
             return None
         return None if isinstance(found, StepError) else found
@@ -189,7 +173,7 @@ async def _record(
     ``output``: that of a container without an SDK, which has succeeded only if there is one.
     ``is_late``: the drain was over before the report, so a failure that it tells is that of the ending.
     """
-    status = step_run.get("status") or {}
+    status, ends_by_itself = step_run.get("status") or {}, context.engine.executors.traits_of(step_run).ends_by_itself
     if not record.is_final(status):
         reported = record.phase_of(status)
         now = context.now()
@@ -199,7 +183,7 @@ async def _record(
             patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now, exit_class=class_)
         elif output is not None:
             patch = record.success_patch(record.with_output(step_run, output), now) | {"output": dict(output)}
-        elif _has_finished(observation) if serves_stream(step_run) else _has_succeeded(observation):
+        elif _has_succeeded(observation) if ends_by_itself else _has_finished(observation):
             patch = record.success_patch(step_run, now)
         else:
             counts = reported is not None and reported.terminal and not is_late

@@ -21,6 +21,7 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import record_end
+from core.engine.executor_port import StopReason
 from core.engine.plan import GroupPlan, StepPlan
 from core.engine.ports import RunKey
 from core.engine.primitives.engram import EngramStep
@@ -93,7 +94,7 @@ async def end_retrying_jobs(run_context: RunContext) -> None:
         has_failed = phase is not None and phase.terminal and phase is not Phase.SUCCEEDED
         recorded = run_context.status.state.step(step_path(step_run))
         if has_failed and is_of_reference(step_run) and recorded is not None and recorded.phase.terminal:
-            await persistently(engine.executors.of(step_run).end_leftover, step_run, pace=pace)
+            await persistently(engine.executors.stop, step_run, StopReason.RECORDED, pace=pace)
 
 
 async def cancel_children(run_context: RunContext) -> None:

@@ -17,10 +17,11 @@ from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
+from core.engine.executor_port import ExecutorTraits
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PATIENCE, HoldUp
-from core.engine.step.stream_record import live_patch, serves_stream
+from core.engine.step.stream_record import live_patch
 from core.policy.retry import AttemptFailure, RetryPolicy
 from core.policy.timing import TimeoutChoice
 
@@ -118,11 +119,13 @@ def decide(
     observation: Observation,
     policy: RetryPolicy,
     now: datetime,
+    traits: ExecutorTraits,
     limit: TimeoutChoice | None = None,
     hold_up: HoldUp | None = None,
 ) -> NextAction:
     """The next thing to do. After every decision but ``Recorded``, the caller looks again.
 
+    ``traits``: those of the StepRun's executor.
     ``limit``: the timeout of an attempt; ``hold_up``: what keeps this one from its work. Both only describe a timeout.
     """
     step_run = observation.step_run
@@ -132,9 +135,9 @@ def decide(
         return Wait()
     status = step_run.get("status") or {}
     alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
-    stream = serves_stream(step_run)
+    stays = not traits.ends_by_itself
     if record.is_final(status):
-        if stream:  # its worker does not end by itself
+        if stays:
             return Recorded(still_alive=alive or observation.state is AttemptState.FAILED)
         return Recorded(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
     if why := why_unreadable(step_run):
@@ -145,7 +148,7 @@ def decide(
     if phase is Phase.SUCCEEDED:
         return Succeed()
     if phase is not None and phase.terminal and (current or record.was_started(status)):
-        return _reported_failure(status, phase, policy, alive=stream)
+        return _reported_failure(status, phase, policy, alive=stays)
     if observation.attempt is not None and not current:
         return EndAttempt()
     if observation.state is AttemptState.ABSENT and record.is_lost_in_backup(step_run):
@@ -154,7 +157,7 @@ def decide(
         case AttemptState.LINGERING:
             return Wait()
         case AttemptState.ABSENT:
-            return _start(status, phase, now, announces=not stream)
+            return _start(status, phase, now, announces=not stays)
         case AttemptState.STARTING | AttemptState.RUNNING:
             return _under_way(observation, status, phase, policy, now, timed_out(limit, hold_up))
         case AttemptState.SUCCEEDED:
@@ -163,8 +166,8 @@ def decide(
             if observation.reason == DEADLINE_EXCEEDED:
                 text = f"Kubernetes has ended its Job: {observation.message or observation.reason}"
                 over = timed_out(limit, hold_up or HoldUp(DEADLINE_EXCEEDED, text))
-                return _or_retry(over, status, policy, alive=stream)
-            return _container_failure(observation, status, policy, alive=stream)
+                return _or_retry(over, status, policy, alive=stays)
+            return _container_failure(observation, status, policy, alive=stays)
 
 
 def timed_out(limit: TimeoutChoice | None, hold_up: HoldUp | None) -> Fail:

@@ -21,7 +21,7 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import JOB, STREAM, WORKER, AttemptOrder, AttemptRecord, Observation
+from core.engine.ports import JOB, AttemptOrder, AttemptRecord, Observation
 from core.engine.step.assignment import assignment_of
 from core.engine.step.verdict import Verdict
 
@@ -194,11 +194,13 @@ def recorded_attempt_of(step_run: Object) -> AttemptRecord | None:
     )
 
 
-def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Object:
-    """The attempt has been started, or will be next; its record replaces the one of the attempt before."""
+def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord, what: str) -> Object:
+    """The attempt has been started, or will be next; its record replaces the one of the attempt before.
+
+    ``what``: what its executor starts for it (``ExecutorTraits.word``).
+    """
     status = step_run.get("status") or {}
     retries = retries_of(status)
-    what = word_for(attempt.executor)
     message = f"The {what} is created" if not retries else f"The {what} of retry {retries} is created"
     patch: Object = {"phase": str(Phase.RUNNING), "retries": retries, "nextRetryAt": None}
     patch["attempt"] = attempt_to_wire(attempt)
@@ -206,11 +208,6 @@ def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Ob
     if not status.get("startedAt"):
         patch["startedAt"] = format_instant(now)
     return patch
-
-
-def word_for(executor: str) -> str:
-    """What an executor starts for an attempt, in messages."""
-    return {JOB: "Job", STREAM: "workload"}.get(executor, "attempt")
 
 
 def attempt_to_wire(attempt: AttemptRecord) -> Object:
@@ -233,7 +230,7 @@ def attempt_seen(seen: Observation) -> AttemptRecord:
     assert seen.step_run is not None, "an attempt has a StepRun"
     number = retries_of(seen.step_run.get("status") or {}) if seen.attempt is None else seen.attempt
     executor = executor_of(seen.step_run)
-    worker = seen.worker if executor == WORKER else ""
+    worker = seen.worker if assignment_of(seen.step_run) is not None else ""
     return AttemptRecord(number, executor, seen.deadline_at, worker, seen.execution_key)
 
 

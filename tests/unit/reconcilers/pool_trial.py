@@ -34,13 +34,13 @@ class PoolTrial:
     async def asks(self, name: str) -> Object:
         step_run = self.scene.hears(manifest(name))
         with pytest.raises(NoRoomError):
-            await self.scene.executor.start_attempt(order_for(name, step_run=step_run))
+            await self.scene.executor.start(order_for(name, step_run=step_run))
         return step_run
 
     async def begins(self, name: str) -> Object:
         """The step gets a place at once; returns its StepRun."""
         step_run = self.scene.hears(manifest(name))
-        await self.scene.executor.start_attempt(order_for(name, step_run=step_run))
+        await self.scene.executor.start(order_for(name, step_run=step_run))
         return step_run
 
     async def looks(self) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 from core.api.objects import Object
 from core.workloads.stream_binding import gives_with
 from core.workloads.stream_environment import stream_environment
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.ordered_stream import ordered_binding, ordered_stream, ordered_stream_step
 from tests.unit.core.workloads.golden_jobs import account_of
 from tests.unit.core.workloads.golden_streams import ACCESS, order
@@ -65,11 +65,11 @@ def test_the_binding_of_jobs_has_the_schema_as_far_as_packets_must_keep_to_it(
 ) -> None:
     """What the ``with`` of the Engram adds, the hub does not know."""
     asked = order("stateful-retry")
-    policy: ResolvedStep = asked.binding.policy
-    assert policy.stream is not None
-    template = {**policy.template, "spec": {**policy.template["spec"], "inputSchema": schema}}
-    jobs = replace(policy, template=template, stream=replace(policy.stream, mode=None))
-    asked = replace(asked, binding=replace(asked.binding, policy=jobs, default_with=given))
+    bound = ResolvedBinding.of(asked)
+    assert bound.stream is not None
+    template = {**bound.template, "spec": {**bound.template["spec"], "inputSchema": schema}}
+    jobs = replace(bound, template=template, stream=replace(bound.stream, mode=None), default_with=given)
+    asked = replace(asked, binding=jobs)
 
     binding = ordered_binding(asked, ordered_stream_step(asked, account_of(asked)), ACCESS["stateful-retry"])
 

@@ -12,12 +12,12 @@ import pytest
 from bubu_contract.canonical import NotJsonError
 from core.api.objects import Object
 from core.engine.errors import RejectedError
-from core.engine.ports import AttemptOrder, Binding
+from core.engine.ports import AttemptOrder
 from core.policy.layers import resolve_policy
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.unit.reconcilers.reconciler_samples import run, step_run, stored, story
 
@@ -37,7 +37,7 @@ def order(
     engram = stored("Engram", "http", spec={"version": " 2.0 "}, meta={"annotations": annotations})
     settings = OperatorSettings()
     sources = Sources(settings, template, engram, told, step)
-    binding = Binding(
+    binding = ResolvedBinding(
         engram_namespace="team",
         engram_name="http",
         engram_version="9.9",
@@ -51,7 +51,11 @@ def order(
         input_schema=None,
         output_schema=None,
         declared_output_keys=None,
-        policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
+        engram=engram,
+        template=template,
+        settings=settings,
+        policy=resolve_policy(sources),
+        sources=sources,
         executor="job",
     )
     return AttemptOrder(owner, told, step, child, binding, 2, inputs or {}, {"inputs": {}, "steps": {}}, DEADLINE)

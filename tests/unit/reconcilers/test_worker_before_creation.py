@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -27,27 +28,19 @@ async def busy(places: int = 2) -> AsyncIterator[tuple[WorkerScene, list[Object]
     began = trio.current_time()
     now = lambda: NOW + timedelta(seconds=trio.current_time() - began)  # noqa: E731
     async with open_scene(patience=PATIENCE, now=now) as scene:
-        first = await created(scene, "first")
+        first = await scene.creates("first")
         with pytest.raises(NoRoomError):
-            await scene.executor.start_attempt(order_for("first", step_run=first))
+            await scene.executor.start(order_for("first", step_run=first))
         scene.ready_worker()
-        await scene.executor.start_attempt(order_for("first", step_run=first))
-        at_work = [await created(scene, f"w{number}") for number in range(places - 1)]
+        await scene.executor.start(order_for("first", step_run=first))
+        at_work = [await scene.creates(f"w{number}") for number in range(places - 1)]
         assert [scene.assigned_to(each) for each in at_work] == ["w1"] * (places - 1)
         yield scene, [first, *at_work]
 
 
-async def created(scene: WorkerScene, name: str) -> Object:
-    """What the engine does for a new step."""
-    made = manifest(name)
-    async with scene.executor.assigned(order_for(name, step_run=made)) as more:
-        made["metadata"] |= more or {}
-        return scene.hears(made)
-
-
 async def test_the_step_run_is_created_with_the_place_that_becomes_free(autojump_clock: MockClock) -> None:
     async with busy() as (scene, at_work), trio.open_nursery() as nursery:
-        nursery.start_soon(created, scene, "late")
+        nursery.start_soon(scene.creates, "late")
         await trio.sleep(PATIENCE / 2)
         assert len(scene.server.all(STEP_RUN)) == 2
         assert scene.registry.demand(scene.pool) == 3, "the pool grows for those who wait"
@@ -60,7 +53,7 @@ async def test_the_step_run_is_created_with_the_place_that_becomes_free(autojump
 async def test_those_who_wait_are_served_in_their_order(autojump_clock: MockClock) -> None:
     async with busy() as (scene, at_work), trio.open_nursery() as nursery:
         for name in ("a", "b"):
-            nursery.start_soon(created, scene, name)
+            nursery.start_soon(scene.creates, name)
             await wait_all_tasks_blocked()
         for step_run, name in zip(at_work, ("a", "b"), strict=True):
             scene.releases(step_run, phase="Succeeded")
@@ -73,25 +66,25 @@ async def test_a_step_that_has_waited_long_has_a_step_run_and_keeps_its_place_in
 ) -> None:
     async with busy() as (scene, at_work), trio.open_nursery() as nursery:
         began = trio.current_time()
-        early = await created(scene, "early")
+        early = await scene.creates("early")
         assert trio.current_time() == began + PATIENCE
         assert scene.assigned_to(early) is None
         assert early["metadata"]["labels"] == {keys.LABEL_WORKER_POOL: scene.pool.name}
-        nursery.start_soon(created, scene, "late")
+        nursery.start_soon(scene.creates, "late")
         await wait_all_tasks_blocked()
         with pytest.raises(NoRoomError):
-            await scene.executor.start_attempt(order_for("early", step_run=early))
+            await scene.executor.start(order_for("early", step_run=early))
         scene.woken.clear()
         scene.releases(at_work[1], phase="Succeeded")
         assert scene.woken == [(("team", "early"), "fetch")], "it has a StepRun, so its task is woken"
-        await scene.executor.start_attempt(order_for("early", step_run=early))
+        await scene.executor.start(order_for("early", step_run=early))
         assert scene.assigned_to(early) == "w1"
         scene.releases(at_work[0], phase="Succeeded")
 
 
 async def test_the_time_of_the_step_begins_with_its_assignment(autojump_clock: MockClock) -> None:
     async with busy() as (scene, at_work), trio.open_nursery() as nursery:
-        nursery.start_soon(created, scene, "late")
+        nursery.start_soon(scene.creates, "late")
         await trio.sleep(PATIENCE / 2)
         scene.releases(at_work[1], phase="Succeeded")
         await wait_all_tasks_blocked()
@@ -103,19 +96,21 @@ async def test_the_time_of_the_step_begins_with_its_assignment(autojump_clock: M
 
 
 async def test_a_step_that_is_cancelled_or_cannot_be_created_leaves_the_line(autojump_clock: MockClock) -> None:
+    async def refused(added: Object) -> Object:
+        raise UnavailableError("the API server does not answer")
+
     async with busy() as (scene, at_work):
         with trio.move_on_after(PATIENCE / 2):
-            await created(scene, "cancelled")
+            await scene.creates("cancelled")
         with pytest.raises(UnavailableError):
-            async with scene.executor.assigned(order_for("refused", step_run=manifest("refused"))):
-                raise UnavailableError("the API server does not answer")
+            await scene.executor.start(replace(order_for("refused", step_run=manifest("refused")), create=refused))
         assert scene.registry.demand(scene.pool) == 2
         scene.releases(at_work[1], phase="Succeeded")
-        assert scene.assigned_to(await created(scene, "next")) == "w1"
+        assert scene.assigned_to(await scene.creates("next")) == "w1"
 
 
 async def test_without_a_ready_worker_nothing_is_waited_for(autojump_clock: MockClock) -> None:
     async with open_scene(patience=PATIENCE) as scene:
         began = trio.current_time()
-        await created(scene, "first")
+        await scene.creates("first")
         assert trio.current_time() == began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,30 +17,24 @@ from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DE
 from core.engine.errors import NameConflictError, NoRoomError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import assignment_of
+from core.kube.store import StoreKey
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.worker_heartbeats import LOST_AFTER_SECONDS
 from reconcilers.adapters.worker_leftovers import HEARS_WITHIN_SECONDS
 from reconcilers.adapters.worker_registry import PLACE_KEPT_SECONDS
 from tests.unit.reconcilers.memory_server import Request
 from tests.unit.reconcilers.reconciler_samples import stored
-from tests.unit.reconcilers.worker_scene import NAMESPACE, WorkerScene, manifest, open_scene, order_for, scene_of
-
-
-async def create(scene: WorkerScene, name: str) -> Object:
-    """What the engine does for a new step: its StepRun, with whatever the executor adds."""
-    made = manifest(name)
-    async with scene.executor.assigned(order_for(name, step_run=made)) as more:
-        made["metadata"] |= more or {}
-        return scene.hears(made)
+from tests.unit.reconcilers.worker_scene import NAMESPACE, WorkerScene, open_scene, order_for, scene_of
 
 
 async def start(scene: WorkerScene, step_run: Object, **fields: Any) -> None:
     run = step_run["metadata"]["ownerReferences"][0]["name"]
     known = scene.world.step_runs.get(NAMESPACE, step_run["metadata"]["name"])
-    await scene.executor.start_attempt(order_for(run, step_run=known, **fields))
+    await scene.executor.start(order_for(run, step_run=known, **fields))
 
 
 async def waiting(scene: WorkerScene, name: str) -> Object:
-    step_run = await create(scene, name)
+    step_run = await scene.creates(name)
     with pytest.raises(NoRoomError):
         await start(scene, step_run)
     return step_run
@@ -93,7 +88,7 @@ async def test_with_room_the_creation_starts_the_attempt_without_another_request
     [first] = scene.server.all(STEP_RUN)
     await start(scene, first)
     before = len(scene.server.requests)
-    second = await create(scene, "second")
+    second = await scene.creates("second")
     assert scene.assigned_to(second) == "w1"
     assert len(scene.server.requests) == before
 
@@ -102,7 +97,7 @@ async def test_attempts_go_to_the_worker_with_the_most_room_until_none_has_any(s
     for name in ("w1", "w2"):
         scene.ready_worker(name)
     await start(scene, scene.server.all(STEP_RUN)[0])
-    made = [await create(scene, name) for name in ("a", "b", "c", "d")]
+    made = [await scene.creates(name) for name in ("a", "b", "c", "d")]
     given = [scene.assigned_to(each) for each in (scene.server.all(STEP_RUN)[0], *made)]
     assert sorted(each or "" for each in given) == ["", "w1", "w1", "w2", "w2"]
     assert given[0] != given[1]
@@ -130,20 +125,29 @@ async def test_a_process_that_starts_believes_the_leases_that_are_there(scene: W
 async def test_a_place_is_counted_while_a_write_is_under_way(scene: WorkerScene) -> None:
     scene.ready_worker()
     await start(scene, scene.server.all(STEP_RUN)[0])
-    async with scene.executor.assigned(order_for("a")) as one, scene.executor.assigned(order_for("b")) as two:
-        assert keys.LABEL_WORKER in (one or {})["labels"]
-        assert keys.LABEL_WORKER not in (two or {})["labels"]
-    async with scene.executor.assigned(order_for("b")) as three:
-        assert keys.LABEL_WORKER in (three or {})["labels"], "the write failed, so its place is free"
+    added: list[Object] = []
+
+    async def second(more: Object) -> Object:
+        added.append(more)
+        return {}
+
+    async def first(more: Object) -> Object:
+        added.append(more)
+        await scene.executor.start(replace(order_for("b"), create=second))
+        return {}
+
+    await scene.executor.start(replace(order_for("a"), create=first))
+    await scene.executor.start(replace(order_for("b"), create=second))
+    assert [keys.LABEL_WORKER in each["labels"] for each in added] == [True, False, True], "no write was stored"
 
 
 async def test_those_who_wait_are_served_in_their_order_as_others_end(scene: WorkerScene) -> None:
     scene.ready_worker()
     first = scene.server.all(STEP_RUN)[0]
     await start(scene, first)
-    second = await create(scene, "second")
+    second = await scene.creates("second")
     line = [await waiting(scene, name) for name in ("c", "d")]
-    late = await create(scene, "late")
+    late = await scene.creates("late")
     assert scene.assigned_to(late) is None
     scene.woken.clear()
     scene.releases(first)
@@ -250,13 +254,13 @@ async def assigned(scene: WorkerScene) -> tuple[Object, Object]:
 
 async def test_a_worker_that_is_gone_loses_its_attempt(scene: WorkerScene) -> None:
     step_run, pod = await assigned(scene)
-    assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+    assert (await scene.observe(step_run)).state is AttemptState.STARTING
     scene.loses(pod)
     assert scene.woken == [(("team", "first"), "fetch")]
-    seen = await scene.executor.observe(step_run)
+    seen = await scene.observe(step_run)
     assert (seen.state, seen.reason, seen.exit_code) == (AttemptState.FAILED, "WorkerLost", None)
     asked = len(scene.server.requests)
-    await scene.executor.observe(step_run)
+    await scene.observe(step_run)
     assert len(scene.server.requests) == asked
 
 
@@ -264,7 +268,7 @@ async def test_a_pod_that_the_watch_does_not_show_is_asked_for(scene: WorkerScen
     step_run, pod = await assigned(scene)
     metadata = pod["metadata"]
     scene.world.informer(WORKER_POD).forget(NAMESPACE, "w1", metadata["uid"])
-    assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+    assert (await scene.observe(step_run)).state is AttemptState.STARTING
     scene.world.informer(WORKER_POD).forget(NAMESPACE, "w1", metadata["uid"])
 
     async def down(request: Request) -> httpx.Response | None:
@@ -272,7 +276,7 @@ async def test_a_pod_that_the_watch_does_not_show_is_asked_for(scene: WorkerScen
 
     scene.server.before = down
     with pytest.raises(UnavailableError):
-        await scene.executor.observe(step_run)
+        await scene.observe(step_run)
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
@@ -281,7 +285,7 @@ async def test_a_worker_whose_pod_has_ended_loses_its_attempt(scene: WorkerScene
     step_run, pod = await assigned(scene)
     scene.hears({**pod, "status": {**pod["status"], "phase": phase, "reason": "Evicted"}})
     assert scene.woken == [(("team", "first"), "fetch")]
-    seen = await scene.executor.observe(step_run)
+    seen = await scene.observe(step_run)
     assert (seen.state, seen.reason) == (AttemptState.FAILED, "WorkerLost")
 
 
@@ -289,14 +293,14 @@ async def test_a_pod_that_the_watch_does_not_show_may_have_ended(scene: WorkerSc
     step_run, pod = await assigned(scene)
     scene.world.informer(WORKER_POD).forget(NAMESPACE, "w1", pod["metadata"]["uid"])
     scene.server.put({**pod, "status": {**pod["status"], "phase": "Failed"}})
-    assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+    assert (await scene.observe(step_run)).reason == "WorkerLost"
 
 
 async def test_another_pod_of_that_name_is_not_the_worker(scene: WorkerScene) -> None:
     step_run, pod = await assigned(scene)
     scene.loses(pod)
     scene.hears({**pod, "metadata": {**pod["metadata"], "uid": "another"}})
-    assert (await scene.executor.observe(step_run)).state is AttemptState.FAILED
+    assert (await scene.observe(step_run)).state is AttemptState.FAILED
 
 
 async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, autojump_clock: MockClock) -> None:
@@ -309,14 +313,14 @@ async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, 
         lease = scene.server.objects[("leases", NAMESPACE, "w1")]
         scene.server.change(lease, spec={**lease["spec"], "renewTime": "unseen"})  # the watch is late
         await trio.sleep(2)
-        assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        assert (await scene.observe(step_run)).state is AttemptState.STARTING
         assert asked == []
         await trio.sleep(2 * LOST_AFTER_SECONDS)
-        assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+        assert (await scene.observe(step_run)).reason == "WorkerLost"
         assert asked == [str(scene.pool)], "its pool may be idle now"
         assert (("team", "first"), "fetch") in scene.woken
         scene.beats(pod)
-        assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        assert (await scene.observe(step_run)).state is AttemptState.STARTING
         nursery.cancel_scope.cancel()
 
 
@@ -327,7 +331,7 @@ async def test_the_lease_of_another_confirms_no_worker(scene: WorkerScene, autoj
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.registry.run)
         await trio.sleep(LOST_AFTER_SECONDS + 1)
-        assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+        assert (await scene.observe(step_run)).reason == "WorkerLost"
         nursery.cancel_scope.cancel()
 
 
@@ -341,10 +345,10 @@ async def test_while_the_server_is_down_no_worker_is_lost(scene: WorkerScene, au
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.registry.run)
         await trio.sleep(300)
-        assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        assert (await scene.observe(step_run)).state is AttemptState.STARTING
         scene.server.before = None
         await trio.sleep(10)
-        assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+        assert (await scene.observe(step_run)).reason == "WorkerLost"
         nursery.cancel_scope.cancel()
 
 
@@ -359,9 +363,9 @@ async def test_without_workers_nothing_is_due(scene: WorkerScene, autojump_clock
 
 async def test_the_end_of_the_process_ends_the_attempt(scene: WorkerScene) -> None:
     step_run, _ = await assigned(scene)
-    seen = await scene.executor.observe(scene.releases(step_run, 0))
+    seen = await scene.observe(scene.releases(step_run, 0))
     assert (seen.state, seen.worker) == (AttemptState.SUCCEEDED, "w1")
-    seen = await scene.executor.observe(scene.releases(step_run, 137))
+    seen = await scene.observe(scene.releases(step_run, 137))
     assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 137)
 
 
@@ -390,10 +394,10 @@ async def test_something_may_run_until_the_worker_lets_go_or_is_lost(
     scene: WorkerScene, autojump_clock: MockClock
 ) -> None:
     step_run, _ = await assigned(scene)
-    assert scene.executor.lingers(NAMESPACE, "first-fetch")
-    assert not scene.executor.lingers(NAMESPACE, "other-fetch")
+    assert (await scene.executor.observe(NAMESPACE, "first-fetch", None)).state is AttemptState.LINGERING
+    assert (await scene.executor.observe(NAMESPACE, "other-fetch", None)).state is AttemptState.ABSENT
     scene.releases(step_run)
-    assert not scene.executor.lingers(NAMESPACE, "first-fetch")
+    assert (await scene.executor.observe(NAMESPACE, "first-fetch", None)).state is AttemptState.ABSENT
 
 
 @pytest.fixture
@@ -409,7 +413,7 @@ async def deleted(scene: WorkerScene) -> Any:
 
 def is_over(scene: WorkerScene) -> bool:
     """Whether nothing runs for the StepRun that is gone, and everybody knows it."""
-    over = not scene.executor.lingers(NAMESPACE, "first-fetch")
+    over = not scene.registry.lingers(StoreKey(NAMESPACE, "first-fetch"))
     assert scene.registry.is_at_work(scene.pool) != over or not scene.server.all(WORKER_POD)
     assert ((("team", "first"), "fetch") in scene.woken) == over
     return over
@@ -495,7 +499,7 @@ async def test_a_busy_pool_is_waited_for_as_long_as_the_run_has_time(
     scene: WorkerScene, autojump_clock: MockClock
 ) -> None:
     _, pod = await assigned(scene)
-    await create(scene, "second")
+    await scene.creates("second")
     last = await waiting(scene, "third")
     for _ in range(100):
         await trio.sleep(5)
@@ -533,7 +537,7 @@ async def test_objects_of_others_are_not_taken_over() -> None:
         await waiting(scene, "first")
         name = scene.pool.name
     async with open_scene(stored("ServiceAccount", name)) as scene:
-        step_run = await create(scene, "first")
+        step_run = await scene.creates("first")
         with pytest.raises(NameConflictError, match="does not belong to a pool"):
             await start(scene, step_run)
 
@@ -542,7 +546,7 @@ async def test_objects_of_others_are_not_taken_over() -> None:
 @pytest.mark.parametrize("is_done", [True, False])
 async def test_a_pool_is_made_whole_whichever_answer_is_lost(number: int, is_done: bool) -> None:
     async with open_scene() as scene:
-        step_run = await create(scene, "first")
+        step_run = await scene.creates("first")
         scene.server.requests.clear()
         fail = _once_at(scene, number)
         if is_done:
@@ -583,13 +587,13 @@ async def test_inputs_that_have_no_room_in_an_assignment_are_refused(scene: Work
     huge = order_for("first", step_run=scene.world.step_runs.get(NAMESPACE, step_run["metadata"]["name"]))
     object.__setattr__(huge, "inputs", {"text": '"' * 60_000})
     with pytest.raises(RejectedError) as caught:
-        await scene.executor.start_attempt(huge)
+        await scene.executor.start(huge)
     assert caught.value.reason == "InputTooLarge"
     assert scene.assigned_to(step_run) is None
 
 
 async def test_an_engram_that_workers_cannot_serve_any_more_is_refused(scene: WorkerScene) -> None:
     order = order_for("first")
-    order.binding.policy.template["spec"]["supportedModes"] = ["job"]
+    ResolvedBinding.of(order).template["spec"]["supportedModes"] = ["job"]
     with pytest.raises(RejectedError, match="start another run"):
-        await scene.executor.start_attempt(order)
+        await scene.executor.start(order)

@@ -19,7 +19,7 @@ from tests.unit.reconcilers.worker_scene import NAMESPACE, WorkerScene, manifest
 async def scene() -> Any:
     async with open_scene() as scene:
         with pytest.raises(NoRoomError):
-            await scene.executor.start_attempt(order_for("one", step_run=scene.hears(manifest("one"))))
+            await scene.executor.start(order_for("one", step_run=scene.hears(manifest("one"))))
         yield scene
 
 

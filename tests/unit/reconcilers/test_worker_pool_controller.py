@@ -103,7 +103,7 @@ async def test_a_step_brings_an_empty_pool_back(trial: PoolTrial, autojump_clock
 async def test_a_worker_that_has_not_let_go_keeps_the_pool(trial: PoolTrial, autojump_clock: MockClock) -> None:
     step_run = await trial.asks("one")
     trial.scene.ready_worker()
-    await trial.scene.executor.start_attempt(order_for("one", step_run=step_run))
+    await trial.scene.executor.start(order_for("one", step_run=step_run))
     kept = trial.scene.server.objects[("stepruns", NAMESPACE, "one-fetch")]
     canceled = trial.scene.hears({**kept, "status": {"phase": "Canceled"}})
     for _ in range(3):
@@ -119,8 +119,8 @@ async def test_nobody_gets_a_place_while_the_workers_are_taken_away(trial: PoolT
     with trial.scene.registry.emptying(trial.scene.pool) as is_idle:
         assert not is_idle
         with pytest.raises(NoRoomError):
-            await trial.scene.executor.start_attempt(order_for("one", step_run=step_run))
-    await trial.scene.executor.start_attempt(order_for("one", step_run=step_run))
+            await trial.scene.executor.start(order_for("one", step_run=step_run))
+    await trial.scene.executor.start(order_for("one", step_run=step_run))
 
 
 async def test_an_unused_pool_is_deleted_after_a_day(trial: PoolTrial, autojump_clock: MockClock) -> None:
@@ -226,7 +226,7 @@ async def test_steps_that_wait_together_are_looked_at_together(
     if is_served:
         trial.scene.ready_worker()
         for name, step_run in (("one", first), ("two", trial.scene.hears(manifest("two")))):
-            await trial.scene.executor.start_attempt(order_for(name, step_run=step_run))
+            await trial.scene.executor.start(order_for(name, step_run=step_run))
     looks: list[float] = []
     began_at = trio.current_time()
 

@@ -41,7 +41,7 @@ async def scene() -> Any:
 async def asks(scene: WorkerScene, step_run: Object) -> None:
     name = step_run["metadata"]["ownerReferences"][0]["name"]
     with pytest.raises(NoRoomError):
-        await scene.executor.start_attempt(order_for(name, step_run=step_run, settings=SETTINGS))
+        await scene.executor.start(order_for(name, step_run=step_run, settings=SETTINGS))
 
 
 async def looks(controller: WorkerPoolReconciler, scene: WorkerScene) -> Outcome:

@@ -35,7 +35,7 @@ async def grown(trial: PoolTrial) -> list[Object]:
     for name in ("w1", "w2", "w3"):
         trial.scene.ready_worker(name)
     for number, step_run in enumerate(waiting):
-        await trial.scene.executor.start_attempt(order_for(f"r{number}", step_run=step_run))
+        await trial.scene.executor.start(order_for(f"r{number}", step_run=step_run))
     assert [trial.scene.assigned_to(each) for each in waiting] == ["w3", "w2", "w1", "w3", "w2", "w1"]
     await trial.looks()
     return waiting
@@ -121,11 +121,11 @@ async def test_more_steps_bring_a_worker_back_that_was_to_go(trial: PoolTrial, a
     assert [trial.scene.assigned_to(await trial.begins(f"n{number}")) for number in range(2)] == ["w3", "w2"]
     waits = trial.scene.hears(manifest("waits"))
     with pytest.raises(NoRoomError):
-        await trial.scene.executor.start_attempt(order_for("waits", step_run=waits))
+        await trial.scene.executor.start(order_for("waits", step_run=waits))
     trial.scene.woken.clear()
     assert await trial.looks() == Done()
     assert [key.name for key, _ in trial.scene.woken] == ["waits"]
-    await trial.scene.executor.start_attempt(order_for("waits", step_run=waits))
+    await trial.scene.executor.start(order_for("waits", step_run=waits))
     assert trial.scene.assigned_to(waits) == "w1"
     assert (len(trial.workers), trial.scene.replicas) == (3, 3)
 

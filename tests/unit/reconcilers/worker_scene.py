@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from core.api.resource import (
     WORKER_POD,
 )
 from core.engine.clock import WallClock
-from core.engine.ports import AttemptOrder, Binding, RunKey
+from core.engine.ports import AttemptOrder, Observation, RunKey
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
@@ -30,7 +30,7 @@ from core.policy.layers import resolve_policy
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.worker_executor import WorkerExecutor
@@ -68,6 +68,23 @@ class WorkerScene:
         kept = self.server.put(obj)
         resource = next(each for each in KINDS if each.kind == obj["kind"])
         return self.world.informer(resource).remember(kept)
+
+    async def creates(self, name: str) -> Object:
+        """What the engine does for a new step: its StepRun, with whatever the executor adds."""
+        made, kept = manifest(name), list[Object]()
+
+        async def create(added: Object) -> Object:
+            made["metadata"] |= added
+            kept.append(self.hears(made))
+            return kept[0]
+
+        await self.executor.start(replace(order_for(name, step_run=made), create=create))
+        [created] = kept
+        return created
+
+    async def observe(self, step_run: Object) -> Observation:
+        """What the executor sees of a StepRun of its own."""
+        return await self.executor.observe(NAMESPACE, step_run["metadata"]["name"], step_run)
 
     def loses(self, obj: Object) -> None:
         """Another client deletes the object, and the event arrives."""
@@ -151,7 +168,7 @@ def order_for(
     engram = stored("Engram", "http", spec={"overrides": {"warm": {**WARM, **warm}}})
     settings = settings or OperatorSettings()
     sources = Sources(settings, template, engram, told, step)
-    binding = Binding(
+    binding = ResolvedBinding(
         engram_namespace=NAMESPACE,
         engram_name="http",
         engram_version="",
@@ -165,7 +182,11 @@ def order_for(
         input_schema=None,
         output_schema=None,
         declared_output_keys=None,
-        policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
+        engram=engram,
+        template=template,
+        settings=settings,
+        policy=resolve_policy(sources),
+        sources=sources,
         executor="worker",
     )
     context: Object = {"inputs": {}, "steps": {}}

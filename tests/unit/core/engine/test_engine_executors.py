@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from core.api.objects import Object
 from core.engine.errors import RejectedError
+from core.engine.executor_port import ExecutorTraits, StopReason
 from core.engine.executors import Executors
-from core.engine.ports import WORKER, AttemptState
+from core.engine.ports import WORKER, AttemptOrder, AttemptState, Binding
 from core.engine.step.manifest import controller_reference
 from core.engine.step.record import attempt_of, executor_of
 from core.policy.retry import RetryPolicy
@@ -198,26 +199,22 @@ async def test_what_one_executor_has_left_keeps_another_from_starting(autojump_c
 
 
 async def test_of_an_unknown_executor_nothing_is_known_and_nothing_starts() -> None:
-    executor = Executors([]).of({"metadata": {"namespace": "default", "name": "run-a"}, "spec": {"executor": "stream"}})
+    executors = Executors([])
+    step_run = {"metadata": {"namespace": "default", "name": "run-a"}, "spec": {"executor": "stream"}}
+    asked = AttemptOrder({}, {}, {}, step_run, cast("Binding", None), 0, {}, {}, None)
 
-    assert executor.name == "stream"
-    assert (await executor.observe({})).state is AttemptState.ABSENT
-    assert not executor.lingers("default", "run-a")
-    for end in (
-        executor.tend_attempt,
-        executor.drain_attempt,
-        executor.end_attempt,
-        executor.end_earlier_attempt,
-        executor.end_leftover,
-    ):
-        await end({})
+    assert executors.traits_of(step_run) == ExecutorTraits("stream")
+    assert (await executors.look(step_run)).state is AttemptState.ABSENT
+    for why in StopReason:
+        await executors.stop(step_run, why)
     with pytest.raises(RejectedError, match="no executor 'stream'"):
-        await executor.start_attempt(Any)  # type: ignore[arg-type]
+        await executors.start(asked)
+    with pytest.raises(RejectedError, match="no executor 'stream'"):
+        await executors.read_result(step_run)
 
 
 def test_the_executor_of_workers_is_the_port_and_what_it_hears() -> None:
-    asked = {"name", "lives_by_record", "prepare_run", "assigned", "start_attempt", "observe", "lingers", "read_result"}
-    asked |= {"tend_attempt", "drain_attempt", "end_attempt", "end_earlier_attempt", "end_leftover"}
+    asked = {"traits", "prepare_run", "start", "observe", "read_result", "stop"}
     asked |= {"wake", "tell", "miss", "find"}
 
     assert {name for name in vars(ModelWorkerExecutor) if not name.startswith("_")} == asked

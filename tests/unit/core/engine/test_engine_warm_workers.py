@@ -12,10 +12,13 @@ from trio.testing import MockClock
 
 from core.api import keys
 from core.api.objects import Object
+from core.api.phases import Reason
+from core.engine.errors import RejectedError
 from core.engine.ports import WORKER
-from core.engine.step.assignment import assignment_of, worker_exit_of
+from core.engine.step.assignment import Assignment, assignment_of, worker_exit_of
 from core.policy.retry import RetryPolicy
-from fuzz.engine.adapters import Engram
+from fuzz.engine import model_workers
+from fuzz.engine.adapters import Engram, ModelStepRuns
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Write
 from fuzz.engine.process import Fault
@@ -69,6 +72,40 @@ async def test_a_short_step_is_created_with_its_attempt_and_then_only_its_end_is
     assert ended.object["status"]["output"] == {"n": 1}
     assert ended.object["status"]["attempt"]["worker"] == found.worker
     assert ended.object["status"]["workerExit"]["exitCode"] == 0
+
+
+async def test_an_attempt_that_is_refused_with_the_creation_is_refused_in_its_step_run(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(assignment: Assignment) -> Object:
+        raise RejectedError("too large", reason=Reason.INPUT_TOO_LARGE)
+
+    monkeypatch.setattr(model_workers, "assignment_patch", refused)
+    async with open_world(engrams=WARM) as world:
+        one = scenario(world, [engram("a")])
+        await one.to_the_end()
+        created, ended = writes_of(world, "a")
+
+    assert (created.verb, assignment_of(created.object)) == ("create", None)
+    assert ended.object["status"]["lastFailureMsg"] == "InputTooLarge: too large"
+
+
+async def test_a_step_run_that_is_refused_with_its_attempt_is_not_created_without_it(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    async def refused(self: ModelStepRuns, run: Object, manifest: Object, again: bool = False) -> Object:
+        tried.append(assignment_of(manifest) is not None)
+        raise RejectedError("a policy forbids it")
+
+    monkeypatch.setattr(ModelStepRuns, "create_step_run", refused)
+    async with open_world(engrams=WARM) as world:
+        one = scenario(world, [engram("a")])
+        status = await one.to_the_end()
+
+    assert tried == [True]
+    assert "a policy forbids it" in status["stepStates"]["a"]["message"]
 
 
 async def test_of_a_longer_step_it_is_recorded_that_it_runs(autojump_clock: MockClock, scenario: Any) -> None:

@@ -22,7 +22,7 @@ from core.workloads.job import step_job
 from core.workloads.runner_rules import extra_rules
 from core.workloads.story_runner import story_runner
 from deployment.yaml_text import yaml_text
-from reconcilers.adapters.binding import bound
+from reconcilers.adapters.binding import ResolvedBinding, bound
 from reconcilers.adapters.ordered_workload import ordered_workload
 
 FOLDER: Final = Path(__file__).with_name("golden")
@@ -65,7 +65,7 @@ def order(case: str, settings: OperatorSettings | None = None) -> AttemptOrder:
 
 def account_of(order: AttemptOrder) -> str:
     """The account of the Story, as the operator names it."""
-    namespace, resolved = order.run["metadata"]["namespace"], order.binding.policy
+    namespace, resolved = order.run["metadata"]["namespace"], ResolvedBinding.of(order)
     return story_runner(namespace, order.story, extra_rules(resolved.template, resolved.engram, namespace)).name
 
 

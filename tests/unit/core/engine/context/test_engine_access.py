@@ -30,9 +30,9 @@ class WatchedExecutor(ModelJobExecutor):
         self.asked.append("prepare")
         await super().prepare_run(run, story)
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         self.asked.append(f"start {order.step['name']}")
-        await super().start_attempt(order)
+        await super().start(order)
 
 
 def watch(world: World) -> list[str]:

@@ -14,20 +14,18 @@ from core.engine.context.step_context import StepContext
 from core.engine.errors import DeniedError, ResultLostError, UnavailableError
 from core.engine.ports import StepError
 from core.engine.primitives.collect import RESULT_PATIENCE_SECONDS, ResultReader
-from fuzz.engine.model_jobs import ModelJobExecutor
 
 STEP_RUN: Object = {"metadata": {"name": "run-a"}}
-NO_CONTEXT = cast("StepContext", None)
-"""Needed only for an output that goes to the object store."""
 
 
-class Unsteady(ModelJobExecutor):
-    """Raises what it is told to; without an error it has an output."""
-
-    error: Exception | None = None
+class Unsteady:
+    """The part of a step's context that ``ResultReader`` needs, and the executors in it. It raises what it is told to;
+    without an error it has an output.
+    """
 
     def __init__(self) -> None:
-        """It has no cluster."""
+        self.engine = self.executors = self
+        self.error: Exception | None = None
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()
@@ -36,34 +34,39 @@ class Unsteady(ModelJobExecutor):
         return {"n": 1}
 
 
-async def read(reader: ResultReader, executor: Unsteady, error: Exception | None) -> Mapping[str, Any] | StepError:
-    executor.error = error
-    return await reader.read(executor, STEP_RUN, None)
+def unsteady() -> tuple[ResultReader, Unsteady]:
+    executors = Unsteady()
+    return ResultReader(cast("StepContext", executors)), executors
+
+
+async def read(reader: ResultReader, executors: Unsteady, error: Exception | None) -> Mapping[str, Any] | StepError:
+    executors.error = error
+    return await reader.read(STEP_RUN, None)
 
 
 async def test_the_patience_begins_anew_after_an_answer_and_for_the_next_attempt(autojump_clock: MockClock) -> None:
-    reader, executor, away = ResultReader(NO_CONTEXT), Unsteady(), UnavailableError("away")
+    (reader, executors), away = unsteady(), UnavailableError("away")
     for ends_with in (None, away):
         with pytest.raises(UnavailableError):
-            await read(reader, executor, away)
+            await read(reader, executors, away)
         await trio.sleep(RESULT_PATIENCE_SECONDS - 1)
         with pytest.raises(UnavailableError):
-            await read(reader, executor, away)
+            await read(reader, executors, away)
         if ends_with is None:
-            assert await read(reader, executor, None) == {"n": 1}
+            assert await read(reader, executors, None) == {"n": 1}
         else:
             await trio.sleep(1)
             with pytest.raises(ResultLostError, match="120 s, the last error was: away"):
-                await read(reader, executor, away)
+                await read(reader, executors, away)
     with pytest.raises(UnavailableError):
-        await read(reader, executor, away)
+        await read(reader, executors, away)
 
 
 async def test_what_a_person_can_fix_is_waited_for_without_a_limit(autojump_clock: MockClock) -> None:
-    reader, executor = ResultReader(NO_CONTEXT), Unsteady()
+    reader, executors = unsteady()
     for _ in range(3):
         with pytest.raises(DeniedError):
-            await read(reader, executor, DeniedError("may not get pods/log"))
+            await read(reader, executors, DeniedError("may not get pods/log"))
         await trio.sleep(RESULT_PATIENCE_SECONDS)
     with pytest.raises(UnavailableError):
-        await read(reader, executor, UnavailableError("away"))
+        await read(reader, executors, UnavailableError("away"))

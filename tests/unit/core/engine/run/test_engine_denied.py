@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.engine.errors import DeniedError
+from core.engine.executor_port import StopReason
 from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
 from fuzz.engine.adapters import ModelStepRuns
@@ -33,13 +34,13 @@ class UnprivilegedExecutor(ModelJobExecutor):
         self._check("prepare_run")
         await super().prepare_run(run, story)
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         self._check(str(order.step["name"]))
-        await super().start_attempt(order)
+        await super().start(order)
 
-    async def end_attempt(self, step_run: Object) -> None:
-        self._check("end_attempt")
-        await super().end_attempt(step_run)
+    async def stop(self, step_run: Object, why: StopReason) -> None:
+        self._check(why.name)
+        await super().stop(step_run, why)
 
     def _check(self, what: str) -> None:
         if what == self.denied and trio.current_time() < self.granted_at:
@@ -157,7 +158,7 @@ async def test_a_canceled_step_is_ended_even_when_its_time_to_drain_has_long_bee
     """A Job that nobody ends would outlive its run."""
     async with open_world({"a": (Script(Act.HANG),)}) as world:
         one = scenario(world, [engram("a")])
-        executor = deny(world, "end_attempt")
+        executor = deny(world, StopReason.END.name)
         world.supervisor.adopt(one.key)
         await trio.sleep(3)
         world.cancel_run(one.key)

@@ -22,11 +22,11 @@ class ThrottlingExecutor(ModelJobExecutor):
 
     refusals: int = 0
 
-    async def start_attempt(self, order: AttemptOrder) -> None:
+    async def start(self, order: AttemptOrder) -> None:
         if (left := 20.0 - trio.current_time()) > 0:
             self.refusals += 1
             raise ThrottledError("waits for its turn", retry_after_seconds=left)
-        await super().start_attempt(order)
+        await super().start(order)
 
 
 async def test_a_step_that_is_throttled_says_so_until_it_starts(autojump_clock: MockClock, scenario: Any) -> None:

@@ -34,7 +34,6 @@ BINDING = Binding(
     input_schema=None,
     output_schema=None,
     declared_output_keys=None,
-    policy=None,
     executor="job",
 )
 RUN: dict[str, Any] = {"metadata": {"name": "order-run", "namespace": "prod", "uid": "u1"}, "spec": {}}

@@ -9,6 +9,7 @@ import pytest
 
 from core.api.phases import ExitClass, Phase, Reason, StepReason
 from core.api.unreadable import Unreadable, marked
+from core.engine.executor_port import ExecutorTraits
 from core.engine.ports import AttemptRecord, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.outcome import (
@@ -35,6 +36,7 @@ from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
+JOBS = ExecutorTraits("job", word="Job")
 NO_RETRY, TWICE = RetryPolicy(max_retries=0), RetryPolicy(max_retries=2)
 
 
@@ -50,7 +52,7 @@ def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str
 
 
 FIRST = AttemptRecord(0, "job", LATER)
-RECORDED = after(record.running_patch(step_run(), NOW, FIRST))
+RECORDED = after(record.running_patch(step_run(), NOW, FIRST, JOBS.word))
 RUNNING = {key: value for key, value in RECORDED.items() if key != "attempt"}
 """The status as an earlier operator recorded it, which did not record attempts."""
 RETRYING = after(record.retry_patch(step_run(RUNNING), NOW, LATER, 2, 137, "lost"), step_run(RUNNING))
@@ -63,15 +65,15 @@ def look(
     now: datetime = NOW,
     **more: Any,
 ) -> NextAction:
-    return decide(Observation(step_run(status), state, **more), policy, now)
+    return decide(Observation(step_run(status), state, **more), policy, now, JOBS)
 
 
 def test_without_a_step_run_it_is_created() -> None:
-    assert decide(Observation(None), NO_RETRY, NOW) == Create()
+    assert decide(Observation(None), NO_RETRY, NOW, JOBS) == Create()
 
 
 def test_one_that_is_being_deleted_is_waited_for() -> None:
-    assert decide(Observation(step_run({}, deletionTimestamp="x")), NO_RETRY, NOW) == Wait()
+    assert decide(Observation(step_run({}, deletionTimestamp="x")), NO_RETRY, NOW, JOBS) == Wait()
 
 
 def test_the_first_attempt_is_announced_while_it_starts() -> None:
@@ -180,7 +182,7 @@ def test_a_timeout_says_how_long_it_was_who_has_set_it_and_what_was_in_the_way(
     details: dict[str, str],
 ) -> None:
     seen = Observation(step_run(RUNNING), state, attempt=0, deadline_at=NOW)
-    found, again = (decide(seen, policy, NOW, limit, hold_up) for policy in (NO_RETRY, TWICE))
+    found, again = (decide(seen, policy, NOW, JOBS, limit, hold_up) for policy in (NO_RETRY, TWICE))
 
     assert isinstance(found, Fail)
     assert (found.message, found.details) == (message, details)
@@ -323,7 +325,7 @@ def left_of(status: dict[str, Any], *missing: str) -> dict[str, Any]:
 def test_a_step_whose_status_cannot_be_read_fails_for_good_with_what_is_wrong(
     status: dict[str, Any], state: AttemptState
 ) -> None:
-    decision = decide(Observation(left_of(status, "output"), state, attempt=0), TWICE, NOW)
+    decision = decide(Observation(left_of(status, "output"), state, attempt=0), TWICE, NOW, JOBS)
 
     assert isinstance(decision, Fail)
     assert (decision.phase, decision.reason, decision.still_alive) == (Phase.FAILED, Reason.UNREADABLE, True)
@@ -348,7 +350,7 @@ def test_what_cannot_be_read_of_a_field_that_the_record_writes_itself_is_written
 def test_a_result_that_is_recorded_counts_although_a_part_cannot_be_read_any_more() -> None:
     status = after(record.success_patch(step_run(RUNNING), NOW), step_run(RUNNING))
 
-    assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW) == Recorded(still_alive=False)
+    assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW, JOBS) == Recorded(still_alive=False)
 
 
 @pytest.mark.parametrize(
@@ -502,7 +504,7 @@ def lost(
     attempt: str, status: dict[str, Any], policy: RetryPolicy, state: AttemptState = AttemptState.ABSENT
 ) -> NextAction:
     annotations = {"runs.bubustack.io/lost-attempt": attempt}
-    return decide(Observation(step_run(status, annotations=annotations), state), policy, NOW)
+    return decide(Observation(step_run(status, annotations=annotations), state), policy, NOW, JOBS)
 
 
 def test_an_attempt_that_was_under_way_in_a_backup_counts_as_failed() -> None:

@@ -31,7 +31,7 @@ def words(status: dict[str, Any]) -> dict[str, str]:
 
 
 def test_running_carries_the_required_retries_and_the_start() -> None:
-    status = patched(None, record.running_patch(step_run(), NOW, FIRST))
+    status = patched(None, record.running_patch(step_run(), NOW, FIRST, "Job"))
 
     assert (status["phase"], status["retries"], status["startedAt"]) == ("Running", 0, "2026-01-02T03:04:05Z")
     assert words(status) == {"Ready": "False", "Progressing": "True", "Degraded": "False"}
@@ -42,10 +42,10 @@ def test_running_carries_the_required_retries_and_the_start() -> None:
 def test_a_start_records_the_attempt_in_the_place_of_the_one_before() -> None:
     assigned = AttemptRecord(0, "worker", NOW + timedelta(seconds=2), "worker-1")
     first = {"metadata": step_run()["metadata"], "spec": {"executor": "worker"}}
-    first["status"] = patched(None, record.running_patch(first, NOW, assigned))
+    first["status"] = patched(None, record.running_patch(first, NOW, assigned, "attempt"))
     retried = {**first, "status": patched(first["status"], record.retry_patch(first, NOW, NOW, 3, 137, "lost"))}
     second = AttemptRecord(1, "worker", NOW + timedelta(seconds=9, milliseconds=250))
-    started = {**retried, "status": patched(retried["status"], record.running_patch(retried, NOW, second))}
+    started = {**retried, "status": patched(retried["status"], record.running_patch(retried, NOW, second, "attempt"))}
 
     assert record.attempt_of(first) == record.attempt_of(retried) == assigned
     assert record.attempt_of(started) == second
@@ -108,7 +108,10 @@ def test_a_retry_forgets_the_old_result_and_dates_the_next_in_one_write() -> Non
 
 
 def test_sdk_written_success_becomes_final_with_matching_conditions() -> None:
-    sdk = patched(None, record.running_patch(step_run(), NOW, FIRST)) | {"phase": "Succeeded", "output": {"n": 1}}
+    sdk = patched(None, record.running_patch(step_run(), NOW, FIRST, "Job")) | {
+        "phase": "Succeeded",
+        "output": {"n": 1},
+    }
     assert not record.is_final(sdk)
 
     status = patched(sdk, record.success_patch(step_run(sdk), NOW + timedelta(seconds=5)))
@@ -124,7 +127,7 @@ def test_sdk_written_success_becomes_final_with_matching_conditions() -> None:
     [(Phase.FAILED, "True"), (Phase.TIMEOUT, "True"), (Phase.ABORTED, "True"), (Phase.CANCELED, "False")],
 )
 def test_a_failure_is_final_and_says_why(phase: Phase, degraded: str) -> None:
-    running = patched(None, record.running_patch(step_run(), NOW, FIRST))
+    running = patched(None, record.running_patch(step_run(), NOW, FIRST, "Job"))
     patch = record.failure_patch(
         step_run(running), phase, Reason.TIMED_OUT, "late", NOW, exit_code=124, exit_class=ExitClass.RETRY
     )
@@ -154,7 +157,7 @@ def test_a_failure_without_a_container_has_no_exit_code_of_an_earlier_attempt(ph
 
 
 def test_a_late_change_of_phase_by_an_sdk_takes_finality_away() -> None:
-    running = patched(None, record.running_patch(step_run(), NOW, FIRST))
+    running = patched(None, record.running_patch(step_run(), NOW, FIRST, "Job"))
     failed = patched(running, record.failure_patch(step_run(running), Phase.FAILED, Reason.EXECUTION_FAILED, "x", NOW))
 
     assert record.is_final(failed)

@@ -9,6 +9,7 @@ from bubu_contract.instants import format_instant
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition
 from core.api.objects import Object
 from core.api.phases import ExitClass, Phase, Reason
+from core.engine.executor_port import ExecutorTraits
 from core.engine.ports import AttemptState, LiveStream, Observation
 from core.engine.step import record
 from core.engine.step.outcome import Announce, EndAttempt, Fail, Recorded, Retry, Start, Succeed, Wait, decide
@@ -21,6 +22,7 @@ AWAY = LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, "waits", False)
 HERE = LiveStream(Phase.RUNNING, Reason.RUNNING, "connected", True)
 STUCK = LiveStream(Phase.BLOCKED, Reason.TRANSPORT_FAILED, "no hub is configured", False)
 ONCE_MORE = RetryPolicy(max_retries=1)
+STREAMS = ExecutorTraits("stream", ends_by_itself=False)
 
 
 def step_run(status: Object | None = None) -> Object:
@@ -54,7 +56,7 @@ def test_what_is_shown_is_written_once() -> None:
     for live in (AWAY, HERE, STUCK):
         status = after(live)
         assert live_patch(seen(live, status), live, NOW + timedelta(seconds=9)) == {}
-        assert decide(seen(live, status), ONCE_MORE, NOW) == Wait()
+        assert decide(seen(live, status), ONCE_MORE, NOW, STREAMS) == Wait()
 
 
 def test_a_long_message_is_written_once() -> None:
@@ -109,23 +111,23 @@ def test_a_step_of_another_executor_has_no_such_condition() -> None:
 
 
 def test_anything_new_is_announced() -> None:
-    assert decide(seen(AWAY), ONCE_MORE, NOW) == Announce()
-    assert decide(seen(HERE, after(AWAY)), ONCE_MORE, NOW) == Announce()
-    assert decide(seen(AWAY, after(HERE)), ONCE_MORE, NOW) == Announce()
+    assert decide(seen(AWAY), ONCE_MORE, NOW, STREAMS) == Announce()
+    assert decide(seen(HERE, after(AWAY)), ONCE_MORE, NOW, STREAMS) == Announce()
+    assert decide(seen(AWAY, after(HERE)), ONCE_MORE, NOW, STREAMS) == Announce()
 
 
 @pytest.mark.parametrize("live", [AWAY, HERE, STUCK])
 def test_a_workload_that_is_gone_is_started_again_without_a_word_before(live: LiveStream) -> None:
     gone = seen(None, after(live), state=AttemptState.ABSENT, attempt=None)
 
-    assert decide(gone, ONCE_MORE, NOW) == Start(announce_first=False, announced=True)
+    assert decide(gone, ONCE_MORE, NOW, STREAMS) == Start(announce_first=False, announced=True)
 
 
 def test_a_worker_that_fails_too_often_is_ended_with_its_workload() -> None:
     failed = seen(None, after(HERE), state=AttemptState.FAILED, exit_code=137)
 
-    assert isinstance(decide(failed, ONCE_MORE, NOW), Retry)
-    final = decide(failed, RetryPolicy(max_retries=0), NOW)
+    assert isinstance(decide(failed, ONCE_MORE, NOW, STREAMS), Retry)
+    final = decide(failed, RetryPolicy(max_retries=0), NOW, STREAMS)
     assert isinstance(final, Fail)
     assert (final.still_alive, final.message) == (True, "the container exited with code 137")
 
@@ -133,11 +135,11 @@ def test_a_worker_that_fails_too_often_is_ended_with_its_workload() -> None:
 def test_the_executor_says_what_an_exit_code_means() -> None:
     failed = seen(None, after(HERE), state=AttemptState.FAILED, exit_code=1, exit_class=ExitClass.RETRY)
 
-    assert isinstance(decide(failed, ONCE_MORE, NOW), Retry)
+    assert isinstance(decide(failed, ONCE_MORE, NOW, STREAMS), Retry)
 
 
 def test_an_earlier_workload_is_ended() -> None:
-    assert decide(seen(HERE, {"retries": 1, "phase": "Pending"}), ONCE_MORE, NOW) == EndAttempt()
+    assert decide(seen(HERE, {"retries": 1, "phase": "Pending"}), ONCE_MORE, NOW, STREAMS) == EndAttempt()
 
 
 @pytest.mark.parametrize("state", [AttemptState.RUNNING, AttemptState.STARTING, AttemptState.FAILED])
@@ -148,22 +150,22 @@ def test_a_workload_outlives_no_recorded_end(state: AttemptState, end: str) -> N
     patch = record.success_patch(stored, NOW) if end == "success" else failure
     status = apply_merge_patch(stored["status"], patch)
 
-    assert decide(seen(HERE, status, state=state), ONCE_MORE, NOW) == Recorded(still_alive=True)
+    assert decide(seen(HERE, status, state=state), ONCE_MORE, NOW, STREAMS) == Recorded(still_alive=True)
     gone = seen(None, status, state=AttemptState.ABSENT, attempt=None)
-    assert decide(gone, ONCE_MORE, NOW) == Recorded(still_alive=False)
+    assert decide(gone, ONCE_MORE, NOW, STREAMS) == Recorded(still_alive=False)
 
 
 def test_a_stream_that_has_ended_by_itself_succeeds_without_output() -> None:
-    assert decide(seen(None, after(HERE), state=AttemptState.SUCCEEDED), ONCE_MORE, NOW) == Succeed()
+    assert decide(seen(None, after(HERE), state=AttemptState.SUCCEEDED), ONCE_MORE, NOW, STREAMS) == Succeed()
 
 
 def test_a_stream_without_a_deadline_waits_for_ever() -> None:
-    assert decide(seen(HERE, after(HERE)), ONCE_MORE, NOW + timedelta(days=400)) == Wait()
+    assert decide(seen(HERE, after(HERE)), ONCE_MORE, NOW + timedelta(days=400), STREAMS) == Wait()
 
 
 def test_a_declared_deadline_ends_the_attempt() -> None:
     late = seen(HERE, after(HERE), deadline_at=NOW)
-    found = decide(late, RetryPolicy(max_retries=0), NOW)
+    found = decide(late, RetryPolicy(max_retries=0), NOW, STREAMS)
 
     assert isinstance(found, Fail)
     assert (found.phase, found.still_alive) == (Phase.TIMEOUT, True)

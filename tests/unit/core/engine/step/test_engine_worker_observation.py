@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import Phase, Reason
+from core.engine.executor_port import ExecutorTraits
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import Assignment, assignment_patch
 from core.engine.step.outcome import Fail, Retry, decide
@@ -16,6 +17,7 @@ from core.engine.step.worker_observation import WORKER_LOST, is_over, is_release
 from core.policy.retry import RetryPolicy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WORKERS = ExecutorTraits("worker", lives_by_record=True)
 EXIT = {"attempt": 0, "exitCode": 0, "finishedAt": "2026-01-02T03:04:05Z"}
 FINAL = failure_patch({"metadata": {}}, Phase.TIMEOUT, Reason.TIMED_OUT, "late", NOW)
 ASKED = {"bubustack.io/cancel-requested": "true"}
@@ -66,12 +68,12 @@ def test_an_assigned_attempt_is_described() -> None:
 
 def test_a_lost_worker_is_retried_as_a_vanished_pod_is() -> None:
     seen = observe_worker(step_run(), True)
-    retry = decide(seen, RetryPolicy(max_retries=1, delay=timedelta(seconds=1)), NOW)
+    retry = decide(seen, RetryPolicy(max_retries=1, delay=timedelta(seconds=1)), NOW, WORKERS)
 
     assert (seen.exit_code, seen.reason) == (None, WORKER_LOST)
     assert isinstance(retry, Retry)
     assert retry.exit_code == -1
-    assert isinstance(decide(seen, RetryPolicy(max_retries=0), NOW), Fail)
+    assert isinstance(decide(seen, RetryPolicy(max_retries=0), NOW, WORKERS), Fail)
 
 
 def test_a_worker_has_to_do_with_a_step_run_until_it_lets_go() -> None:
