@@ -2,7 +2,8 @@
 
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
 with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
-of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed.
+of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed. A link to a
+directory is left alone: what it leads to belongs to that directory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from core.api.kind import Kind
 from core.api.kinds import KINDS
 from deployment import crds, files, policy, registered, settings_page
 from deployment.chart import files as chart
-from deployment.chart.documents import DASHBOARDS
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.observability import files as observability
@@ -57,7 +57,6 @@ OWNED_DIRECTORIES: Final = (
     observability.DASHBOARDS,
     PurePosixPath(chart.FOLDER),
     PurePosixPath(chart.FOLDER) / "templates",
-    PurePosixPath(chart.FOLDER) / DASHBOARDS,
 )
 
 CONVERSION_SERVICE: Final = ConversionService(OPERATOR_NAMESPACE, WEBHOOK_SERVICE, CONVERT_PATH)
@@ -200,8 +199,10 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
             yield path, ("differs from the code", text)
     for directory in OWNED_DIRECTORIES:
         for target in sorted((root / directory).glob("*")):
-            if directory / target.name not in rendered and directory / target.name not in OWNED_DIRECTORIES:
-                yield directory / target.name, ("no code renders it any more", None)
+            path = directory / target.name
+            is_folder = path in OWNED_DIRECTORIES or (target.is_symlink() and target.is_dir())
+            if path not in rendered and not is_folder:
+                yield path, ("no code renders it any more", None)
 
 
 def _bring_up_to_date(target: Path, text: str | None) -> None:

@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 
 from certs.inject import targets_of
+from core.api.kinds import KINDS
 from deployment import certmanager
 from deployment.chart import values
 from deployment.chart.release import LONGEST_NAME
@@ -121,6 +122,20 @@ def test_what_is_switched_off_is_left_out_with_its_permissions() -> None:
     assert "--leader-elect=false" in container["args"]
     assert container["env"] == [{"name": "ENABLE_WEBHOOKS", "value": "false"}]
     assert "webhook-server" not in {port["name"] for port in container["ports"]}
+
+
+def test_the_links_of_the_chart_lead_to_the_definitions_and_dashboards_of_the_manifests() -> None:
+    links = {path.name: path.readlink().as_posix() for path in CHART.iterdir() if path.is_symlink()}
+
+    assert links == {
+        "definitions": "../../manifests/crds",
+        "conversion": "../../manifests/conversion",
+        "dashboards": "../../manifests/observability/dashboards",
+    }
+    files = {f"{kind.resource.group}_{kind.resource.plural}.yaml": len(kind.versions) > 1 for kind in KINDS}
+    assert {path.name for path in (CHART / "definitions").glob("*.yaml")} == files.keys()
+    assert {path.name for path in (CHART / "conversion").glob("*.yaml")} == {name for name in files if files[name]}
+    assert {path.name for path in (CHART / "dashboards").iterdir()} == {name for name, _ in observability.dashboards()}
 
 
 def test_without_admission_stories_are_served_as_they_are_stored() -> None:
