@@ -2,8 +2,8 @@
 
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
 with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
-of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed. A link to a
-directory is left alone: what it leads to belongs to that directory.
+of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed. A directory
+below it is not a part of it, nor is what a link leads to.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ OWNED_DIRECTORIES: Final = (
     RBAC_DIRECTORY,
     *(MANIFESTS_DIRECTORY / folder for folder in files.FOLDERS),
     observability.DIRECTORY,
-    observability.DASHBOARDS,
     PurePosixPath(chart.FOLDER),
     PurePosixPath(chart.FOLDER) / "templates",
 )
@@ -129,11 +128,9 @@ def _deployment_file(folder: str, name: str, documents: Iterable[dict[str, Any]]
 
 
 def monitoring() -> Iterator[GeneratedFile]:
-    """Rules, monitors and dashboards, and the page of all series."""
+    """Rules and monitors, and the page of all series."""
     for name, documents in observability.documents():
         yield _deployment_file(observability.DIRECTORY.name, name, documents)
-    for name, text in observability.dashboards():
-        yield observability.DASHBOARDS / name, text
     yield METRICS_PAGE, metrics_page.render()
 
 
@@ -199,10 +196,8 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
             yield path, ("differs from the code", text)
     for directory in OWNED_DIRECTORIES:
         for target in sorted((root / directory).glob("*")):
-            path = directory / target.name
-            is_folder = path in OWNED_DIRECTORIES or (target.is_symlink() and target.is_dir())
-            if path not in rendered and not is_folder:
-                yield path, ("no code renders it any more", None)
+            if directory / target.name not in rendered and not target.is_dir():
+                yield directory / target.name, ("no code renders it any more", None)
 
 
 def _bring_up_to_date(target: Path, text: str | None) -> None:

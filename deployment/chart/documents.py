@@ -40,6 +40,7 @@ from deployment.chart.release import (
 )
 from deployment.chart.removal import removal_objects
 from deployment.observability import files as observability
+from deployment.observability.dashboards import dashboards
 from deployment.observability.rules import prometheus_rule
 from deployment.permissions import hub as hub_access
 from deployment.permissions import table
@@ -169,7 +170,7 @@ def _dashboards() -> Object:
     name = RELEASE.prefix + observability.CONFIG_MAP.removeprefix(DEFAULT_PREFIX)
     found = labelled(metadata.document(CONFIG_MAP, name, namespace=RELEASE.namespace), "dashboards.labels")
     found["metadata"]["annotations"] = part("dashboards.annotations")
-    return {**found, "data": {name: _file(name, text) for name, text in observability.dashboards()}}
+    return {**found, "data": {each.file_name: _file(each.file_name, each.text) for each in dashboards()}}
 
 
 def _file(name: str, text: str) -> Scalar:

@@ -16,7 +16,7 @@ from deployment.chart import values
 from deployment.chart.release import LONGEST_NAME
 from deployment.chart.values_table import ROWS
 from deployment.configuration import SHIPPED
-from deployment.observability import files as observability
+from deployment.observability.dashboards import dashboards
 from deployment.observability.rules import prometheus_rule
 from deployment.permissions.names import Installation
 from tests.unit.deployment.chart_release import by_key, kustomize_objects, merged, release_objects
@@ -135,7 +135,7 @@ def test_the_links_of_the_chart_lead_to_the_definitions_and_dashboards_of_the_ma
     files = {f"{kind.resource.group}_{kind.resource.plural}.yaml": len(kind.versions) > 1 for kind in KINDS}
     assert {path.name for path in (CHART / "definitions").glob("*.yaml")} == files.keys()
     assert {path.name for path in (CHART / "conversion").glob("*.yaml")} == {name for name in files if files[name]}
-    assert {path.name for path in (CHART / "dashboards").iterdir()} == {name for name, _ in observability.dashboards()}
+    assert {path.name for path in (CHART / "dashboards").iterdir()} == {each.file_name for each in dashboards()}
 
 
 def test_without_admission_stories_are_served_as_they_are_stored() -> None:
@@ -220,7 +220,7 @@ def test_rules_and_dashboards_are_those_of_the_manifests() -> None:
     assert found["PrometheusRule", "bobrapet-system", "bobrapet-rules"] == prometheus_rule()
     boards = found["ConfigMap", "bobrapet-system", "bobrapet-dashboards"]
     assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert boards["data"] == dict(observability.dashboards())
+    assert boards["data"] == {each.file_name: each.text for each in dashboards()}
 
 
 def test_one_time_limit_holds_for_all_webhooks_if_it_is_set() -> None:
