@@ -19,6 +19,7 @@ from typing import Any, Final
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
+from core.api.objects import Object
 from deployment import crds, files, policy, registered, settings_page
 from deployment.chart import files as chart
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
@@ -83,12 +84,25 @@ def definitions_to_install() -> Iterator[GeneratedFile]:
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
-    """Definitions of the kinds with several versions, for API servers that serve all of them by conversion webhook."""
+    """What kinds with several versions need more than their definition, so that API servers serve all of them.
+
+    They are patches for kustomize: they add the conversion and the versions that are not stored.
+    """
     for kind in KINDS:
         if len(kind.versions) > 1:
-            text = yaml_text(custom_resource_definition(kind, CONVERSION_SERVICE))
+            text = yaml_text(_patch(custom_resource_definition(kind, CONVERSION_SERVICE)))
             yield CONVERSION_DIRECTORY / _file_name(kind), _YAML_HEADER + text
     yield _deployment_file(files.CONVERSION, KUSTOMIZATION, [files.converted_definitions()])
+
+
+def _patch(definition: Object) -> list[Object]:
+    """The JSON patch that makes ``definition`` of the one with the stored version only."""
+    spec = definition["spec"]
+    operations = [{"op": "replace", "path": "/spec/conversion", "value": spec["conversion"]}]
+    for index, version in enumerate(spec["versions"]):
+        if not version["storage"]:
+            operations.append({"op": "add", "path": f"/spec/versions/{index}", "value": version})
+    return operations
 
 
 def _file_name(kind: Kind) -> str:

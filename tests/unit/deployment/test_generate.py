@@ -12,6 +12,7 @@ from core.api.kinds import KINDS
 from core.api.story import STORY_KIND
 from deployment import generate
 from deployment.yaml_text import yaml_text
+from kubewire.wire import apply_json_patch
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -113,9 +114,10 @@ def test_the_command_reference_is_rendered_exactly_when_the_command_line_can() -
     assert files == (["docs/commands.md"] if (REPOSITORY / "cli/reference.py").exists() else [])
 
 
-def test_a_kind_with_several_versions_has_a_second_file_that_serves_them_all() -> None:
+def test_a_kind_with_several_versions_has_a_patch_that_serves_them_all() -> None:
     files = {str(path): text for path, text in rendered(generate.converted_definitions)}
-    definition = YAML(typ="safe", pure=True).load(files["manifests/conversion/bubustack.io_stories.yaml"])
+    patch = YAML(typ="safe", pure=True).load(files["manifests/conversion/bubustack.io_stories.yaml"])
+    definition = apply_json_patch(custom_resource_definition(STORY_KIND), patch)
     assert definition == custom_resource_definition(STORY_KIND, generate.CONVERSION_SERVICE)
     service = definition["spec"]["conversion"]["webhook"]["clientConfig"]["service"]
     assert service == {
