@@ -20,13 +20,14 @@ from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.objects import Object
-from deployment import crds, files, policy, registered, settings_page
+from deployment import files, policy, settings_page
 from deployment.chart import files as chart
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.observability import files as observability
 from deployment.observability import metrics_page
-from deployment.permissions import page, rendered
+from deployment.packaged import Packaged, text_of
+from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
 from deployment.permissions.roles import operator_objects
@@ -42,10 +43,7 @@ CONVERSION_DIRECTORY: Final = PurePosixPath("manifests/conversion")
 RBAC_DIRECTORY: Final = PurePosixPath("manifests/rbac")
 MANIFESTS_DIRECTORY: Final = PurePosixPath("manifests")
 PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
-RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FILE_NAME
-DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
-REGISTRATIONS: Final = PurePosixPath("deployment") / registered.FILE_NAME
-ADMISSION_POLICIES: Final = PurePosixPath("deployment") / registered.POLICIES_FILE_NAME
+PACKAGED_DIRECTORY: Final = PurePosixPath("deployment")
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 SETTINGS_PAGE: Final = PurePosixPath("docs/operator-settings.md")
 METRICS_PAGE: Final = PurePosixPath("docs/metrics.md")
@@ -75,12 +73,19 @@ def custom_resource_definitions() -> Iterator[GeneratedFile]:
         yield CRD_DIRECTORY / _file_name(kind), _YAML_HEADER + yaml_text(custom_resource_definition(kind))
 
 
-def definitions_to_install() -> Iterator[GeneratedFile]:
-    """All versions of every kind in one file, which the embedded cluster reads."""
-    documents = (
-        custom_resource_definition(kind, CONVERSION_SERVICE if len(kind.versions) > 1 else None) for kind in KINDS
-    )
-    yield DEFINITIONS, crds.text_of(documents)
+def packaged_objects() -> Iterator[GeneratedFile]:
+    """What the embedded cluster installs, and what ``bobrapet doctor`` compares a cluster with."""
+    pairs = (policy.documents(each, DEFAULT_INSTALLATION) for each in files.policies())
+    objects: dict[Packaged, Iterable[Object]] = {
+        Packaged.DEFINITIONS: (
+            custom_resource_definition(kind, CONVERSION_SERVICE if len(kind.versions) > 1 else None) for kind in KINDS
+        ),
+        Packaged.CONFIGURATIONS: (mutating_configuration(), validating_configuration()),
+        Packaged.POLICIES: (document for pair in pairs for document in pair),
+        Packaged.PERMISSIONS: operator_objects(),
+    }
+    for file in Packaged:
+        yield PACKAGED_DIRECTORY / file.value, text_of(objects[file])
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
@@ -110,22 +115,10 @@ def _file_name(kind: Kind) -> str:
 
 
 def role_based_access() -> Iterator[GeneratedFile]:
-    """The operator's RBAC, also for the embedded cluster; roles for people; the page that explains them."""
+    """The operator's RBAC; roles for people; the page that explains them."""
     for name, documents in manifest_files():
         yield RBAC_DIRECTORY / name, _RBAC_HEADER + "---\n".join(yaml_text(document) for document in documents)
     yield PERMISSIONS_PAGE, page.render()
-    yield RENDERED_OBJECTS, rendered.text_of(operator_objects())
-
-
-def webhooks_to_install() -> Iterator[GeneratedFile]:
-    """The webhook configurations in one file, which the embedded cluster reads."""
-    yield REGISTRATIONS, registered.text_of((mutating_configuration(), validating_configuration()))
-
-
-def policies_to_install() -> Iterator[GeneratedFile]:
-    """The admission policies in one file, which the embedded cluster reads."""
-    pairs = (policy.documents(each, DEFAULT_INSTALLATION) for each in files.policies())
-    yield ADMISSION_POLICIES, registered.text_of(document for pair in pairs for document in pair)
 
 
 def installation() -> Iterator[GeneratedFile]:
@@ -167,11 +160,9 @@ def helm_chart() -> Iterator[GeneratedFile]:
 
 PRODUCERS: Final[tuple[Producer, ...]] = (
     custom_resource_definitions,
-    definitions_to_install,
+    packaged_objects,
     converted_definitions,
     role_based_access,
-    webhooks_to_install,
-    policies_to_install,
     installation,
     monitoring,
     command_reference,
