@@ -1,26 +1,22 @@
 """Install the CustomResourceDefinitions of this version.
 
-``deployment.generate`` has written them as JSON beside the YAML of ``manifests/crds``, for a process that must start
-quickly: importing the models, or parsing the YAML, would take longer than starting the cluster. ``--check`` compares
-both with the models. The JSON has all versions of a kind and the webhook that converts between them; a cluster without
-that webhook gets the stored version only.
+The packaged ones have all versions of a kind and the webhook that converts between them; a cluster without that webhook
+gets the stored version only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import trio
 
 from core.api import keys
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError
+from deployment.packaged import Packaged, packaged
 
-FILE_NAME: Final = "definitions.json"
 ESTABLISH_DEADLINE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _AT_ONCE: Final = 2
@@ -33,18 +29,13 @@ class NotEstablishedError(KubeError):
 
 def packaged_crds(*, converted: bool = False) -> list[dict[str, Any]]:
     """One document for each kind; if ``converted``, with all versions and the webhook that converts between them."""
-    definitions: list[dict[str, Any]] = orjson.loads(Path(__file__).with_name(FILE_NAME).read_bytes())
+    definitions = packaged(Packaged.DEFINITIONS)
     return definitions if converted else [_stored_version_only(each) for each in definitions]
 
 
 def _stored_version_only(crd: dict[str, Any]) -> dict[str, Any]:
     stored = [version for version in crd["spec"]["versions"] if version["storage"]]
     return {**crd, "spec": {**crd["spec"], "conversion": {"strategy": "None"}, "versions": stored}}
-
-
-def text_of(definitions: Iterable[dict[str, Any]]) -> str:
-    """The text of the file: a line for each kind."""
-    return "[\n" + ",\n".join(orjson.dumps(each).decode() for each in definitions) + "\n]\n"
 
 
 async def install_crds(client: KubeClient, *, converted: bool = False) -> None:

@@ -71,9 +71,9 @@ def manifest_folders(installation: Installation = DEFAULT_INSTALLATION) -> Itera
 
 
 def converted_definitions() -> Object:
-    """All definitions, that of Stories with both versions and not only the stored one."""
+    """All definitions; a patch adds to that of Stories the version that is not stored."""
     name = f"{STORY.plural}.{STORY.group}"
-    return kustomization.replacing(CRDS, f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
+    return kustomization.patching(CRDS, f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
 
 
 def cert_manager_overlay(text_of: Callable[[Object], str]) -> Object:

@@ -2,7 +2,8 @@
 
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
 with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
-of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed.
+of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed. A directory
+below it is not a part of it, nor is what a link leads to.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any, Final
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from deployment import crds, files, policy, registered, settings_page
+from core.api.objects import Object
+from deployment import files, policy, settings_page
 from deployment.chart import files as chart
-from deployment.chart.documents import DASHBOARDS
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.observability import files as observability
 from deployment.observability import metrics_page
-from deployment.permissions import page, rendered
+from deployment.packaged import Packaged, text_of
+from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
 from deployment.permissions.roles import operator_objects
@@ -41,10 +43,7 @@ CONVERSION_DIRECTORY: Final = PurePosixPath("manifests/conversion")
 RBAC_DIRECTORY: Final = PurePosixPath("manifests/rbac")
 MANIFESTS_DIRECTORY: Final = PurePosixPath("manifests")
 PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
-RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FILE_NAME
-DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
-REGISTRATIONS: Final = PurePosixPath("deployment") / registered.FILE_NAME
-ADMISSION_POLICIES: Final = PurePosixPath("deployment") / registered.POLICIES_FILE_NAME
+PACKAGED_DIRECTORY: Final = PurePosixPath("deployment")
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 SETTINGS_PAGE: Final = PurePosixPath("docs/operator-settings.md")
 METRICS_PAGE: Final = PurePosixPath("docs/metrics.md")
@@ -54,10 +53,8 @@ OWNED_DIRECTORIES: Final = (
     RBAC_DIRECTORY,
     *(MANIFESTS_DIRECTORY / folder for folder in files.FOLDERS),
     observability.DIRECTORY,
-    observability.DASHBOARDS,
     PurePosixPath(chart.FOLDER),
     PurePosixPath(chart.FOLDER) / "templates",
-    PurePosixPath(chart.FOLDER) / DASHBOARDS,
 )
 
 CONVERSION_SERVICE: Final = ConversionService(OPERATOR_NAMESPACE, WEBHOOK_SERVICE, CONVERT_PATH)
@@ -76,21 +73,41 @@ def custom_resource_definitions() -> Iterator[GeneratedFile]:
         yield CRD_DIRECTORY / _file_name(kind), _YAML_HEADER + yaml_text(custom_resource_definition(kind))
 
 
-def definitions_to_install() -> Iterator[GeneratedFile]:
-    """All versions of every kind in one file, which the embedded cluster reads."""
-    documents = (
-        custom_resource_definition(kind, CONVERSION_SERVICE if len(kind.versions) > 1 else None) for kind in KINDS
-    )
-    yield DEFINITIONS, crds.text_of(documents)
+def packaged_objects() -> Iterator[GeneratedFile]:
+    """What the embedded cluster installs, and what ``bobrapet doctor`` compares a cluster with."""
+    pairs = (policy.documents(each, DEFAULT_INSTALLATION) for each in files.policies())
+    objects: dict[Packaged, Iterable[Object]] = {
+        Packaged.DEFINITIONS: (
+            custom_resource_definition(kind, CONVERSION_SERVICE if len(kind.versions) > 1 else None) for kind in KINDS
+        ),
+        Packaged.CONFIGURATIONS: (mutating_configuration(), validating_configuration()),
+        Packaged.POLICIES: (document for pair in pairs for document in pair),
+        Packaged.PERMISSIONS: operator_objects(),
+    }
+    for file in Packaged:
+        yield PACKAGED_DIRECTORY / file.value, text_of(objects[file])
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
-    """Definitions of the kinds with several versions, for API servers that serve all of them by conversion webhook."""
+    """What kinds with several versions need more than their definition, so that API servers serve all of them.
+
+    They are patches for kustomize: they add the conversion and the versions that are not stored.
+    """
     for kind in KINDS:
         if len(kind.versions) > 1:
-            text = yaml_text(custom_resource_definition(kind, CONVERSION_SERVICE))
+            text = yaml_text(_patch(custom_resource_definition(kind, CONVERSION_SERVICE)))
             yield CONVERSION_DIRECTORY / _file_name(kind), _YAML_HEADER + text
     yield _deployment_file(files.CONVERSION, KUSTOMIZATION, [files.converted_definitions()])
+
+
+def _patch(definition: Object) -> list[Object]:
+    """The JSON patch that makes ``definition`` of the one with the stored version only."""
+    spec = definition["spec"]
+    operations = [{"op": "replace", "path": "/spec/conversion", "value": spec["conversion"]}]
+    for index, version in enumerate(spec["versions"]):
+        if not version["storage"]:
+            operations.append({"op": "add", "path": f"/spec/versions/{index}", "value": version})
+    return operations
 
 
 def _file_name(kind: Kind) -> str:
@@ -98,22 +115,10 @@ def _file_name(kind: Kind) -> str:
 
 
 def role_based_access() -> Iterator[GeneratedFile]:
-    """The operator's RBAC, also for the embedded cluster; roles for people; the page that explains them."""
+    """The operator's RBAC; roles for people; the page that explains them."""
     for name, documents in manifest_files():
         yield RBAC_DIRECTORY / name, _RBAC_HEADER + "---\n".join(yaml_text(document) for document in documents)
     yield PERMISSIONS_PAGE, page.render()
-    yield RENDERED_OBJECTS, rendered.text_of(operator_objects())
-
-
-def webhooks_to_install() -> Iterator[GeneratedFile]:
-    """The webhook configurations in one file, which the embedded cluster reads."""
-    yield REGISTRATIONS, registered.text_of((mutating_configuration(), validating_configuration()))
-
-
-def policies_to_install() -> Iterator[GeneratedFile]:
-    """The admission policies in one file, which the embedded cluster reads."""
-    pairs = (policy.documents(each, DEFAULT_INSTALLATION) for each in files.policies())
-    yield ADMISSION_POLICIES, registered.text_of(document for pair in pairs for document in pair)
 
 
 def installation() -> Iterator[GeneratedFile]:
@@ -130,11 +135,9 @@ def _deployment_file(folder: str, name: str, documents: Iterable[dict[str, Any]]
 
 
 def monitoring() -> Iterator[GeneratedFile]:
-    """Rules, monitors and dashboards, and the page of all series."""
+    """Rules and monitors, and the page of all series."""
     for name, documents in observability.documents():
         yield _deployment_file(observability.DIRECTORY.name, name, documents)
-    for name, text in observability.dashboards():
-        yield observability.DASHBOARDS / name, text
     yield METRICS_PAGE, metrics_page.render()
 
 
@@ -157,11 +160,9 @@ def helm_chart() -> Iterator[GeneratedFile]:
 
 PRODUCERS: Final[tuple[Producer, ...]] = (
     custom_resource_definitions,
-    definitions_to_install,
+    packaged_objects,
     converted_definitions,
     role_based_access,
-    webhooks_to_install,
-    policies_to_install,
     installation,
     monitoring,
     command_reference,
@@ -200,7 +201,7 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
             yield path, ("differs from the code", text)
     for directory in OWNED_DIRECTORIES:
         for target in sorted((root / directory).glob("*")):
-            if directory / target.name not in rendered and directory / target.name not in OWNED_DIRECTORIES:
+            if directory / target.name not in rendered and not target.is_dir():
                 yield directory / target.name, ("no code renders it any more", None)
 
 

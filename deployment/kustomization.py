@@ -27,8 +27,8 @@ def of_folders(folders: Sequence[str]) -> Object:
     return {**whole, "labels": [{"pairs": dict(_MANAGED_BY), "includeSelectors": False}]}
 
 
-def replacing(base: str, file: str, kind: str, name: str) -> Object:
-    """``base`` with one of its documents replaced by the one in ``file``."""
+def patching(base: str, file: str, kind: str, name: str) -> Object:
+    """``base`` with one of its documents changed by the JSON patch in ``file``."""
     patch = {"target": {"kind": kind, "name": name}, "path": file}
     return {**_BASE, "resources": [f"../{base}"], "patches": [patch]}
 

@@ -28,7 +28,7 @@ class _Representer(SafeRepresenter):
 _Representer.add_representer(str, _Representer.represent_str)
 
 
-def yaml_text(document: dict[str, Any]) -> str:
+def yaml_text(document: dict[str, Any] | list[dict[str, Any]]) -> str:
     """Block-style YAML with the order of keys kept: the same document always results in the same bytes."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer

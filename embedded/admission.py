@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from core.telemetry.logs import get_logger
 from deployment.metadata import WEBHOOK_SERVICE
+from deployment.packaged import Packaged, packaged
 from deployment.permissions.names import DEFAULT_INSTALLATION
-from deployment.registered import packaged_configurations, packaged_policies
 from localcluster.server.webhookcall import LocalWebhooks, WebhookCallError
 from webhooks.registration import CONVERT_PATH, HOOKS
 
@@ -43,14 +43,14 @@ _log = get_logger("webhook")
 def local_webhooks() -> LocalWebhooks:
     """The webhooks of an installation, answered by this process."""
     service = (DEFAULT_INSTALLATION.namespace, WEBHOOK_SERVICE)
-    configurations = [*packaged_configurations(), *policies_in_force()]
+    configurations = [*packaged(Packaged.CONFIGURATIONS), *policies_in_force()]
     return LocalWebhooks(service, EmbeddedAdmission().answer, configurations)
 
 
 def policies_in_force() -> list[Object]:
     """The policies and bindings of an installation, except those whose work admission does more exactly."""
     superfluous = {DEFAULT_INSTALLATION.prefix + name for name in LEFT_TO_ADMISSION}
-    return [each for each in packaged_policies() if each["metadata"]["name"] not in superfluous]
+    return [each for each in packaged(Packaged.POLICIES) if each["metadata"]["name"] not in superfluous]
 
 
 class EmbeddedAdmission:

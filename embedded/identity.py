@@ -15,10 +15,10 @@ from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from core.policy.settings import ANY_IMAGE
 from core.workloads.script import DEFAULT_IMAGE_KEY, IMAGES_KEY
+from deployment.packaged import Packaged, packaged
 from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import install_objects, request_token
 from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION, HUB_ACCOUNT, OPERATOR_ACCOUNT
-from deployment.permissions.rendered import rendered_objects
 from embedded.store_claims import STORE_SETTINGS, create_store_claim, uses_store
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
@@ -41,7 +41,7 @@ async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Pat
     """
     with contextlib.suppress(AlreadyExistsError):
         await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
-    await install_objects(client, rendered_objects())
+    await install_objects(client, packaged(Packaged.PERMISSIONS))
     await configure(client)
     return await _kubeconfig_of(client, administrator, OPERATOR_ACCOUNT, data / KUBECONFIG_FILE)
 

@@ -61,13 +61,14 @@ def manifest(source: Path, image: str) -> bytes:
 def chart_package(source: Path, registry: str) -> bytes:
     """The chart, whose default image is in ``registry``: ``bobrapet-<version>.tgz``.
 
-    Members have no times, owners or modes of this machine, and come in the order of their names after Chart.yaml.
+    Members have no times, owners or modes of this machine, and come in the order of their names after Chart.yaml. A
+    folder that is a link is packaged as the files behind it, as Helm does.
 
     Raises:
         ForClustersError: the values do not name the image where they should.
     """
     folder = source / CHART
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(Path(where) / name for where, _, names in os.walk(folder, followlinks=True) for name in names)
     paths.sort(key=lambda path: path != folder / "Chart.yaml")
     packed = BytesIO()
     with (

@@ -9,8 +9,8 @@ from cli.doctor.access import Wanted, denied
 from cli.doctor.patient import Patient
 from core.api.objects import Object
 from core.kube.errors import ForbiddenError
+from deployment.packaged import Packaged, packaged
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
-from deployment.permissions.rendered import rendered_objects
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem
 
 _OF_OTHERS: Final = ("metrics-reader", "runner-grants")
@@ -56,7 +56,7 @@ async def examine(patient: Patient) -> list[Diagnosis]:
         account = found["spec"]["template"]["spec"].get("serviceAccountName") or "default"
     user = f"system:serviceaccount:{installation.namespace}:{account}"
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{installation.namespace}", "system:authenticated")
-    wanted = wanted_of(rendered_objects(), installation)
+    wanted = wanted_of(packaged(Packaged.PERMISSIONS), installation)
     missing = await denied(patient.client, wanted, user=user, groups=groups)
     return [diagnose(missing, len(wanted), user)]
 

@@ -1,4 +1,7 @@
-"""All objects of a release, file by file, each with the condition under which it exists."""
+"""All objects of a release but the definitions, file by file, each with the condition under which it exists.
+
+The definitions are files of the chart, which ``definitions.tpl`` renders.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from core.api.crd import ConversionService, custom_resource_definition
-from core.api.kind import Kind
-from core.api.kinds import KINDS
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CONFIG_MAP
 from deployment import certmanager, files, metadata, policy, registration
@@ -23,7 +23,6 @@ from deployment.chart.nodes import (
     given,
     part,
     partial,
-    value,
     value_at,
 )
 from deployment.chart.pods import Placed, hub_objects, manager_objects, monitors
@@ -41,11 +40,12 @@ from deployment.chart.release import (
 )
 from deployment.chart.removal import removal_objects
 from deployment.observability import files as observability
+from deployment.observability.dashboards import dashboards
 from deployment.observability.rules import prometheus_rule
 from deployment.permissions import hub as hub_access
 from deployment.permissions import table
 from deployment.permissions.documents import rbac_object
-from deployment.permissions.names import DEFAULT_PREFIX, WEBHOOK_SERVICE
+from deployment.permissions.names import DEFAULT_PREFIX
 from deployment.permissions.people import people_roles
 from deployment.permissions.roles import (
     METRICS_READER,
@@ -56,11 +56,9 @@ from deployment.permissions.roles import (
     table_objects,
     worker_role,
 )
-from webhooks.registration import CONVERT_PATH
 
 DASHBOARDS: Final = "dashboards"
-"""The folder of the chart that has them."""
-_CONVERSION: Final = ConversionService(RELEASE.namespace, RELEASE.named(WEBHOOK_SERVICE), CONVERT_PATH)
+"""The folder of the chart that has them, a link to that of the manifests."""
 _TABLES: Final = (
     *((each, ALWAYS) for each in (table.MANAGER, table.RUNNER, table.LISTENER, table.METRICS_AUTH)),
     (table.LEADER_ELECTION, LEADER),
@@ -75,8 +73,6 @@ _TABLES: Final = (
 
 def template_files() -> Iterator[tuple[str, list[Placed]]]:
     """File name below ``templates``, and the objects in it."""
-    for kind in KINDS:
-        yield f"crd-{kind.resource.plural}.yaml", [(given("crds.install"), _definition(kind))]
     yield "access.yaml", [*_access()]
     yield "people.yaml", [(PEOPLE, labelled(role)) for role in people_roles(RELEASE)]
     yield "manager.yaml", [*manager_objects()]
@@ -93,38 +89,6 @@ def template_files() -> Iterator[tuple[str, list[Placed]]]:
         ],
     )
     yield "removal.yaml", [*removal_objects()]
-
-
-def _definition(kind: Kind) -> Object:
-    """The definition with all its versions. Without admission only the stored one is served.
-
-    The conversion stays: API servers refuse to change it to ``None`` as long as it has a ``caBundle``, which belongs to
-    the operator, so Helm cannot remove it. Nothing is converted while one version is served, so nobody misses it.
-    """
-    definition = custom_resource_definition(kind, _CONVERSION if len(kind.versions) > 1 else None)
-    keep = {"helm.sh/resource-policy": When(given("crds.keep"), "keep")}
-    if len(kind.versions) == 1:
-        return labelled(_when_annotated(definition, keep))
-    served = value("webhooks.enabled", quoted=False)
-    versions = [each if each["storage"] else {**each, "served": served} for each in definition["spec"]["versions"]]
-    webhook = definition["spec"]["conversion"]["webhook"]
-    conversion = {"strategy": "Webhook", "webhook": {**webhook, "clientConfig": _client(webhook["clientConfig"])}}
-    annotations = {**keep, **_injected()}
-    changed = {**definition, "spec": {**definition["spec"], "conversion": conversion, "versions": versions}}
-    return labelled(_when_annotated(changed, annotations))
-
-
-def _when_annotated(obj: Object, annotations: Object) -> Object:
-    conditions = [inner.condition for inner in annotations.values()]
-    either = conditions[0]
-    for each in conditions[1:]:
-        either = ~(~either & ~each)
-    return {**obj, "metadata": {**obj["metadata"], "annotations": When(either, annotations)}}
-
-
-def _injected() -> Object:
-    """The annotation by which cert-manager's injector fills in the ``caBundle``."""
-    return {key: When(BY_CERT_MANAGER, text) for key, text in certmanager.injected(RELEASE).items()}
 
 
 def _client(config: Object) -> Object:
@@ -171,7 +135,9 @@ def _webhooks() -> Iterator[Placed]:
             {**hook, "clientConfig": _client(hook["clientConfig"]), "timeoutSeconds": _timeout(hook["timeoutSeconds"])}
             for hook in configuration["webhooks"]
         ]
-        yield WEBHOOKS, labelled(_when_annotated({**configuration, "webhooks": hooks}, _injected()))
+        injected = When(BY_CERT_MANAGER, certmanager.injected(RELEASE))
+        head = {**configuration["metadata"], "annotations": injected}
+        yield WEBHOOKS, labelled({**configuration, "metadata": head, "webhooks": hooks})
 
 
 def _timeout(seconds: int) -> Scalar:
@@ -204,7 +170,7 @@ def _dashboards() -> Object:
     name = RELEASE.prefix + observability.CONFIG_MAP.removeprefix(DEFAULT_PREFIX)
     found = labelled(metadata.document(CONFIG_MAP, name, namespace=RELEASE.namespace), "dashboards.labels")
     found["metadata"]["annotations"] = part("dashboards.annotations")
-    return {**found, "data": {name: _file(name, text) for name, text in observability.dashboards()}}
+    return {**found, "data": {each.file_name: _file(each.file_name, each.text) for each in dashboards()}}
 
 
 def _file(name: str, text: str) -> Scalar:

@@ -1,1 +1,1 @@
-"""Dashboards, alerts and scrape configuration: tables here, rendered into ``manifests/observability`` and docs."""
+"""Alerts and scrape configuration, rendered into ``manifests/observability`` and docs; the dashboards beside them."""

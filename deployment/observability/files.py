@@ -1,4 +1,5 @@
-"""What ``manifests/observability`` has: rules in two forms, monitors, dashboards, and the file that combines them.
+"""What is rendered into ``manifests/observability``: rules in two forms, monitors, and the file that combines them with
+the dashboards.
 
 ``python -m deployment.observability.files --runbooks URL`` prints the rules with runbooks below another base, such as
 the wiki of an installation.
@@ -7,7 +8,6 @@ the wiki of an installation.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -15,34 +15,13 @@ from typing import Final
 
 from core.api.objects import Object
 from deployment import kustomization
-from deployment.observability.board import Dashboard, to_json
-from deployment.observability.boards import (
-    admission,
-    certificates,
-    latency,
-    operator,
-    queues,
-    runs,
-    streams,
-    write_budget,
-)
+from deployment.observability.dashboards import FOLDER, dashboards
 from deployment.observability.rules import RUNBOOKS, prometheus_rule, rule_file
 from deployment.observability.scraping import pod_monitor, service_monitor
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.yaml_text import yaml_text
 
 DIRECTORY: Final = PurePosixPath("manifests/observability")
-DASHBOARDS: Final = DIRECTORY / "dashboards"
-BOARDS: Final[tuple[Dashboard, ...]] = (
-    operator.BOARD,
-    runs.BOARD,
-    queues.BOARD,
-    latency.BOARD,
-    write_budget.BOARD,
-    admission.BOARD,
-    certificates.BOARD,
-    streams.BOARD,
-)
 RULES: Final = "prometheusrule.yaml"
 MONITORS: Final = "monitors.yaml"
 PLAIN_RULES: Final = "prometheus.rules.yaml"
@@ -53,21 +32,15 @@ SIDECAR_LABEL: Final = {"grafana_dashboard": "1"}
 
 
 def documents() -> Iterator[tuple[str, list[Object]]]:
-    """File name and documents, without the dashboards."""
+    """File name and documents."""
     yield PLAIN_RULES, [rule_file()]
     yield RULES, [prometheus_rule()]
     yield MONITORS, [service_monitor(), pod_monitor()]
     yield kustomization.FILE_NAME, [_kustomization()]
 
 
-def dashboards() -> Iterator[tuple[str, str]]:
-    """File name and text of each dashboard."""
-    for board in BOARDS:
-        yield _file_of(board), json.dumps(to_json(board), indent=1, ensure_ascii=False) + "\n"
-
-
 def _kustomization() -> Object:
-    files = [f"{DASHBOARDS.name}/{_file_of(board)}" for board in BOARDS]
+    files = [f"{FOLDER.name}/{dashboard.file_name}" for dashboard in dashboards()]
     generator = {
         "name": CONFIG_MAP,
         "namespace": DEFAULT_INSTALLATION.namespace,
@@ -75,10 +48,6 @@ def _kustomization() -> Object:
         "options": {"disableNameSuffixHash": True, "labels": SIDECAR_LABEL},
     }
     return {**kustomization.of_files([RULES, MONITORS]), "configMapGenerator": [generator]}
-
-
-def _file_of(board: Dashboard) -> str:
-    return f"{board.uid}.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.telemetry.catalogue import CATALOGUE, CLIENT_CATALOGUE, Series
 from core.telemetry.hub_catalogue import HUB_CATALOGUE
-from deployment.observability.files import BOARDS
+from deployment.observability.dashboards import dashboards
 from deployment.observability.promql import names_in
 from deployment.observability.rules import GROUPS
 
@@ -51,13 +51,7 @@ def _section(title: str, catalogue: Sequence[Series]) -> Iterator[str]:
 
 def _users(series: Series) -> str:
     names = {series.name, *(f"{series.name}{end}" for end in ("_bucket", "_sum", "_count"))}
-    boards = [
-        board.name
-        for board in BOARDS
-        if any(
-            names & names_in(query.expression) for row in board.rows for panel in row.panels for query in panel.queries
-        )
-    ]
+    boards = [each.name for each in dashboards() if any(names & names_in(query) for query in each.expressions)]
     alerts = [
         f"[{alert.name}](runbooks/{alert.name}.md)"
         for group in GROUPS

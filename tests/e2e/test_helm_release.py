@@ -175,7 +175,7 @@ def newer_chart(folder: Path) -> Path:
     """The chart of a later version, in which a definition has one more short name."""
     target = folder / "newer"
     shutil.copytree(CHART, target)
-    chart, definition = target / "Chart.yaml", target / "templates" / "crd-effectclaims.yaml"
+    chart, definition = target / "Chart.yaml", target / "definitions" / "runs.bubustack.io_effectclaims.yaml"
     chart.write_text(chart.read_text().replace("\nversion: 0.", "\nversion: 1."))
     text = definition.read_text()
     assert "    - eff\n" in text

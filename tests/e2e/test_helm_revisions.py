@@ -32,8 +32,8 @@ from tests.e2e.operator_rig import ROOT, OperatorRig, eventually
 from tests.e2e.release_rig import SYSTEM, Forwarder, ReleaseRig
 
 STORIES: Final = "stories.bubustack.io"
-DEFINITION: Final = "crd-referencegrants.yaml"
-OLDER: Final = ROOT / "manifests" / "crds" / "policy.bubustack.io_referencegrants.yaml"
+DEFINITION: Final = "policy.bubustack.io_referencegrants.yaml"
+OLDER: Final = ROOT / "manifests" / "crds" / DEFINITION
 VALUES: Final = "--namespace bobrapet-system --reset-then-reuse-values"
 REMEDY: Final = "helm upgrade to the older chart with --set crds.install=false"
 _GRANT: Final = """\
@@ -156,7 +156,7 @@ async def the_operator_writes_its_part(release: ReleaseRig) -> None:
 def lean_chart(target: Path) -> Path:
     """The chart with the definition of ReferenceGrants only: Helm needs seconds to read all of them."""
     shutil.copytree(CHART, target)
-    for path in (target / "templates").glob("crd-*.yaml"):
+    for path in (target / "definitions").glob("*.yaml"):
         if path.name != DEFINITION:
             path.unlink()
     return target
@@ -164,7 +164,7 @@ def lean_chart(target: Path) -> Path:
 
 def add_a_field(chart: Path) -> None:
     """Make it the chart of a later release, in which ReferenceGrants have a field ``purpose``."""
-    about, path = chart / "Chart.yaml", chart / "templates" / DEFINITION
+    about, path = chart / "Chart.yaml", chart / "definitions" / DEFINITION
     about.write_text(about.read_text().replace("\nversion: 0.", "\nversion: 1."))
     title = f"title: {REVISION_TITLE}{DEFINITIONS_REVISION}\n"
     text = path.read_text()

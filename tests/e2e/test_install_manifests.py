@@ -171,7 +171,7 @@ def test_one_command_switches_the_conversion_off_and_another_one_on(installed: K
     installed("replace", f"--filename={STORY_DEFINITION}")
     assert versions() == "None v1alpha1"
 
-    installed(*APPLY, f"--filename={BOTH_VERSIONS}")
+    installed(*APPLY, f"--kustomize={BOTH_VERSIONS}")
     assert versions() == "Webhook v1alpha1 v1beta1"
 
 

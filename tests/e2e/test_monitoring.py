@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
-from deployment.observability.files import BOARDS, CONFIG_MAP, DASHBOARDS, DIRECTORY, SIDECAR_LABEL
+from deployment.observability.dashboards import dashboards
+from deployment.observability.files import CONFIG_MAP, DIRECTORY, SIDECAR_LABEL
 from deployment.observability.rule import JOB
 from deployment.observability.rules import GROUPS
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_debian_program
@@ -24,7 +25,7 @@ from tests.e2e.control_plane.building import BuildError
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.observability.load import refuse_one, rotate, start
-from tests.e2e.observability.pictures import ROOT, filled_in
+from tests.e2e.observability.pictures import ROOT, filled_in, job_of
 from tests.e2e.observability.prometheus import Prometheus
 from tests.e2e.observability.stage import QUEUE, Stage, open_stage
 from tests.e2e.operator_rig import FLOWS, eventually
@@ -74,9 +75,9 @@ async def value_of(prometheus: Prometheus, expression: str) -> float:
 async def panels_without_data(prometheus: Prometheus) -> set[str]:
     """Titles of the panels of all dashboards that show nothing. Every query must be accepted."""
     empty = set()
-    for board in BOARDS:
-        for panel in json.loads((ROOT / DASHBOARDS / f"{board.uid}.json").read_text())["panels"]:
-            queries = [filled_in(target["expr"], board.job) for target in panel.get("targets", ())]
+    for board in dashboards():
+        for panel in board.panels:
+            queries = [filled_in(target["expr"], job_of(board)) for target in panel["targets"]]
             found = [bool(await prometheus.at(query)) for query in queries]
             if found and not any(found):
                 empty.add(panel["title"])
@@ -154,7 +155,7 @@ def test_kustomize_combines_rules_monitors_and_dashboards(
     assert sorted(by_kind) == ["ConfigMap", "PodMonitor", "PrometheusRule", "ServiceMonitor"]
     config_map = by_kind["ConfigMap"]
     assert (config_map["metadata"]["name"], config_map["metadata"]["labels"]) == (CONFIG_MAP, SIDECAR_LABEL)
-    assert {json.loads(text)["uid"] for text in config_map["data"].values()} == {board.uid for board in BOARDS}
+    assert {json.loads(text)["uid"] for text in config_map["data"].values()} == {board.uid for board in dashboards()}
     config_map["metadata"]["namespace"] = "default"
     applied = kubectl("apply", "--server-side", "--dry-run=server", "--filename=-", stdin=json.dumps(config_map))
     assert applied.err == ""

@@ -18,7 +18,7 @@ import trio
 
 from core.api.objects import Object
 from core.engine.clock import system_now
-from deployment.observability.files import BOARDS, DASHBOARDS
+from deployment.observability.dashboards import Dashboard, dashboards
 from tests.e2e.observability.drawing import draw
 from tests.e2e.observability.load import play
 from tests.e2e.observability.prometheus import Prometheus
@@ -34,15 +34,14 @@ RATE_WINDOW: Final = "30s"
 async def answers(prometheus: Prometheus, start: float, end: float) -> Object:
     """Dashboard → panel → its lines: legend, instants, values."""
     found: Object = {"start": start, "end": end, "boards": {}}
-    for board in BOARDS:
-        document = json.loads((ROOT / DASHBOARDS / f"{board.uid}.json").read_text())
+    for board in dashboards():
         panels: Object = {}
         found["boards"][board.name] = panels
-        for panel in document["panels"]:
+        for panel in board.document["panels"]:
             lines: list[Any] = []
             panels[str(panel["id"])] = lines
             for target in panel.get("targets", ()):
-                expression = filled_in(target["expr"], board.job)
+                expression = filled_in(target["expr"], job_of(board))
                 series = (
                     await prometheus.at(expression)
                     if target["instant"]
@@ -50,6 +49,12 @@ async def answers(prometheus: Prometheus, start: float, end: float) -> Object:
                 )
                 lines += [[legend_of(target["legendFormat"], line.labels), list(line.points)] for line in series]
     return found
+
+
+def job_of(board: Dashboard) -> str:
+    """The job that is chosen when it is opened."""
+    (job,) = (each for each in board.document["templating"]["list"] if each["name"] == "job")
+    return str(job["current"]["value"])
 
 
 def filled_in(expression: str, job: str) -> str:
@@ -88,9 +93,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.keep:
         options.keep.write_text(json.dumps(found))
     PICTURES.mkdir(exist_ok=True)
-    for board in BOARDS:
-        document = json.loads((ROOT / DASHBOARDS / f"{board.uid}.json").read_text())
-        draw(document, found["boards"][board.name], (found["start"], found["end"]), PICTURES / f"{board.name}.png")
+    for board in dashboards():
+        draw(
+            board.document, found["boards"][board.name], (found["start"], found["end"]), PICTURES / f"{board.name}.png"
+        )
     return 0
 
 

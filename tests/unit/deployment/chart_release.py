@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
+from core.api.crd import ConversionService, custom_resource_definition
+from core.api.kinds import KINDS
 from core.api.objects import Object
 from deployment import installer
 from deployment.chart import values
@@ -14,6 +16,7 @@ from deployment.chart.documents import template_files
 from deployment.chart.nodes import resolved
 from deployment.chart.release import CHART, CLUSTER_DOMAIN, RELEASE, full
 from deployment.permissions.names import Installation
+from webhooks.registration import CONVERT_PATH
 
 Key = tuple[str, str, str]
 
@@ -48,7 +51,31 @@ def release_objects(
     if fullname == CHART:
         text = text.replace(f',"--name-prefix={CHART}-"', "")
     objects: list[Object] = orjson.loads(text)
-    return objects
+    return [*_definitions(given, fullname, namespace), *objects]
+
+
+def _definitions(given: Mapping[str, Any], fullname: str, namespace: str) -> Iterator[Object]:
+    """What ``definitions.tpl`` makes of the definitions."""
+    if not given["crds"]["install"]:
+        return
+    admission = given["webhooks"]["enabled"]
+    port = given["webhookService"]["ports"][0]["port"]
+    service = ConversionService(namespace, f"{fullname}-webhook-service", CONVERT_PATH, port)
+    for kind in KINDS:
+        several = len(kind.versions) > 1
+        definition = custom_resource_definition(kind, service if several else None)
+        annotations = {"helm.sh/resource-policy": "keep"} if given["crds"]["keep"] else {}
+        if several:
+            for version in definition["spec"]["versions"]:
+                version["served"] = version["storage"] or admission
+            if url := given["webhooks"]["url"]:
+                webhook = definition["spec"]["conversion"]["webhook"]
+                webhook["clientConfig"] = {"url": url.removesuffix("/") + CONVERT_PATH}
+            if admission and given["certificates"]["certManager"]["enabled"]:
+                annotations["cert-manager.io/inject-ca-from"] = f"{namespace}/{fullname}-serving-cert"
+        if annotations:
+            definition["metadata"]["annotations"] = annotations
+        yield definition
 
 
 def kustomize_objects(installation: Installation) -> list[Object]:

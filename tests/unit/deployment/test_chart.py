@@ -10,12 +10,13 @@ import jsonschema_rs
 import pytest
 
 from certs.inject import targets_of
+from core.api.kinds import KINDS
 from deployment import certmanager
 from deployment.chart import values
 from deployment.chart.release import LONGEST_NAME
 from deployment.chart.values_table import ROWS
 from deployment.configuration import SHIPPED
-from deployment.observability import files as observability
+from deployment.observability.dashboards import dashboards
 from deployment.observability.rules import prometheus_rule
 from deployment.permissions.names import Installation
 from tests.unit.deployment.chart_release import by_key, kustomize_objects, merged, release_objects
@@ -123,6 +124,20 @@ def test_what_is_switched_off_is_left_out_with_its_permissions() -> None:
     assert "webhook-server" not in {port["name"] for port in container["ports"]}
 
 
+def test_the_links_of_the_chart_lead_to_the_definitions_and_dashboards_of_the_manifests() -> None:
+    links = {path.name: path.readlink().as_posix() for path in CHART.iterdir() if path.is_symlink()}
+
+    assert links == {
+        "definitions": "../../manifests/crds",
+        "conversion": "../../manifests/conversion",
+        "dashboards": "../../manifests/observability/dashboards",
+    }
+    files = {f"{kind.resource.group}_{kind.resource.plural}.yaml": len(kind.versions) > 1 for kind in KINDS}
+    assert {path.name for path in (CHART / "definitions").glob("*.yaml")} == files.keys()
+    assert {path.name for path in (CHART / "conversion").glob("*.yaml")} == {name for name in files if files[name]}
+    assert {path.name for path in (CHART / "dashboards").iterdir()} == {each.file_name for each in dashboards()}
+
+
 def test_without_admission_stories_are_served_as_they_are_stored() -> None:
     found = by_key(release_objects({"webhooks": {"enabled": False}}))
 
@@ -205,7 +220,7 @@ def test_rules_and_dashboards_are_those_of_the_manifests() -> None:
     assert found["PrometheusRule", "bobrapet-system", "bobrapet-rules"] == prometheus_rule()
     boards = found["ConfigMap", "bobrapet-system", "bobrapet-dashboards"]
     assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert boards["data"] == dict(observability.dashboards())
+    assert boards["data"] == {each.file_name: each.text for each in dashboards()}
 
 
 def test_one_time_limit_holds_for_all_webhooks_if_it_is_set() -> None:

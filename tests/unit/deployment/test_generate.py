@@ -12,6 +12,7 @@ from core.api.kinds import KINDS
 from core.api.story import STORY_KIND
 from deployment import generate
 from deployment.yaml_text import yaml_text
+from kubewire.wire import apply_json_patch
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -88,6 +89,20 @@ def test_the_written_yaml_reads_back_as_the_rendered_document() -> None:
         assert YAML(typ="safe", pure=True).load(files[path]) == custom_resource_definition(kind)
 
 
+def test_a_link_to_a_folder_and_what_it_leads_to_are_left_alone(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file.yaml").write_text("not ours\n")
+    link = tmp_path / "manifests/crds/linked"
+    link.symlink_to("../../elsewhere")
+    (tmp_path / FAIRIES).symlink_to("../../nowhere")
+
+    assert run(tmp_path) == 0
+
+    assert (link / "file.yaml").read_text() == "not ours\n"
+    assert not (tmp_path / FAIRIES).is_symlink()
+
+
 @pytest.mark.parametrize("word", ["off", "on", "yes", "No", "y", "true", "null", "~", "1", "1.5", "a: b", "# c"])
 def test_text_stays_text_for_every_yaml_reader(word: str) -> None:
     (line,) = yaml_text({"key": word}).splitlines()
@@ -99,9 +114,10 @@ def test_the_command_reference_is_rendered_exactly_when_the_command_line_can() -
     assert files == (["docs/commands.md"] if (REPOSITORY / "cli/reference.py").exists() else [])
 
 
-def test_a_kind_with_several_versions_has_a_second_file_that_serves_them_all() -> None:
+def test_a_kind_with_several_versions_has_a_patch_that_serves_them_all() -> None:
     files = {str(path): text for path, text in rendered(generate.converted_definitions)}
-    definition = YAML(typ="safe", pure=True).load(files["manifests/conversion/bubustack.io_stories.yaml"])
+    patch = YAML(typ="safe", pure=True).load(files["manifests/conversion/bubustack.io_stories.yaml"])
+    definition = apply_json_patch(custom_resource_definition(STORY_KIND), patch)
     assert definition == custom_resource_definition(STORY_KIND, generate.CONVERSION_SERVICE)
     service = definition["spec"]["conversion"]["webhook"]["clientConfig"]["service"]
     assert service == {

@@ -24,7 +24,6 @@ from core.workloads.worker_access import WORKER_ROLE
 from deployment.network import NETWORK_POLICY
 from deployment.permissions import page
 from deployment.permissions.names import HUB_LEASE_NAME
-from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
 from manager.options import LeaderOptions, ManagerOptions
@@ -188,10 +187,6 @@ def test_the_rights_of_another_controller_come_with_its_row() -> None:
     ]
     others = before.keys() - {"bobrapet-manager-role"}
     assert all(rules[name] == before[name] for name in others)
-
-
-def test_the_embedded_cluster_applies_what_the_table_holds() -> None:
-    assert rendered_objects() == [*operator_objects()]
 
 
 def test_what_is_watched_can_be_listed_too() -> None:

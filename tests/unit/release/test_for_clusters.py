@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A copy of the chart, whose files have other times and modes."""
+    """A copy of the chart, whose files have other times and modes; it has folders where the chart has links."""
     shutil.copytree(ROOT / CHART, tmp_path / CHART)
     for path in (tmp_path / CHART).rglob("*"):
         path.chmod(0o700)
@@ -38,8 +38,9 @@ def test_a_package_has_the_files_of_the_chart_below_its_name_and_nothing_of_the_
     package = chart_package(source, "")
 
     assert package == chart_package(ROOT, "")
-    files = {f"bobrapet/{path.relative_to(ROOT / CHART)}": path for path in (ROOT / CHART).rglob("*")}
+    files = {f"bobrapet/{path.relative_to(source / CHART)}": path for path in (source / CHART).rglob("*")}
     assert members(package) == {name: path.read_bytes() for name, path in files.items() if path.is_file()}
+    assert {"bobrapet/definitions/bubustack.io_stories.yaml", "bobrapet/dashboards/bobrapet-runs.json"} <= files.keys()
     assert next(iter(members(package))) == "bobrapet/Chart.yaml"
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         assert {(each.mtime, each.uid, each.gid, each.uname, each.gname, each.mode) for each in archive} == {

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from cli.doctor.access import Wanted
 from cli.doctor.operator_permissions import diagnose, wanted_of
+from deployment.packaged import Packaged, packaged
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
-from deployment.permissions.rendered import rendered_objects
 from views.doctor.diagnosis import Health
 
 
 def test_all_permissions_of_the_operators_roles_are_asked_for() -> None:
-    wanted = wanted_of(rendered_objects(), DEFAULT_INSTALLATION)
+    wanted = wanted_of(packaged(Packaged.PERMISSIONS), DEFAULT_INSTALLATION)
 
     assert Wanted("list", "bubustack.io", "stories") in wanted
     assert Wanted("patch", "bubustack.io", "stories/status") in wanted
@@ -18,7 +18,7 @@ def test_all_permissions_of_the_operators_roles_are_asked_for() -> None:
 
 
 def test_names_have_the_prefix_of_the_installation() -> None:
-    wanted = wanted_of(rendered_objects(), Installation("elsewhere", "mine-"))
+    wanted = wanted_of(packaged(Packaged.PERMISSIONS), Installation("elsewhere", "mine-"))
 
     names = {each.name for each in wanted if each.resource == "configmaps" and each.name}
     assert "mine-operator-config" in names

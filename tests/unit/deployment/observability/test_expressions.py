@@ -11,8 +11,7 @@ import pytest
 
 from core.telemetry.catalogue import CATALOGUE, Series, SeriesKind
 from core.telemetry.hub_catalogue import HUB_CATALOGUE
-from deployment.observability.board import Panel, Query
-from deployment.observability.files import BOARDS
+from deployment.observability.dashboards import dashboards
 from deployment.observability.promql import names_in
 from deployment.observability.rules import GROUPS
 from tests.unit.deployment.observability.expression import read
@@ -35,7 +34,7 @@ INNER: Final = frozenset({"le", "job", "instance"})
 
 
 class Used(NamedTuple):
-    """An expression, where it is, and what it draws its legend from."""
+    """An expression, where it is, and what it draws its legend from; empty: Grafana writes it."""
 
     where: str
     expression: str
@@ -58,12 +57,14 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
     **{name: labels for series in (*CATALOGUE, *HUB_CATALOGUE) for name, labels in samples_of(series)},
     **{each.name: frozenset(read(each.expression).groups) for group in GROUPS for each in group.recordings},
 }
-PANELS: Final[list[tuple[str, Panel]]] = [
-    (f"{board.name}/{panel.title}", panel) for board in BOARDS for row in board.rows for panel in row.panels
+QUERIES: Final = [
+    Used(f"{board.name}/{panel['title']}", target["expr"], target["legendFormat"].removeprefix("__auto"))
+    for board in dashboards()
+    for panel in board.panels
+    for target in panel["targets"]
 ]
-QUERIES: Final[list[tuple[str, Query]]] = [(where, query) for where, panel in PANELS for query in panel.queries]
 USED: Final = [
-    *(Used(where, query.expression, query.legend) for where, query in QUERIES),
+    *QUERIES,
     *(Used(each.name, each.expression) for group in GROUPS for each in group.recordings),
     *(Used(each.name, each.expression) for group in GROUPS for each in group.alerts),
 ]
@@ -93,8 +94,8 @@ def test_a_legend_shows_labels_that_the_result_has(used: Used) -> None:
 def test_lines_of_a_panel_can_be_told_apart() -> None:
     """Labels by which a result is grouped are in its legend."""
     silent = {
-        where: sorted(missing)
-        for where, query in QUERIES
+        query.where: sorted(missing)
+        for query in QUERIES
         if (missing := read(query.expression).groups - INNER - set(re.findall(r"\{\{(\w+)\}\}", query.legend)))
     }
 
@@ -115,7 +116,7 @@ FOR_BOARDS_OF_OTHERS = (
 
 @pytest.mark.parametrize("catalogue", [CATALOGUE, HUB_CATALOGUE], ids=["operator", "hub"])
 def test_every_series_in_use_is_on_a_dashboard(catalogue: tuple[Series, ...]) -> None:
-    shown = {name for _, query in QUERIES for name in read(query.expression).series}
+    shown = {name for query in QUERIES for name in read(query.expression).series}
     in_use = [series for series in catalogue if f"`{series.name}`" not in NOT_UPDATED]
     in_use = [series for series in in_use if not series.name.startswith(FOR_BOARDS_OF_OTHERS)]
 
