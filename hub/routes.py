@@ -2,7 +2,7 @@
 
 Packets follow the edges of ``needs``, whatever the order of the steps. A step without ``needs`` is a source. A step
 with several needs joins their packets as its settings say; without settings it joins those of needs with the same
-sources (``core.graph.streams``), and receives the others by themselves. Primitives are steps without a client: packets
+sources (``core.story.streams``), and receives the others by themselves. Primitives are steps without a client: packets
 go through them. Source: streaming contract 12.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
-from core.graph.streams import joined_by_default
+from core.story.streams import joined_by_default
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, JoinSettings, PartitionMode
 

@@ -17,7 +17,7 @@ from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
-from core.graph.streams import is_in_line, stream_graph
+from core.story.streams import is_in_line, stream_graph
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, delivery_to_jobs, settings_of, taking_turns

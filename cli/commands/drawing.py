@@ -81,8 +81,8 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
 def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
     from core.expressions.analysis import condition_references, references_of
     from core.graph.needs import Declared, build_graph
-    from core.graph.streams import packet_needs
     from core.story.story import read_story
+    from core.story.streams import packet_needs
     from views.graph import Drawing
 
     declared, kinds = [], {}

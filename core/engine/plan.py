@@ -29,11 +29,11 @@ from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
-from core.graph.streams import packet_needs
 from core.story import edges
 from core.story.kinds import StepKind
 from core.story.step import MAX_BRANCH_DEPTH, Step
 from core.story.story import read_story
+from core.story.streams import packet_needs
 
 
 class GroupName(StrEnum):

@@ -15,9 +15,9 @@ from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Reason
 from core.api.text import text
 from core.engine.errors import MissingReferenceError, RejectedError
-from core.graph.streams import StreamNeighbours, neighbours_of
 from core.policy.streaming import merged_problems, merged_settings
 from core.policy.transport_problems import why_unusable
+from core.story.streams import StreamNeighbours, neighbours_of
 from core.workloads.stream_binding import BoundTransport
 from core.workloads.stream_environment import transports_variable
 from core.workloads.stream_workload import StreamMode, chosen_mode

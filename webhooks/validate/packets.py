@@ -13,10 +13,10 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
 from core.api.text import text
 from core.graph.needs import Graph
-from core.graph.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from core.policy.streaming import merged_settings
 from core.story import edges
 from core.story.step import Step
+from core.story.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.dependency import Steps

@@ -1,4 +1,4 @@
-"""Who gets packets from whom, and which of them are joined. (core/graph/streams.py)"""
+"""Who gets packets from whom, and which of them are joined. (core/story/streams.py)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.graph.cycles import find_cycle
-from core.graph.streams import (
+from core.story.streams import (
     StreamNeighbours,
     certain_followers,
     joined_by_default,
