@@ -346,7 +346,7 @@ def _groups(
         met = frozenset(earlier.values())
         if streams:
             unknown += _unknown_reads([read[name] for name in steps], owners, spellings)
-            received = packet_needs(step.declared for step in steps.values())
+            received = packet_needs(read[name] for name in steps)
             wanted = {name: list(received[name]) for name in steps}
         graph = build_graph(
             Declared(name, (*(w for w in names if w not in met), *further.get(name, ())))

@@ -17,6 +17,7 @@ from core.api.text import text
 from core.engine.errors import MissingReferenceError, RejectedError
 from core.policy.streaming import merged_problems, merged_settings
 from core.policy.transport_problems import why_unusable
+from core.story.story import read_story
 from core.story.streams import StreamNeighbours, neighbours_of
 from core.workloads.stream_binding import BoundTransport
 from core.workloads.stream_environment import transports_variable
@@ -120,7 +121,7 @@ def resolved_stream(
         mode,
         BoundTransport(name, spec, settings),
         transports_variable(story["spec"]["transports"], kinds),
-        neighbours_of(step["name"], story["spec"]["steps"]),
+        neighbours_of(step["name"], read_story(story).groups["steps"]),
     )
 
 
