@@ -354,7 +354,7 @@ def _has_room(node: LiveNode, size: int) -> bool:
 
 
 def _seconds(settings: Mapping[str, Any], step: str) -> float:
-    text = settings.get("duration") or settings.get("for")
+    text = settings.get("duration")
     try:
         return parse_positive_duration(str(text or "")).total_seconds()
     except ValueError as error:

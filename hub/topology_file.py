@@ -225,7 +225,7 @@ def _problems(step: StreamStep, path: str) -> Iterator[str]:
             normalise(schema or {})
         except SchemaError as error:
             yield f"{path}.{name}: {error}"
-    if step.kind is StepKind.SLEEP and not {"duration", "for"} & (step.parameters or {}).keys():
+    if step.kind is StepKind.SLEEP and "duration" not in (step.parameters or {}):
         yield f"{path}.with.duration: sleep needs a duration; write for example 5s"
 
 

@@ -453,7 +453,7 @@ async def test_what_sleeps_is_bounded_and_a_full_receiver_holds_it(autojump_cloc
         assert seen == 1_200
 
 
-@pytest.mark.parametrize("parameters", [{"duration": "soon"}, {}])
+@pytest.mark.parametrize("parameters", [{"duration": "soon"}, {"for": "1s"}, {}])
 async def test_a_sleep_without_a_duration_loses_its_packets_by_name(parameters: Object) -> None:
     sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters=parameters)
     async with staged(EMIT, sleep, sink(needs=("late",))) as stage:

@@ -93,6 +93,7 @@ def test_a_file_says_what_is_evaluated() -> None:
         ("type: sleep", "type: executeStory", r"^runs\[0\]\.steps\[1\]\.type: executeStory needs a cluster"),
         ("type: sleep", "binding: {name: x, uid: u}\n        type: sleep", r"steps\[1\]\.binding: a primitive"),
         ("type: sleep", "", r"steps\[1\]\.binding: a step with a client"),
+        ("with: {duration: 5s}", "with: {for: 5s}", r"steps\[1\]\.with\.duration: "),
         ("with: {duration: 5s}", "with: {}", r"steps\[1\]\.with\.duration: "),
         ("if: packet.n > 2", "if: packet.n >", r"^runs\[0\]\.steps\[1\]\.if: "),
         ("if: packet.n > 2", "if: item.n > 2", r"^runs\[0\]\.steps\[1\]\.if: "),
