@@ -58,7 +58,7 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "with": st.dictionaries(names, json_values, max_size=2),
             "waitForCompletion": st.booleans(),
             "maxIterations": st.sampled_from([0, 1, 1000, 1001, True, "3"]),
-            "steps": st.lists(steps, max_size=3),
+            "steps": st.lists(steps | st.none(), max_size=3) | st.none(),
             "forEach": st.lists(json_values, max_size=2) | st.just("{{ inputs.x }}"),
             "maxConcurrency": st.sampled_from([0, 1, 2**31, None]),
             "note": json_values,
@@ -69,10 +69,12 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _common() -> dict[str, st.SearchStrategy[Any]]:
     return {
-        "name": names,
-        "needs": st.lists(names, max_size=2),
+        "name": names | st.none(),
+        "needs": st.lists(names, max_size=2) | st.none(),
         "if": st.text(max_size=4),
-        "postExecution": st.fixed_dictionaries({"condition": st.just("true")}, optional={"unknown": json_values}),
+        "postExecution": st.fixed_dictionaries(
+            {"condition": st.sampled_from(["true", None])}, optional={"unknown": json_values}
+        ),
         "unknown": json_values,
     }
 
