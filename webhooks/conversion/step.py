@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
+from core.story.choices import primitive_of
 from core.story.kinds import SETTINGS
 from webhooks.conversion import kept as keeping
 from webhooks.conversion.kept import Entries, Entry, fields_of
@@ -165,8 +166,3 @@ def _common(step: ReadOnlyObject) -> Step:
 
 def _known(type_: Any) -> str | None:
     return type_ if isinstance(type_, str) and type_ in SETTINGS else None
-
-
-def primitive_of(step: ReadOnlyObject) -> str | None:
-    """The primitive of a v1beta1 step; the first one if it has several."""
-    return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)
