@@ -291,7 +291,7 @@ def positive_duration(text: object) -> timedelta | None:
 
 
 def _step(step: Step, name: str) -> StepPlan:
-    serves_stream = step.realtime and not step.depth and realtime.serves_stream(step.declared)
+    serves_stream = step.serves_stream
     condition = step.declared.get("if")
     branches = step.branches if step.kind is StepKind.PARALLEL and step.depth < MAX_BRANCH_DEPTH else ()
     return StepPlan(

@@ -41,8 +41,7 @@ def serves_stream(story: ReadOnlyObject, step: Mapping[str, Any]) -> bool:
 
     Names are unique in a Story, branches of ``parallel`` steps included.
     """
-    spec = story["spec"]
-    return spec.get("pattern") == "realtime" and any(each["name"] == step["name"] for each in spec.get("steps") or ())
+    return any(each.realtime and each.name == step["name"] for each in read_story(story).groups["steps"])
 
 
 def stream_mode(step: Mapping[str, Any], engram: Object, template: Object) -> StreamMode | None:
