@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
 from core.api.objects import Object
+from core.story.kinds import SETTINGS
 
 ALPHA, BETA = "bubustack.io/v1alpha1", "bubustack.io/v1beta1"
-PRIMITIVES = ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")
+PRIMITIVES = tuple(SETTINGS)
 _SETTINGS = (
     "duration", "until", "timeout", "pollInterval", "onTimeout", "phase", "message", "steps", "storyRef", "with",
     "waitForCompletion", "note", "until", "maxIterations", "forEach", "maxConcurrency",
