@@ -6,9 +6,8 @@ The bounds of the settings are those of ``core.api.v1beta1.story`` (a test compa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.api.loops import MAX_BRANCHES, MAX_ITERATIONS
 
@@ -29,16 +28,14 @@ class StepKind(StrEnum):
 
 
 class InStream(StrEnum):
-    """What the hub does with a packet that comes to a primitive of a stream."""
+    """What becomes of a packet that comes to a primitive: it goes on at once, or later; it goes no further; or another
+    one goes on instead.
+    """
 
     FORWARD = "forward"
-    """It goes on at once."""
     DELAY = "delay"
-    """It goes on later."""
     END = "end"
-    """It goes no further."""
     ANSWER = "answer"
-    """Another packet, or none, goes on later."""
 
 
 Fits = Callable[[Any], bool]
@@ -90,17 +87,13 @@ def _is_whole(value: Any) -> bool:
 _WAITING: Final[Fields] = {"timeout": _is_text, "pollInterval": _is_text, "onTimeout": _is_choice}
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
-    """What is known about one kind of steps without a container.
-
-    Attributes:
-        settings: in ``with`` in v1alpha1, in the field of its name in v1beta1.
-        in_stream: None if a stream cannot have such a step.
-    """
+class Primitive(NamedTuple):
+    """One kind of steps without a container."""
 
     settings: Fields
+    """In ``with`` in v1alpha1, in the field of its name in v1beta1."""
     in_stream: InStream | None
+    """None: no stream has such a step."""
 
 
 PRIMITIVES: Final[Mapping[StepKind, Primitive]] = {

@@ -131,7 +131,7 @@ def test_all_who_read_steps_see_the_same_ones(drawn: tuple[Object, list[Said]]) 
     assert [(step.place, step.stored_place) for step in choosing_steps(converted(story, V1BETA1))] == [
         (each.typed_place, each.place) for each in said
     ]
-    assert [str(gate) for gate in gates.of_story(story)] == [
+    assert [gates.in_words(gate) for gate in gates.of_story(story)] == [
         each.path.replace("*", "<number>") for each in said if each.kind == "gate"
     ]
     in_run = [(each.path.replace("*", "7"), each) for each in said if each.is_in_run]
