@@ -142,7 +142,7 @@ def _untyped(primitive: str, field: ReadOnlyObject, common: Step, before: Entry,
     shown: Step = {**common, "type": primitive}
     if settings:
         shown["with"] = settings
-    elif before.get("primitive") == primitive and "whole" in before and not (before["whole"] and _is_object(before)):
+    elif before.get("primitive") == primitive and "whole" in before and not fields_of(before["whole"]):
         shown["with"] = before["whole"]
     return shown, kept
 
@@ -154,10 +154,6 @@ def _of_branch(fields: ReadOnlyObject, odd: ReadOnlyObject) -> tuple[Step, Entry
         shown[key] = fields[key]
         del unknown[key]
     return shown, unknown
-
-
-def _is_object(before: Entry) -> bool:
-    return isinstance(before["whole"], dict)
 
 
 def _common(step: ReadOnlyObject) -> Step:
