@@ -8,15 +8,15 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 from cli import yamlsource
 from cli.problem import RejectedManifestError
 from cli.yamlsource import Chunk, Source, SourceError
-from core.api.objects import STEP_LISTS
 from core.api.resource import STORY
+from core.story.choices import choosing_steps, primitive_of
 from core.story.kinds import SETTINGS
+from core.story.story import read_story
 from kubewire.yaml_booleans import read_words_as_booleans
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
 
@@ -124,25 +124,19 @@ def _dumped(yaml: Any, document: Any) -> str:
 
 def _rename_in(document: Any) -> None:
     """Rename the keys of all steps to those of the other version, in place, if only the names differ."""
-    spec = document.get("spec")
-    rename = _to_typed if document.get("apiVersion") == V1ALPHA1 else _to_untyped
-    for list_name in STEP_LISTS:
-        _rename_steps(spec.get(list_name) if isinstance(spec, dict) else None, rename)
+    if document.get("apiVersion") == V1ALPHA1:
+        for placed in read_story(document).every_step():
+            _to_typed(placed.declared)
+    else:
+        for step, _ in list(choosing_steps(document)):
+            _to_untyped(step)
 
 
-def _rename_steps(steps: Any, rename: Callable[[Any], Any]) -> None:
-    for step in steps if isinstance(steps, list) else ():
-        if isinstance(step, dict):
-            settings = rename(step)
-            if isinstance(settings, dict):
-                _rename_steps(settings.get("steps"), rename)
-
-
-def _to_typed(step: Any) -> Any:
-    """``type: sleep`` and its ``with`` become ``sleep``; returns the settings that may have branches."""
+def _to_typed(step: Any) -> None:
+    """``type: sleep`` and its ``with`` become ``sleep``."""
     primitive = step.get("type")
     if not isinstance(primitive, str) or primitive not in SETTINGS or primitive in step:
-        return None
+        return
     beside, below = _comments_taken(step, "type")[0], _comments_taken(step, "with")
     settings = step.pop("with", None)
     place = list(step).index("type")
@@ -150,14 +144,13 @@ def _to_typed(step: Any) -> Any:
     step.insert(place, str(primitive), settings if isinstance(settings, dict) else {})
     inside = [*([below[0]] if beside and below[0] else []), *below[1]]
     _put_comments(step, str(primitive), beside or below[0], inside)
-    return settings if primitive == "parallel" else None
 
 
-def _to_untyped(step: Any) -> Any:
-    """``sleep`` becomes ``type: sleep`` and a ``with``; returns the settings that may have branches."""
-    primitive = next((key for key in SETTINGS if isinstance(step.get(key), dict)), None)
+def _to_untyped(step: Any) -> None:
+    """``sleep`` becomes ``type: sleep`` and a ``with``."""
+    primitive = primitive_of(step)
     if primitive is None or "type" in step or "with" in step:
-        return None
+        return
     beside, inside = _comments_taken(step, primitive)
     settings = step[primitive]
     place = list(step).index(primitive)
@@ -167,7 +160,6 @@ def _to_untyped(step: Any) -> Any:
     if settings:
         step.insert(place + 1, "with", settings)
         _put_comments(step, "with", None, inside)
-    return settings if primitive == "parallel" else None
 
 
 def _comments_taken(step: Any, key: str) -> tuple[Any, list[Any]]:

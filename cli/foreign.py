@@ -15,8 +15,8 @@ from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.manifests import Manifest
 from cli.problem import CommandError
-from core.api.objects import STEP_LISTS
 from core.api.resource import OUR_RESOURCES
+from core.story.story import read_story
 
 FLAG: Final = "--allow-workloads"
 
@@ -34,7 +34,6 @@ _PLAIN: Final = frozenset(
 )
 """Kinds that have data or set limits, and run nothing."""
 _MOST_SHOWN: Final = 10
-_MOST_DEPTH: Final = 32
 
 
 async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, allowed: bool) -> None:
@@ -77,14 +76,13 @@ def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
 
 
 def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """Paths at which a document has a command of its own: scripts of a Story, in either version; of a template, in
+    """Paths at which a document has a command of its own: scripts of a Story, as it is stored; of a template, in
     probes, and for an image without an SDK.
 
     Arguments alone are a command, too, where the image map names no program for the image.
     """
     if document.get("kind") == "Story":
-        for list_name in STEP_LISTS:
-            yield from _scripts((document.get("spec") or {}).get(list_name), f"spec.{list_name}", 0)
+        yield from (f"{step.place}.run" for step in read_story(document).every_step() if step.declared.get("run"))
         return
     container = _block(_block(document, "spec"), "container")
     yield from (f"spec.container.{key}" for key in ("command", "args") if container.get(key))
@@ -92,17 +90,6 @@ def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
     for name, probe in probes.items():
         if _block(probe, "exec"):
             yield f"spec.execution.probes.{name}.exec"
-
-
-def _scripts(steps: Any, path: str, depth: int) -> Iterator[str]:
-    """The scripts of a list of steps and of their branches; admission allows far less depth."""
-    for index, step in enumerate(steps if isinstance(steps, list) and depth < _MOST_DEPTH else ()):
-        if not isinstance(step, Mapping):
-            continue
-        if step.get("run"):
-            yield f"{path}[{index}].run"
-        for key in ("with", "parallel"):
-            yield from _scripts(_block(step, key).get("steps"), f"{path}[{index}].{key}.steps", depth + 1)
 
 
 def _block(value: Any, key: str) -> Mapping[str, Any]:

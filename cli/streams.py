@@ -16,10 +16,10 @@ from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.engine.clock import system_now
 from core.engine.ports import STREAM
-from core.engine.realtime import is_realtime
 from core.engine.step.record import executor_of
 from core.kube.errors import ForbiddenError, KubeError
 from core.kube.informer import Informer
+from core.story.story import is_realtime
 from views.flow import bindings_by_step, streams_document
 
 WATCHED_FOR: Final = timedelta(seconds=90)

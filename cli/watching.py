@@ -25,9 +25,9 @@ from core.api import keys
 from core.api.artifact import for_people
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
-from core.engine.realtime import is_realtime
 from core.kube.errors import KubeError, is_retryable
 from core.kube.retry import CallRetries, with_retries
+from core.story.story import is_realtime
 from core.workloads.live_run import is_always_on
 from views.gates import open_gates_of
 from views.run_view import RunView

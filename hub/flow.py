@@ -17,6 +17,7 @@ import trio
 from bubu_contract.durations import parse_positive_duration
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
+from core.story.kinds import StepKind
 from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator
@@ -25,7 +26,7 @@ from hub.job_step import JobOwner, JobStep
 from hub.nodes import HeldPassage, LiveNode, LivePrimitive, LiveStep
 from hub.questions import NotNowError, Question
 from hub.refusal import PacketRefusal, PacketRefusedError
-from hub.routes import RunRoutes, StreamStepKind
+from hub.routes import RunRoutes
 from hub.settings import MAX_CHILDREN
 from hub.work import Asked, Passage, StepWork
 
@@ -330,11 +331,11 @@ class PacketFlow:
 
 
 _SERVE: Final = {
-    StreamStepKind.CONDITION: PacketFlow._pass,
-    StreamStepKind.PARALLEL: PacketFlow._pass,
-    StreamStepKind.STOP: PacketFlow._pass,
-    StreamStepKind.SLEEP: PacketFlow._sleep,
-    StreamStepKind.EXECUTE_STORY: PacketFlow._execute,
+    StepKind.CONDITION: PacketFlow._pass,
+    StepKind.PARALLEL: PacketFlow._pass,
+    StepKind.STOP: PacketFlow._pass,
+    StepKind.SLEEP: PacketFlow._sleep,
+    StepKind.EXECUTE_STORY: PacketFlow._execute,
 }
 
 
@@ -353,7 +354,7 @@ def _has_room(node: LiveNode, size: int) -> bool:
 
 
 def _seconds(settings: Mapping[str, Any], step: str) -> float:
-    text = settings.get("duration") or settings.get("for")
+    text = settings.get("duration")
     try:
         return parse_positive_duration(str(text or "")).total_seconds()
     except ValueError as error:

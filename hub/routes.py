@@ -2,7 +2,7 @@
 
 Packets follow the edges of ``needs``, whatever the order of the steps. A step without ``needs`` is a source. A step
 with several needs joins their packets as its settings say; without settings it joins those of needs with the same
-sources (``core.graph.streams``), and receives the others by themselves. Primitives are steps without a client: packets
+sources (``core.story.streams``), and receives the others by themselves. Primitives are steps without a client: packets
 go through them. Source: streaming contract 12.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
-from core.graph.streams import joined_by_default
+from core.story.kinds import PRIMITIVES, InStream, StepKind
+from core.story.streams import joined_by_default
 from core.telemetry.tracing.trace_parent import TraceParent
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, JoinSettings, PartitionMode
 
@@ -38,19 +38,8 @@ class StreamRun(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class StreamStepKind(StrEnum):
-    """What a step is: an Engram with a client, or a primitive of the hub."""
-
-    ENGRAM = "engram"
-    CONDITION = "condition"
-    PARALLEL = "parallel"
-    SLEEP = "sleep"
-    STOP = "stop"
-    EXECUTE_STORY = "executeStory"
-
-
-PASSES_AT_ONCE: frozenset[StreamStepKind] = frozenset(
-    {StreamStepKind.CONDITION, StreamStepKind.PARALLEL, StreamStepKind.STOP}
+PASSES_AT_ONCE: Final = frozenset(
+    kind for kind, known in PRIMITIVES.items() if known.in_stream in (InStream.FORWARD, InStream.END)
 )
 """Primitives that keep no packet."""
 _DEFAULT_JOIN = JoinSettings(needs_key=False)
@@ -72,7 +61,8 @@ class StreamStep:
     needs: tuple[str, ...] = ()
     delivery: DeliverySettings = DEFAULT_DELIVERY
     """How packets are delivered *to* this step."""
-    kind: StreamStepKind = StreamStepKind.ENGRAM
+    kind: StepKind = StepKind.ENGRAM
+    """An Engram, which has a client, or a primitive that can be in a stream."""
     condition: str = ""
     """``if``; blank: always. A packet for which it is false does not go to the step."""
     runtime: Mapping[str, Json] | None = None
@@ -98,18 +88,18 @@ class StreamStep:
 
     @property
     def is_primitive(self) -> bool:
-        return self.kind is not StreamStepKind.ENGRAM
+        return self.kind is not StepKind.ENGRAM
 
     @property
     def is_conditional(self) -> bool:
         """Whether it may receive, or send on, only some of the packets that come to it."""
-        return bool(self.condition.strip()) or self.kind is StreamStepKind.STOP or bool(self.delivery.rules)
+        return bool(self.condition.strip()) or self.kind is StepKind.STOP or bool(self.delivery.rules)
 
     @property
     def takes_as_it_is(self) -> bool:
         """Whether nothing is evaluated or changed on the way of a packet to this step."""
         return (
-            self.kind is StreamStepKind.ENGRAM
+            self.kind is StepKind.ENGRAM
             and not self.runs_jobs
             and not self.condition.strip()
             and self.runtime is None

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from bubu_contract.durations import parse_duration
-from core.graph.streams import DEFAULT_DOWNSTREAMS
+from core.story.streams import DEFAULT_DOWNSTREAMS
 
 if TYPE_CHECKING:
     from core.api.streaming import Streaming

@@ -17,14 +17,16 @@ from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
-from core.graph.streams import is_in_line, stream_graph
+from core.story.kinds import PER_PACKET, StepKind
+from core.story.step import Step
+from core.story.story import read_story
+from core.story.streams import is_in_line, stream_graph
 from core.telemetry.tracing.trace_parent import TraceParent
-from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
+from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, compile_routes
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, delivery_to_jobs, settings_of, taking_turns
 
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
-_PRIMITIVES: Final = frozenset(StreamStepKind) - {StreamStepKind.ENGRAM}
 _STREAMING_FIELDS: Final = tuple(field.alias or name for name, field in Streaming.model_fields.items())
 
 
@@ -53,7 +55,7 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
     Raises:
         StoryProblemError: the Story has no such step, or its steps cannot be read.
     """
-    names = tuple(name for name, step in _main_steps(story).items() if step.get("ref"))
+    names = tuple(name for name, step in _main_steps(story).items() if step.declared.get("ref"))
     if not names:
         raise StoryProblemError("the Story has no step with ref; a realtime Story needs at least one")
     return names
@@ -81,11 +83,11 @@ def routes_of(
     if problems:
         raise StoryProblemError("; ".join(problems))
     found = []
-    turns = _object_or_none(story.get("spec") or {}, "concurrency") or {}
+    turns = _object_or_none(story["spec"], "concurrency") or {}
     for name, step in steps.items():
         try:
-            bound = settings[name] if step.get("ref") else None
-            found.append(_stream_step(name, step, graph.needs[name], bound, turns))
+            bound = settings[name] if step.declared.get("ref") else None
+            found.append(_stream_step(step, graph.needs[name], bound, turns))
         except ValueError as error:
             problems.append(f"step {name}: {error}")
     if problems:
@@ -123,21 +125,21 @@ def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
     return settings_of(streaming, channel_buffer=_channel_buffer(settings))
 
 
-def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
-    declared = (story.get("spec") or {}).get("steps")
+def _main_steps(story: Object) -> dict[str, Step]:
+    read = read_story(story)
+    declared = read.spec.get("steps")
     if not isinstance(declared, list) or not all(isinstance(step, Mapping) for step in declared):
         raise StoryProblemError("spec.steps of the Story must be a list of steps")
-    found: dict[str, Mapping[str, Any]] = {}
-    for number, step in enumerate(declared):
-        name = step.get("name")
-        if not isinstance(name, str) or not name or name in found:
-            raise StoryProblemError(f"spec.steps[{number}].name must be a name that no other step has")
-        found[name] = step
+    found: dict[str, Step] = {}
+    for step in read.groups["steps"]:
+        if not step.name or step.name in found:
+            raise StoryProblemError(f"{step.place}.name must be a name that no other step has")
+        found[step.name] = step
     return found
 
 
 def _stream_step(
-    name: str, step: Mapping[str, Any], needs: tuple[str, ...], bound: BoundSettings | None, turns: Mapping[str, Any]
+    step: Step, needs: tuple[str, ...], bound: BoundSettings | None, turns: Mapping[str, Any]
 ) -> StreamStep:
     """
     Args:
@@ -147,13 +149,11 @@ def _stream_step(
     Raises:
         ValueError: the hub cannot carry out a step of this type, or a setting is wrong.
     """
-    condition = step.get("if")
-    kind = StreamStepKind.ENGRAM
-    if not step.get("ref"):
-        word = step.get("type")
-        if word not in _PRIMITIVES:
-            raise ValueError(f"type: {word!r} is not possible in a stream; use one of {', '.join(sorted(_PRIMITIVES))}")
-        kind = StreamStepKind(word)
+    declared = step.declared
+    condition = declared.get("if")
+    if bound is None and step.kind not in PER_PACKET:
+        words = ", ".join(sorted(PER_PACKET))
+        raise ValueError(f"type: {declared.get('type')!r} is not possible in a stream; use one of {words}")
     delivery, runs_jobs = DEFAULT_DELIVERY, bound is not None and bound.runs_jobs
     if bound is not None:
         mode, scope = str(turns.get("mode") or "parallel"), str(turns.get("scope") or "storyrun")
@@ -161,16 +161,16 @@ def _stream_step(
         delivery = taking_turns(delivery_to_jobs(delivery) if runs_jobs else delivery, mode, scope)
     has_with = bound is None or runs_jobs or (bound.with_in_packets and bool(needs))
     return StreamStep(
-        name,
+        step.name,
         needs,
         delivery,
-        kind=kind,
+        kind=step.kind,
         condition=condition if isinstance(condition, str) else "",
-        runtime=_object_or_none(step, "runtime"),
-        parameters=_object_or_none(step, "with") if has_with else None,
+        runtime=_object_or_none(declared, "runtime"),
+        parameters=_object_or_none(declared, "with") if has_with else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
-        timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
+        timeout=_timeout(declared) if step.kind is StepKind.EXECUTE_STORY else None,
         trace_parent=bound.trace_parent if bound is not None else None,
         is_in_line=is_in_line(step),
         runs_jobs=runs_jobs,

@@ -16,12 +16,13 @@ from bubu_contract.durations import parse_duration
 from core.api.schema import JsonObject, WireModel
 from core.api.streaming import Streaming
 from core.api.workflow import StoryConcurrency
-from hub.routes import RouteError, StreamRun, StreamStep, StreamStepKind, compile_routes
+from core.story.kinds import PER_PACKET, StepKind
+from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
 from hub.settings import DEFAULT_CHANNEL_BUFFER, settings_of, taking_turns
 from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-_PRIMITIVES: Final = frozenset(StreamStepKind) - {StreamStepKind.ENGRAM, StreamStepKind.EXECUTE_STORY}
+_PRIMITIVES: Final = frozenset(PER_PACKET) - {StepKind.EXECUTE_STORY}
 _NAME: Final = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 
@@ -185,7 +186,7 @@ def _step(entry: StepEntry, path: str, turns: StoryConcurrency | None) -> Stream
     return step
 
 
-def _kind(entry: StepEntry, path: str) -> StreamStepKind:
+def _kind(entry: StepEntry, path: str) -> StepKind:
     """
     Raises:
         TopologyFileError: it is neither an Engram nor a primitive that works here.
@@ -193,15 +194,15 @@ def _kind(entry: StepEntry, path: str) -> StreamStepKind:
     if entry.type is None:
         if entry.binding is None:
             raise TopologyFileError(f"{path}.binding: a step with a client needs a binding; give one, or a type")
-        return StreamStepKind.ENGRAM
+        return StepKind.ENGRAM
     if entry.binding is not None:
         raise TopologyFileError(f"{path}.binding: a primitive has no client; remove it, or type")
-    if entry.type == StreamStepKind.EXECUTE_STORY:
+    if entry.type == StepKind.EXECUTE_STORY:
         raise TopologyFileError(f"{path}.type: executeStory needs a cluster, not a file; remove the step")
     if entry.type not in _PRIMITIVES:
         names = ", ".join(sorted(_PRIMITIVES))
         raise TopologyFileError(f"{path}.type: {entry.type!r} is not possible in a stream; use one of {names}")
-    return StreamStepKind(entry.type)
+    return StepKind(entry.type)
 
 
 def _problems(step: StreamStep, path: str) -> Iterator[str]:
@@ -224,7 +225,7 @@ def _problems(step: StreamStep, path: str) -> Iterator[str]:
             normalise(schema or {})
         except SchemaError as error:
             yield f"{path}.{name}: {error}"
-    if step.kind is StreamStepKind.SLEEP and not {"duration", "for"} & (step.parameters or {}).keys():
+    if step.kind is StepKind.SLEEP and "duration" not in (step.parameters or {}):
         yield f"{path}.with.duration: sleep needs a duration; write for example 5s"
 
 

@@ -19,6 +19,7 @@ from bubu_contract.identity import step_alias
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
 from core.engine.step.manifest import merged_input
+from core.story.kinds import StepKind
 from hub.envelope import PacketReading, inputs_field
 from hub.joins import JoinBranch, JoinTable
 from hub.partitions import partition_of
@@ -32,7 +33,7 @@ from hub.questions import (
     encoded_inputs,
 )
 from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip, PacketSkippedError
-from hub.routes import RunRoutes, StreamStep, StreamStepKind
+from hub.routes import RunRoutes, StreamStep
 from hub.settings import PartitionMode, RouteRule
 
 Json = Any
@@ -160,7 +161,7 @@ class StepWork:
         self.joins = JoinTable(step.join.settings, step.join.sets) if step.join is not None else None
         self._name = step.name
         self._is_engram = not step.is_primitive
-        self._ends = step.kind is StreamStepKind.STOP
+        self._ends = step.kind is StepKind.STOP
         """Whether the packets for which ``if`` holds, or all without it, go no further."""
         self._clock = clock
         self._inputs = dict(routes.inputs)

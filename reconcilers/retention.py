@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from core.api.objects import Object, instant_or_creation, packet_step
-from core.engine.realtime import is_realtime
 from core.policy.settings import FALLBACK_RETENTION_SECONDS, OperatorSettings
+from core.story.story import is_realtime
 from core.workloads.live_run import is_always_on
 
 OF_PACKET: Final = timedelta(minutes=10)

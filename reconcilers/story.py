@@ -23,7 +23,8 @@ from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.policy.stream_problems import durable_problems
-from core.story.story import read_story
+from core.story.step import Step
+from core.story.story import is_realtime, read_story
 from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
@@ -149,13 +150,13 @@ def story_findings(story: Object, world: World, settings: OperatorSettings) -> l
         return [StoryProblem(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
     spec = story["spec"]
     findings = list(_transport_findings(spec))
-    if spec.get("streamingStrategy") is not None and spec.get("pattern") != "realtime":
+    if spec.get("streamingStrategy") is not None and not is_realtime(spec):
         message = "spec.streamingStrategy: is only possible with pattern: realtime; remove it"
         findings.append(StoryProblem(Reason.INVALID_CONFIGURATION, message))
     declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}
     for step in read_story(story).top():
         where = f"{step.place} ({step.name})"
-        findings += _step_findings(story, step.declared, where, world, settings)
+        findings += _step_findings(story, step, where, world, settings)
         transport = (step.declared.get("transport") or "").strip()
         if transport and transport not in declared:
             message = f"{where}.transport: {transport!r} is not declared in spec.transports"
@@ -164,9 +165,9 @@ def story_findings(story: Object, world: World, settings: OperatorSettings) -> l
 
 
 def _step_findings(
-    story: Object, step: ReadOnlyObject, where: str, world: World, settings: OperatorSettings
+    story: Object, placed: Step, where: str, world: World, settings: OperatorSettings
 ) -> Iterator[StoryProblem]:
-    own_namespace = story["metadata"]["namespace"]
+    own_namespace, step = story["metadata"]["namespace"], placed.declared
     if reference := step.get("ref"):
         wanted = _reference(own_namespace, reference, ENGRAM.kind)
         denied = why_denied(wanted, settings.cross_namespace_policy, world.reference_grants.list(wanted.to_namespace))
@@ -176,11 +177,7 @@ def _step_findings(
         elif engram is None:
             missing = f"{where}.ref: Engram {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, missing, (ENGRAM, _key(wanted)))
-        elif (
-            story["spec"].get("pattern") == "realtime"
-            and not step.get("needs")
-            and engram["spec"].get("mode") not in _STREAMING_MODES
-        ):
+        elif placed.realtime and not step.get("needs") and engram["spec"].get("mode") not in _STREAMING_MODES:
             mode = (
                 f"{where}.ref: the Engram runs as a Job, which each packet starts, and a step without needs gets no "
                 "packets; use an Engram of mode deployment or statefulset, or name a step in needs"
@@ -209,7 +206,7 @@ def _sub_story_findings(
     elif target is None:
         missing = f"{where}.with.storyRef: Story {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
         yield StoryProblem(Reason.STORY_REFERENCE_INVALID, missing, (STORY, _key(wanted)))
-    elif story["spec"].get("pattern", "batch") == "batch" and target["spec"].get("pattern") == "realtime":
+    elif not is_realtime(story["spec"]) and is_realtime(target["spec"]):
         yield StoryProblem(
             Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: a batch Story cannot call a realtime one"
         )

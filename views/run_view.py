@@ -16,10 +16,10 @@ from core.api import keys
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Phase, member_or_none
 from core.engine.ports import STREAM
-from core.engine.realtime import is_realtime
 from core.engine.step.record import executor_of
 from core.engine.step.state import reason_of
 from core.story.step import ANY_ITEM
+from core.story.story import is_realtime
 from views.flow import StepFlow, bindings_by_step, flow_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait

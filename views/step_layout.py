@@ -11,7 +11,6 @@ from typing import Any
 
 from core.api.objects import Object, ReadOnlyObject, step_path
 from core.api.suggestion import closest
-from core.engine.realtime import serves_stream
 from core.story.step import ANY_ITEM, Step
 from core.story.story import read_story
 from views.errors import ViewError
@@ -45,7 +44,7 @@ def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[R
     return [
         placed
         for step in read.top()
-        if step.name and not (step.realtime and not serves_stream(step.declared))
+        if step.name and not (step.realtime and not step.serves_stream)
         for placed in _with_branches(step, step.name, names)
     ]
 

@@ -81,16 +81,16 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
 def _drawing(story: dict[str, Any], phases: Any, title: str = "") -> Any:
     from core.expressions.analysis import condition_references, references_of
     from core.graph.needs import Declared, build_graph
-    from core.graph.streams import packet_needs
     from core.story.story import read_story
+    from core.story.streams import packet_needs
     from views.graph import Drawing
 
     declared, kinds = [], {}
-    spec = story["spec"]
-    streams = packet_needs(spec.get("steps") or ()) if spec.get("pattern") == "realtime" else {}
-    for placed in read_story(story).top():
+    read = read_story(story)
+    streams = packet_needs(read.groups["steps"]) if read.realtime else {}
+    for placed in read.top():
         step, name = placed.declared, placed.name
-        if placed.realtime and streams:  # what a packet is evaluated with is no edge
+        if placed.realtime:  # what a packet is evaluated with is no edge
             declared.append(Declared(name, streams[name]))
         else:
             references = references_of(step.get("with")).steps | condition_references(step.get("if") or "").steps

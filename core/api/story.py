@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from core.api.execution import ExecutionOverrides
@@ -11,10 +9,9 @@ from core.api.kind import Kind, KindModel, KindVersion
 from core.api.meta import ObjectReference
 from core.api.resource import STORY
 from core.api.schema import CelRule, JsonObject
+from core.api.v1beta1.story import PrimitiveType
 from core.api.v1beta1.story import Story as StoryV1beta1
 from core.api.workflow import COLUMNS, StepFields, StorySpecFields, StoryStatus
-
-PrimitiveType = Literal["condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate"]
 
 
 class Step(StepFields):

@@ -29,11 +29,11 @@ from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
-from core.graph.streams import packet_needs
 from core.story import edges
 from core.story.kinds import StepKind
 from core.story.step import MAX_BRANCH_DEPTH, Step
 from core.story.story import read_story
+from core.story.streams import packet_needs
 
 
 class GroupName(StrEnum):
@@ -310,7 +310,7 @@ def positive_duration(text: object) -> timedelta | None:
 
 
 def _step(step: Step, name: str) -> StepPlan:
-    serves_stream = step.realtime and not step.depth and realtime.serves_stream(step.declared)
+    serves_stream = step.serves_stream
     condition = step.declared.get("if")
     branches = step.branches if step.kind is StepKind.PARALLEL and step.depth < MAX_BRANCH_DEPTH else ()
     return StepPlan(
@@ -365,7 +365,7 @@ def _groups(
         met = frozenset(earlier.values())
         if streams:
             unknown += _unknown_reads([read[name] for name in steps], owners, spellings)
-            received = packet_needs(step.declared for step in steps.values())
+            received = packet_needs(read[name] for name in steps)
             wanted = {name: list(received[name]) for name in steps}
         graph = build_graph(
             Declared(name, (*(w for w in names if w not in met), *further.get(name, ())))

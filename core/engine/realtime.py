@@ -20,22 +20,12 @@ from core.story.story import read_story
 
 OUTPUT_OF_STEP: Final = "output"
 """In the output of the run of such a step (``story_of_step``), the output of the step."""
-_IS_REALTIME: Final = "realtime"
-
-
-def is_realtime(spec: Mapping[str, Any]) -> bool:
-    return spec.get("pattern") == _IS_REALTIME
-
-
-def serves_stream(step: Mapping[str, Any]) -> bool:
-    """Whether a main step of a realtime Story has a container of its own."""
-    return bool(step.get("ref"))
 
 
 def problems_of(steps: Sequence[Step]) -> list[str]:
     """What keeps the main steps of a realtime Story from running; admission refuses the same."""
     found = [problem for step in steps for problem in _problems(step)]
-    if not any(serves_stream(step.declared) for step in steps):
+    if not any(step.serves_stream for step in steps):
         found.append("spec.steps: no step has a ref, so nothing would serve a stream; add one, or use pattern: batch")
     return found
 
@@ -55,10 +45,11 @@ def story_of_step(story: Object, name: str, inputs: Mapping[str, Any]) -> Object
     What the Story says about runs as a whole (turns, schemas, clean-up) is about those of the stream.
     """
     read = read_story(story)
-    found = next((step.declared for step in read.groups["steps"] if step.name == name), None)
-    if found is None or not read.realtime or not serves_stream(found):
+    found = next((step for step in read.groups["steps"] if step.name == name), None)
+    if found is None or not found.serves_stream:
         return None
-    left = {key: value for key, value in found.items() if key not in ("needs", "if", "runtime", "with", "transport")}
+    left_out = ("needs", "if", "runtime", "with", "transport")
+    left = {key: value for key, value in found.declared.items() if key not in left_out}
     own = {key: value for key, value in read.spec.items() if key in ("version", "policy")}
     step = {**left, "with": {key: f"{{{{ inputs[{json.dumps(key)}] }}}}" for key in inputs}}
     output = {OUTPUT_OF_STEP: f"{{{{ steps[{json.dumps(name)}].output }}}}"}

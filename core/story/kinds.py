@@ -1,4 +1,4 @@
-"""The kinds of steps: their settings, and which of them a stream can have.
+"""The kinds of steps, and all that is known about each: its settings, and what it means in a stream.
 
 The bounds of the settings are those of ``core.api.v1beta1.story`` (a test compares them), without the cost of a model.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.api.loops import MAX_BRANCHES, MAX_ITERATIONS
 
@@ -27,9 +27,16 @@ class StepKind(StrEnum):
     """The step has neither ``ref`` nor a known ``type``."""
 
 
-PER_PACKET: Final = ("condition", "sleep", "stop", "parallel", "executeStory")
-"""The primitives that the hub can carry out for each packet of a stream."""
-NOT_IN_STREAMS: Final = ("wait", "gate")
+class InStream(StrEnum):
+    """What becomes of a packet that comes to a primitive: it goes on at once, or later; it goes no further; or another
+    one goes on instead.
+    """
+
+    FORWARD = "forward"
+    DELAY = "delay"
+    END = "end"
+    ANSWER = "answer"
+
 
 Fits = Callable[[Any], bool]
 Fields = Mapping[str, "Fits | Fields"]
@@ -79,21 +86,41 @@ def _is_whole(value: Any) -> bool:
 
 _WAITING: Final[Fields] = {"timeout": _is_text, "pollInterval": _is_text, "onTimeout": _is_choice}
 
-SETTINGS: Final[Mapping[str, Fields]] = {
-    "condition": {},
-    "parallel": {"steps": _are_branches, "forEach": is_anything, "maxConcurrency": is_count},
-    "sleep": {"duration": _is_text},
-    "stop": {"phase": _is_text, "message": _is_text},
-    "wait": {"until": _is_some_text, **_WAITING},
-    "executeStory": {
-        "storyRef": {"name": _is_some_text, "namespace": _is_text, "version": _is_text},
-        "with": _is_object,
-        "waitForCompletion": _is_flag,
-        "until": _is_some_text,
-        "maxIterations": are_iterations,
-    },
-    "gate": _WAITING,
+
+class Primitive(NamedTuple):
+    """One kind of steps without a container."""
+
+    settings: Fields
+    """In ``with`` in v1alpha1, in the field of its name in v1beta1."""
+    in_stream: InStream | None
+    """None: no stream has such a step."""
+
+
+PRIMITIVES: Final[Mapping[StepKind, Primitive]] = {
+    StepKind.CONDITION: Primitive({}, InStream.FORWARD),
+    StepKind.PARALLEL: Primitive(
+        {"steps": _are_branches, "forEach": is_anything, "maxConcurrency": is_count}, InStream.FORWARD
+    ),
+    StepKind.SLEEP: Primitive({"duration": _is_text}, InStream.DELAY),
+    StepKind.STOP: Primitive({"phase": _is_text, "message": _is_text}, InStream.END),
+    StepKind.WAIT: Primitive({"until": _is_some_text, **_WAITING}, None),
+    StepKind.EXECUTE_STORY: Primitive(
+        {
+            "storyRef": {"name": _is_some_text, "namespace": _is_text, "version": _is_text},
+            "with": _is_object,
+            "waitForCompletion": _is_flag,
+            "until": _is_some_text,
+            "maxIterations": are_iterations,
+        },
+        InStream.ANSWER,
+    ),
+    StepKind.GATE: Primitive(_WAITING, None),
 }
-"""The settings of each primitive: in ``with`` in v1alpha1, in the field of its name in v1beta1. If a step there has
-several primitives, the first one is used; API servers refuse such steps.
+
+SETTINGS: Final[Mapping[str, Fields]] = {kind.value: known.settings for kind, known in PRIMITIVES.items()}
+"""The settings of each primitive. If a step of v1beta1 has several primitives, the first one here is used; API servers
+refuse such steps.
 """
+PER_PACKET: Final = tuple(kind for kind in StepKind if kind in PRIMITIVES and PRIMITIVES[kind].in_stream)
+"""The primitives that the hub can carry out for each packet of a stream."""
+NOT_IN_STREAMS: Final = tuple(kind for kind in PRIMITIVES if kind not in PER_PACKET)

@@ -50,6 +50,11 @@ class Step(NamedTuple):
         return "engram" if self.declared.get("ref") else str(self.declared.get("type") or "engram")
 
     @property
+    def serves_stream(self) -> bool:
+        """Whether it is a main step of a realtime Story that has a container of its own."""
+        return self.realtime and not self.depth and bool(self.declared.get("ref"))
+
+    @property
     def parameters(self) -> ReadOnlyObject:
         """``with``; empty if it is not an object."""
         value = self.declared.get("with")

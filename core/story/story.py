@@ -45,12 +45,17 @@ class Story:
 def read_story(document: object) -> Story:
     """The steps of a Story in wire form."""
     spec = _mapping(_mapping(document).get("spec"))
-    realtime = spec.get("pattern") == "realtime"
+    realtime = is_realtime(spec)
     groups = {
         group: _steps(spec.get(group), f"spec.{group}", (), group, realtime and group == "steps")
         for group in STEP_LISTS
     }
     return Story(spec, realtime, groups)
+
+
+def is_realtime(spec: ReadOnlyObject) -> bool:
+    """Whether the main steps are a stream, and not a batch."""
+    return spec.get("pattern") == "realtime"
 
 
 def with_branches(step: Step) -> Iterator[Step]:

@@ -14,6 +14,7 @@ from bubu_contract.identity import compose_with_suffix, label_value
 from core.api import keys
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import STORY_RUN
+from core.story.story import is_realtime
 
 PER_STORY: Final = "PerStory"
 """The value of ``spec.streamingStrategy`` of a Story that is always on."""
@@ -22,7 +23,7 @@ _HASH_LENGTH: Final = 12
 
 def is_always_on(spec: Mapping[str, Any]) -> bool:
     """Whether the operator keeps a run of the Story."""
-    return spec.get("pattern") == "realtime" and spec.get("streamingStrategy") == PER_STORY
+    return is_realtime(spec) and spec.get("streamingStrategy") == PER_STORY
 
 
 def is_live_run(run: ReadOnlyObject) -> bool:

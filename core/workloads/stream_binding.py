@@ -16,7 +16,7 @@ from core.api import keys
 from core.api.canonical import encode
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import TRANSPORT_BINDING
-from core.graph.streams import StreamNeighbours
+from core.story.streams import StreamNeighbours
 from core.workloads.binding_token import issue_token
 from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_workload import (

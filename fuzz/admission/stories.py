@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from core.api.keys import ANNOTATION_STORY_CONVERSION
 from core.api.objects import Object
+from core.story.kinds import SETTINGS
 
 ALPHA, BETA = "bubustack.io/v1alpha1", "bubustack.io/v1beta1"
-PRIMITIVES = ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")
+PRIMITIVES = tuple(SETTINGS)
 _SETTINGS = (
     "duration", "until", "timeout", "pollInterval", "onTimeout", "phase", "message", "steps", "storyRef", "with",
     "waitForCompletion", "note", "until", "maxIterations", "forEach", "maxConcurrency",
@@ -58,7 +59,7 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "with": st.dictionaries(names, json_values, max_size=2),
             "waitForCompletion": st.booleans(),
             "maxIterations": st.sampled_from([0, 1, 1000, 1001, True, "3"]),
-            "steps": st.lists(steps, max_size=3),
+            "steps": st.lists(steps | st.none(), max_size=3) | st.none(),
             "forEach": st.lists(json_values, max_size=2) | st.just("{{ inputs.x }}"),
             "maxConcurrency": st.sampled_from([0, 1, 2**31, None]),
             "note": json_values,
@@ -69,10 +70,12 @@ def _settings(steps: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _common() -> dict[str, st.SearchStrategy[Any]]:
     return {
-        "name": names,
-        "needs": st.lists(names, max_size=2),
+        "name": names | st.none(),
+        "needs": st.lists(names, max_size=2) | st.none(),
         "if": st.text(max_size=4),
-        "postExecution": st.fixed_dictionaries({"condition": st.just("true")}, optional={"unknown": json_values}),
+        "postExecution": st.fixed_dictionaries(
+            {"condition": st.sampled_from(["true", None])}, optional={"unknown": json_values}
+        ),
         "unknown": json_values,
     }
 

@@ -10,6 +10,7 @@ from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITERATIONS
 from core.api.objects import STEP_LISTS, Object
 from core.api.resource import ENGRAM, STORY
 from core.api.workflow import StoryPolicy, StoryTimeouts
+from core.story.kinds import NOT_IN_STREAMS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill, retry_policy
@@ -17,7 +18,6 @@ from fuzz.admission.strategies_streaming import streaming
 from fuzz.admission.strategies_world import ANY_TRANSPORT, Surroundings, new_object
 
 _PRIMITIVES: Final = ("stop", "condition", "sleep", "executeStory", "parallel", "gate", "wait")
-_NOT_FOR_STREAMS: Final = ("gate", "wait")
 _MOST: Final = {"steps": 4, "compensations": 2, "finally": 2}
 _BRANCH_DEPTH: Final = 2
 
@@ -98,7 +98,7 @@ def _step(plan: _Plan, name: str, done: list[str], in_stream: bool, depth: int =
     if chance.yes() and not (in_stream and depth):  # a stream does not execute branches
         _work(plan, step, done, in_stream)
     else:
-        kinds = [kind for kind in _PRIMITIVES if not (in_stream and kind in _NOT_FOR_STREAMS)]
+        kinds = [kind for kind in _PRIMITIVES if not (in_stream and kind in NOT_IN_STREAMS)]
         kind = chance.pick([kind for kind in kinds if kind != "parallel" or depth < _BRANCH_DEPTH])
         step["type"] = kind
         settings = _settings(plan, kind, done, in_stream, depth)

@@ -65,6 +65,13 @@ def test_v1beta1_comes_back_as_it_went(document: Object) -> None:
     assert canonical(document) == canonical(before)
 
 
+@budget(bounded=300, deep=3_000)
+@given(stories(ALPHA) | stories(BETA))
+def test_a_file_that_no_server_has_pruned_comes_back_as_it_went(document: Object) -> None:
+    target = BETA if document["apiVersion"] == ALPHA else ALPHA
+    assert canonical(converted(converted(document, target), document["apiVersion"])) == canonical(document)
+
+
 @budget(bounded=250, deep=2_000)
 @given(stories(ALPHA), stories(BETA), stories(ALPHA), stories(BETA))
 def test_a_note_about_another_object_changes_no_word_of_this_one(

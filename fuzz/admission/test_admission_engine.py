@@ -9,13 +9,13 @@ from hypothesis import given
 
 from core.engine.plan import Refusal, StoryPlan, parse_story
 from core.graph.needs import build_graph
-from core.story.story import read_story
+from core.story.story import is_realtime, read_story
 from fuzz.admission import mutations_graph, strategies  # noqa: F401 - mistakes are registered when they are imported
 from fuzz.admission.cases import Case
 from fuzz.admission.mutations import MUTATIONS, Broken, Mutation, broken
 from fuzz.engine.profile import budget
 from webhooks.validate import dependency
-from webhooks.validate.gates import of_story
+from webhooks.validate.gates import is_meant, of_story
 
 _RULES: Final = ("story/need-unknown", "story/need-later", "story/cycle", "story/expression-waits-for-later")
 OF_THE_GRAPH: Final = [mutation for mutation in MUTATIONS if mutation.rule in _RULES]
@@ -24,8 +24,7 @@ OF_THE_GRAPH: Final = [mutation for mutation in MUTATIONS if mutation.rule in _R
 @given(case=strategies.cases("Story", update=False))
 @budget(bounded=300, deep=2_000)
 def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Case) -> None:
-    spec = case.new["spec"]
-    if spec.get("pattern") == "realtime":
+    if is_realtime(case.new["spec"]):
         return
     plan = parse_story(case.new)
     assert isinstance(plan, StoryPlan), plan
@@ -52,14 +51,13 @@ def test_a_story_whose_steps_cannot_be_put_into_an_order_cannot_be_run(mutation:
 @given(case=strategies.cases("Story", update=False))
 @budget(bounded=300, deep=2_000)
 def test_the_gates_that_may_be_decided_on_are_those_a_run_asks_for(case: Case) -> None:
-    spec = case.new["spec"]
-    if spec.get("pattern") == "realtime":
+    if is_realtime(case.new["spec"]):
         return
     plan = parse_story(case.new)
     assert isinstance(plan, StoryPlan), plan
 
-    for gate in of_story(spec):
+    for gate in of_story(case.new):
         step = plan.find("/".join("7" if part is None else part for part in gate.parts))
         assert step is not None
         assert step.kind == "gate"
-        assert gate.has(step.name)
+        assert is_meant(gate, step.name)

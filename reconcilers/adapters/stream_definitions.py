@@ -15,9 +15,10 @@ from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Reason
 from core.api.text import text
 from core.engine.errors import MissingReferenceError, RejectedError
-from core.graph.streams import StreamNeighbours, neighbours_of
 from core.policy.streaming import merged_problems, merged_settings
 from core.policy.transport_problems import why_unusable
+from core.story.story import read_story
+from core.story.streams import StreamNeighbours, neighbours_of
 from core.workloads.stream_binding import BoundTransport
 from core.workloads.stream_environment import transports_variable
 from core.workloads.stream_workload import StreamMode, chosen_mode
@@ -40,8 +41,7 @@ def serves_stream(story: ReadOnlyObject, step: Mapping[str, Any]) -> bool:
 
     Names are unique in a Story, branches of ``parallel`` steps included.
     """
-    spec = story["spec"]
-    return spec.get("pattern") == "realtime" and any(each["name"] == step["name"] for each in spec.get("steps") or ())
+    return any(each.realtime and each.name == step["name"] for each in read_story(story).groups["steps"])
 
 
 def stream_mode(step: Mapping[str, Any], engram: Object, template: Object) -> StreamMode | None:
@@ -120,7 +120,7 @@ def resolved_stream(
         mode,
         BoundTransport(name, spec, settings),
         transports_variable(story["spec"]["transports"], kinds),
-        neighbours_of(step["name"], story["spec"]["steps"]),
+        neighbours_of(step["name"], read_story(story).groups["steps"]),
     )
 
 

@@ -5,6 +5,7 @@ was kept on the way here. For every step, there and back gives the same step. Ke
 
 - ``fields``: fields of the step that the other version does not know or does not use;
 - ``unknown``: fields of a branch that no step of v1beta1 has;
+- ``odd``: those that a branch of v1beta1 had nevertheless, because no API server has read it, and those that are null;
 - ``whole``: a ``with`` that is empty or not an object; ``hidden``: parts of it that the typed field cannot hold;
 - ``with``: a ``with`` next to a primitive; ``asIs``: the typed field holds invalid values and shows them unchanged;
 - ``primitive``: the primitive that this data belongs to; ``branches``: the same for the steps inside.
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
+from core.story.choices import primitive_of
 from core.story.kinds import SETTINGS
 from webhooks.conversion import kept as keeping
 from webhooks.conversion.kept import Entries, Entry, fields_of
@@ -38,7 +40,10 @@ def to_v1beta1(step: ReadOnlyObject, before: Entry, level: int = 0) -> Converted
         before: the data that was kept when the step came from v1beta1.
         level: how many steps it is inside.
     """
-    common, unknown = split(_common(step), STEP) if level == _BRANCHES else (_common(step), {})
+    common = _common(step)
+    unknown: Entry = {}
+    if level == _BRANCHES:
+        common, unknown = _of_branch(common, fields_of(before.get("odd")))
     primitive = _known(step.get("type"))
     odd = {key: step[key] for key in SETTINGS if key in step}
     if primitive is None:
@@ -66,15 +71,18 @@ def to_v1alpha1(step: ReadOnlyObject, before: Entry, level: int = 0) -> Converte
         level: how many steps it is inside.
     """
     common = _common(step)
+    kept: Entry = {}
     if level == _BRANCHES:
+        if odd_fields := split(common, STEP)[1]:
+            kept["odd"] = odd_fields
         common = merged(common, _common(fields_of(before.get("unknown"))), STEP)
     primitive = primitive_of(step)
     odd = {key: step[key] for key in ("type", *SETTINGS) if key in step and key != primitive}
     if primitive is None:
         shown: Step = {**common, **({"with": step["with"]} if "with" in step else {})}
-        kept: Entry = {}
     else:
-        shown, kept = _untyped(primitive, step[primitive], common, before, level)
+        shown, of_field = _untyped(primitive, step[primitive], common, before, level)
+        kept |= of_field
         if "with" in step:
             kept["with"] = step["with"]
             kept["primitive"] = primitive
@@ -134,13 +142,18 @@ def _untyped(primitive: str, field: ReadOnlyObject, common: Step, before: Entry,
     shown: Step = {**common, "type": primitive}
     if settings:
         shown["with"] = settings
-    elif before.get("primitive") == primitive and "whole" in before and not (before["whole"] and _is_object(before)):
+    elif before.get("primitive") == primitive and "whole" in before and not fields_of(before["whole"]):
         shown["with"] = before["whole"]
     return shown, kept
 
 
-def _is_object(before: Entry) -> bool:
-    return isinstance(before["whole"], dict)
+def _of_branch(fields: ReadOnlyObject, odd: ReadOnlyObject) -> tuple[Step, Entry]:
+    """The fields of a branch that v1beta1 shows, and the others. ``odd``: what it had although no schema allows it."""
+    shown, unknown = split(fields, STEP)
+    for key in [key for key, value in unknown.items() if key in odd and odd[key] == value]:
+        shown[key] = fields[key]
+        del unknown[key]
+    return shown, unknown
 
 
 def _common(step: ReadOnlyObject) -> Step:
@@ -149,8 +162,3 @@ def _common(step: ReadOnlyObject) -> Step:
 
 def _known(type_: Any) -> str | None:
     return type_ if isinstance(type_, str) and type_ in SETTINGS else None
-
-
-def primitive_of(step: ReadOnlyObject) -> str | None:
-    """The primitive of a v1beta1 step; the first one if it has several."""
-    return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)

@@ -7,11 +7,11 @@ fields stay absent and are resolved when a run needs them, so that a change of t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from core.api.objects import STEP_LISTS, ReadOnlyObject
+from core.api.objects import Object, ReadOnlyObject
 from core.policy.settings import OperatorSettings
+from core.story.story import read_story
 
 MAX_RETRIES: Final = 10
 """The maximum in a retry policy."""
@@ -23,27 +23,19 @@ _BACKOFF: Final = "exponential"
 def with_defaults(story: ReadOnlyObject, settings: OperatorSettings) -> dict[str, Any]:
     """A copy of ``story`` with its defaults; a field that does not match the schema stays unchanged."""
     filled: dict[str, Any] = copy.deepcopy(dict(story))
-    spec = filled.get("spec")
-    if not isinstance(spec, dict):
-        return filled
-    for step in _steps(spec):
+    read = read_story(filled)
+    for step in (cast("Object", placed.declared) for placed in read.top()):  # of the copy
         execution = step.get("execution")
         retry = execution.get("retry") if isinstance(execution, dict) else None
         if step.get("sideEffects") is True and retry is None:
             step["execution"] = {**(execution if isinstance(execution, dict) else {}), "retry": _never()}
         else:
             _complete(retry, settings)
-    policy = spec.get("policy")
+    policy = read.spec.get("policy")
     if isinstance(policy, dict):
         for parent, key in ((policy.get("retries"), "stepRetryPolicy"), (policy.get("execution"), "retry")):
             _complete(parent.get(key) if isinstance(parent, dict) else None, settings)
     return filled
-
-
-def _steps(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for list_name in STEP_LISTS:
-        steps = spec.get(list_name)
-        yield from (step for step in (steps if isinstance(steps, list) else ()) if isinstance(step, dict))
 
 
 def _never() -> dict[str, Any]:

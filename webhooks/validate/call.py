@@ -9,6 +9,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.api.text import text
 from core.story.step import Step
+from core.story.story import is_realtime
 from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -55,7 +56,7 @@ def check(placed: Step, story: ReadOnlyObject, world: ClusterView) -> Iterator[F
     yield from schema.check_names(
         INPUT_UNKNOWN, described, inputs, f"{placed.place}.with.with", f"the inputsSchema of {wanted}"
     )
-    if story["spec"].get("pattern") != "realtime" and (found.get("spec") or {}).get("pattern") == "realtime":
+    if not is_realtime(story["spec"]) and is_realtime(found.get("spec") or {}):
         yield REALTIME.at(path, "a batch Story cannot execute a realtime one", "call a batch Story")
     elif is_always_on(found.get("spec") or {}):
         message = "a Story with streamingStrategy: PerStory cannot be executed: the operator keeps its only run"

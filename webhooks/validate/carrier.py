@@ -6,7 +6,7 @@ Source: admission contract 4.7.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from core.api.errors import FieldError
@@ -18,6 +18,7 @@ from core.api.text import text
 from core.policy.stream_problems import durable_problems
 from core.policy.streaming import merged_problems, merged_settings
 from core.story.step import Step
+from core.story.story import Story
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
@@ -41,11 +42,11 @@ _MAYBE_HOOK: Final = re.compile(r"""["'`]([\w-]{1,40})\.([\w.-]{1,40})["'`]""")
 """Two words with a dot between them, as a constant in an expression."""
 
 
-def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
-    """Findings about ``spec.transports``; ``steps`` are the names that routing rules may use."""
-    names, seen = list(steps), dict[str, str]()
-    needs_one = spec.get("pattern") == "realtime" and any(step.get("ref") for step in spec.get("steps") or ())
-    if needs_one and not spec.get("transports"):
+def check(story: Story, world: ClusterView) -> Iterator[Finding]:
+    """Findings about ``spec.transports``; routing rules may use the names of the Story's steps."""
+    spec, seen = story.spec, dict[str, str]()
+    names = list(dict.fromkeys(step.name for step in story.top()))
+    if any(step.serves_stream for step in story.groups["steps"]) and not spec.get("transports"):
         message = "is required in a realtime Story: its steps are connected by a Transport"
         yield NONE.at("spec.transports", message, "add an entry with name and transportRef")
     for index, transport in enumerate(spec.get("transports") or ()):

@@ -13,10 +13,10 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
 from core.api.text import text
 from core.graph.needs import Graph
-from core.graph.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from core.policy.streaming import merged_settings
 from core.story import edges
 from core.story.step import Step
+from core.story.streams import DEFAULT_DOWNSTREAMS, certain_followers, is_in_line, joined_by_default, stream_graph
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate.dependency import Steps
@@ -32,10 +32,10 @@ _MAX_WAYS: Final = 64
 def check(spec: ReadOnlyObject, steps: Steps, world: ClusterView) -> Iterator[Finding]:
     """Findings about the main steps; nothing for a batch Story."""
     placed = {name: each for name, each in steps.items() if each.realtime}
-    graph = stream_graph(each.declared for each in placed.values())
+    graph = stream_graph(placed.values())
     settings = {name: _settings(each.declared, spec, world) for name, each in placed.items()}
     for name, each in placed.items():
-        if graph.position[name] and is_in_line(each.declared):
+        if graph.position[name] and is_in_line(each):
             yield _in_line(each, graph.needs[name])
         yield from _not_joined(name, each, placed, graph, settings)
         yield from _too_few(name, each, placed, graph, settings[name].get("routing") or {})
@@ -52,7 +52,7 @@ def _in_line(placed: Step, needs: tuple[str, ...]) -> Finding:
 def _too_few(name: str, placed: Step, steps: Steps, graph: Graph, routing: ReadOnlyObject) -> Iterator[Finding]:
     if not placed.declared.get("ref") or routing.get("rules"):
         return
-    followers = certain_followers(graph, name, {each: of.declared for each, of in steps.items()})
+    followers = certain_followers(graph, name, steps)
     most = routing.get("maxDownstreams") or DEFAULT_DOWNSTREAMS
     if len(followers) > most:
         message = f"{len(followers)} steps get its packets, and maxDownstreams lets {most} of them have each"
@@ -87,9 +87,9 @@ def _ways_to(
     name: str, steps: Steps, graph: Graph, settings: dict[str, ReadOnlyObject], read: Set[str]
 ) -> set[frozenset[str]]:
     """For each way of a packet to the step, the steps whose data it then has."""
-    step, needs = steps[name].declared, graph.needs[name]
+    step, needs = steps[name], graph.needs[name]
     sets: tuple[tuple[str, ...], ...] = ()
-    if len(needs) > 1 and not is_in_line(step) and step.get("ref"):
+    if len(needs) > 1 and not is_in_line(step) and step.declared.get("ref"):
         conditional = {each for each, of in steps.items() if _is_conditional(of.declared, settings[each])}
         is_set = settings[name].get("fanIn") is not None
         sets = (needs,) if is_set else joined_by_default(graph, name, conditional, lambda: read)

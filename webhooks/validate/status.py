@@ -26,6 +26,7 @@ from core.engine.ports import WORKER
 from core.engine.step.assignment import assignment_of
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
+from core.story.step import Step
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -206,8 +207,8 @@ def _gates(
             yield from _data(is_, path)
         if was.get("state") not in _DECISIONS and is_.get("state") in _DECISIONS and not caller.is_trusted:
             yield from _time(run, is_, path)
-        if known is not None and not any(gate.has(name) for gate in known):
-            there_are = f"the gates are: {', '.join(map(str, known))}" if known else "the Story has no gates"
+        if known is not None and not any(gates.is_meant(gate, name) for gate in known):
+            there_are = f"the gates are: {', '.join(map(gates.in_words, known))}" if known else "the Story has no gates"
             yield GATE_UNKNOWN.at(path, f"there is no gate {name!r}", there_are)
 
 
@@ -228,7 +229,7 @@ def _data(decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
         yield GATE_DATA.at(f"{path}.data", f"templates cannot read the key {key!r}", f"use {KEY_RULE}")
 
 
-def _gates_of(run: ReadOnlyObject, world: ClusterView) -> list[gates.DeclaredGate] | None:
+def _gates_of(run: ReadOnlyObject, world: ClusterView) -> list[Step] | None:
     """The gates of the run's Story; ``None`` if the Story is unknown."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)

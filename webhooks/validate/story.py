@@ -88,7 +88,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     findings += packets.check(spec, steps, world)
     findings += reader.check_story(spec)
     findings += _spec_findings(new, world)
-    findings += carrier.check(spec, steps, world)
+    findings += carrier.check(read, world)
     return findings
 
 

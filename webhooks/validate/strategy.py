@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.objects import ReadOnlyObject
+from core.story.story import is_realtime
 from core.workloads.live_run import is_always_on
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import schema
@@ -20,7 +21,7 @@ INPUTS: Final = Rule("story/strategy-inputs", "4.10")
 def check(spec: ReadOnlyObject) -> Iterator[Finding]:
     """Findings if the Story is not realtime, or if its run, which gets no inputs, could not start."""
     strategy = spec.get("streamingStrategy")
-    if strategy is not None and spec.get("pattern") != "realtime":
+    if strategy is not None and not is_realtime(spec):
         message = f"{strategy} is only possible with pattern: realtime"
         yield PATTERN.at("spec.streamingStrategy", message, "set pattern: realtime, or remove it")
     if not is_always_on(spec):

@@ -9,6 +9,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.api.text import text
 from core.story.step import Step
+from core.story.story import is_realtime
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import floor, payload, pod, reference, retry, schema, warm
@@ -54,7 +55,7 @@ def check(placed: Step, story: ReadOnlyObject, world: ClusterView) -> Iterator[F
         yield from retry.check_effect(placed.declared, placed.place, template, world)
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
-    if story["spec"].get("pattern") != "realtime":
+    if not is_realtime(story["spec"]):
         yield from _runtime(placed, engram)
 
 

@@ -6,7 +6,7 @@ only; deeper ones have the same form, are stored unchanged, and are checked by a
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from pydantic import Field
 
@@ -17,7 +17,8 @@ from core.api.meta import ObjectReference
 from core.api.schema import CelRule, Int32, JsonObject, JsonValue, WireModel
 from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 
-PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
+PrimitiveType = Literal["condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate"]
+PRIMITIVES: Final = tuple(sorted(get_args(PrimitiveType)))
 
 _COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", "run", *PRIMITIVES))
 _STEP_RULES: Final = (

@@ -21,6 +21,7 @@ from core.api import keys
 from core.api.objects import Object, controller_of
 from core.api.resource import STORY_RUN
 from core.engine.slots.queueing import ordinal
+from core.story.story import is_realtime
 
 LONGEST_CHAIN: Final = 64
 """More ancestors than any chain of Stories may have; a forged circle of owners ends here."""
@@ -149,7 +150,7 @@ def takes_turns(story: Object) -> bool:
     """Whether runs of the Story ever wait for each other."""
     spec = story.get("spec") or {}
     mode = (spec.get("concurrency") or {}).get("mode")
-    return mode in ("serial", "cancelPrevious") and spec.get("pattern") != "realtime"
+    return mode in ("serial", "cancelPrevious") and not is_realtime(spec)
 
 
 def parent_of(run: Object) -> Mapping[str, Any] | None:

@@ -18,6 +18,7 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
 from core.engine.ports import EventType, StepError
 from core.engine.primitives.waiting import Waiting, keep_deadline, until_words
+from core.engine.step.state import StepState
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 
@@ -49,7 +50,13 @@ async def run(context: StepContext) -> Verdict:
         await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
 
 
-def gate_output(run: Object, name: str) -> dict[str, str]:
+def past_output(context: StepContext, recorded: StepState, _: Object | None) -> dict[str, str] | None:
+    if recorded.phase is Phase.SUCCEEDED:
+        return _output(context.state.stored, context.step.name)
+    return {} if recorded.reason == StepReason.NOT_DECIDED else None
+
+
+def _output(run: Object, name: str) -> dict[str, str]:
     """The data that was given with the approval of a gate."""
     gates = (run.get("status") or {}).get("gates")
     decision = gates.get(name) if isinstance(gates, Mapping) else None
@@ -70,7 +77,7 @@ async def _decision(context: StepContext) -> Verdict | None:
     match decision.get("state"):
         case "Approved":
             text = str(decision.get("message") or f"Approved{made}")
-            context.variables.give(context.step.name, gate_output(run or {}, context.step.name))
+            context.variables.give(context.step.name, _output(run or {}, context.step.name))
             return Verdict(Phase.SUCCEEDED, text, started_at=now)
         case "Rejected":
             return Verdict(Phase.FAILED, str(decision.get("message") or f"Rejected{made}"), started_at=now)

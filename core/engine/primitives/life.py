@@ -5,7 +5,8 @@ Not here: when a step may start (core.graph.readiness) and what follows from its
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Mapping
+from typing import Final, Protocol
 
 import trio
 
@@ -33,32 +34,39 @@ async def live(context: StepContext, branches: BranchRunner) -> StepEnd:
         if answer.value is not True:
             return StepEnd(Verdict(Phase.SKIPPED, _SKIPPED, recorded_reason=StepReason.CONDITION_FALSE))
     step_start.condition_holds(context.run_context, step)
-    if step.kind is StepKind.STOP:
-        return await stop.run(context)
-    return StepEnd(await _verdict(context, branches))
+    if step.kind is StepKind.PARALLEL:
+        return StepEnd(await parallel.run(context, branches))
+    module = _MODULES.get(step.kind)
+    end = await (module.run(context) if module is not None else _unknown(context))
+    return end if isinstance(end, StepEnd) else StepEnd(end)
 
 
-async def _verdict(context: StepContext, branches: BranchRunner) -> Verdict:
-    match context.step.kind:
-        case StepKind.ENGRAM:
-            return await engram.run(context)
-        case StepKind.CONDITION:
-            return await condition.run(context)
-        case StepKind.SLEEP:
-            return await sleep.run(context)
-        case StepKind.PARALLEL:
-            return await parallel.run(context, branches)
-        case StepKind.EXECUTE_STORY:
-            return await story.run(context)
-        case StepKind.WAIT:
-            return await wait.run(context)
-        case StepKind.GATE:
-            return await gate.run(context)
-        case _:
-            await trio.lowlevel.checkpoint()
-            return _unknown(context.step.declared.get("type"))
-
-
-def _unknown(word: object) -> Verdict:
+async def _unknown(context: StepContext) -> Verdict:
+    await trio.lowlevel.checkpoint()
+    word = context.step.declared.get("type")
     text = f"type {word!r} is unknown" if word else "none of ref, type and run is set"
     return failed(Reason.INVALID_CONFIGURATION, f"{text}; write ref for an Engram, run for a script, or a step type")
+
+
+class _Module(Protocol):
+    def run(self, context: StepContext) -> Awaitable[Verdict | StepEnd]: ...
+
+
+_MODULES: Final[Mapping[StepKind, _Module]] = {
+    StepKind.ENGRAM: engram,
+    StepKind.CONDITION: condition,
+    StepKind.SLEEP: sleep,
+    StepKind.STOP: stop,
+    StepKind.EXECUTE_STORY: story,
+    StepKind.WAIT: wait,
+    StepKind.GATE: gate,
+}
+PAST_OUTPUT: Final = {
+    StepKind.PARALLEL: parallel.past_output,
+    StepKind.EXECUTE_STORY: story.past_output,
+    StepKind.GATE: gate.past_output,
+}
+"""The output of a step that ended before this process held the run, None if it has none. An Engram's is in its StepRun.
+
+Args: the step, its state, and the StoryRun that it started.
+"""

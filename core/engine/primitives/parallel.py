@@ -15,6 +15,7 @@ import trio
 
 from core.api.conditions import truncated
 from core.api.loops import MAX_ITEMS
+from core.api.objects import Object
 from core.api.phases import Phase, Reason
 from core.engine.context.step_context import StepContext
 from core.engine.plan import StepPlan
@@ -23,8 +24,8 @@ from core.engine.primitives.settle import settle_whole
 from core.engine.status.state import RunState
 from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import step_run_name
+from core.engine.step.state import StepState
 from core.engine.step.verdict import Verdict, failed
-from core.engine.values.variables import Variables
 from core.story.kinds import StepKind, is_count
 from core.story.step import MAX_BRANCH_DEPTH
 
@@ -51,9 +52,7 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     if isinstance(branches, StepError):
         return failed(branches.reason, branches.message)
     if not branches:
-        context.variables.give(
-            context.step.name, parallel_output(context.step, branches, context.variables, context.state)
-        )
+        context.variables.give(context.step.name, _output(context, branches))
         return Verdict(Phase.SUCCEEDED, "The list of items is empty", started_at=context.now())
     assert not isinstance(bound, StepError)
     if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
@@ -64,18 +63,36 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
     return _verdict(context, branches)
 
 
-def parallel_output(
-    step: StepPlan, branches: Iterable[StepPlan], variables: Variables, state: RunState
-) -> dict[str, Any]:
+def past_output(context: StepContext, recorded: StepState, _: Object | None) -> dict[str, Any] | None:
+    """The outputs of its branches must be known."""
+    if recorded.phase not in (Phase.SUCCEEDED, Phase.FAILED):
+        return None
+    return _output(context, branches_begun(context.step, context.state))
+
+
+def branches_begun(step: StepPlan, state: RunState) -> list[StepPlan]:
+    """The branches of a ``parallel`` step; of a ``forEach``, those that are recorded."""
+    if "forEach" not in step.parameters or not step.branches:
+        return list(step.branches)
+    prefix = f"{step.name}/"
+    numbers = sorted(
+        int(name.removeprefix(prefix))
+        for name in state.steps or ()
+        if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
+    )
+    return [step.branches[0].for_item(number, None) for number in numbers]
+
+
+def _output(context: StepContext, branches: Iterable[StepPlan]) -> dict[str, Any]:
     """``{branch: output}``; for a ``forEach``, ``{"items": [output, …]}`` in the order of the list.
 
     An item without output because it was skipped, or failed and may fail, is None: ``{}`` is the output of one that
     succeeded.
     """
-    outputs = {branch.name: dict(variables.output_of(branch.name)) for branch in branches}
-    if "forEach" not in step.parameters:
+    outputs = {branch.name: dict(context.variables.output_of(branch.name)) for branch in branches}
+    if "forEach" not in context.step.parameters:
         return {branch.parts[-1]: outputs[branch.name] for branch in branches}
-    ends = ((state.step(name), output) for name, output in outputs.items())
+    ends = ((context.state.step(name), output) for name, output in outputs.items())
     return {"items": [output if output or (end and end.phase is Phase.SUCCEEDED) else None for end, output in ends]}
 
 
@@ -167,7 +184,7 @@ def _is_running(context: StepContext, branch: StepPlan) -> bool:
 
 
 def _verdict(context: StepContext, branches: Sequence[StepPlan]) -> Verdict:
-    context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables, context.state))
+    context.variables.give(context.step.name, _output(context, branches))
     phases = {branch.name: _phase(context, branch) for branch in branches}
     failing = [branch for branch in branches if phases[branch.name].failing]
     bad = [branch.parts[-1] for branch in failing if not branch.allow_failure]

@@ -31,7 +31,7 @@ from core.engine.slots.scheduling import child_metadata
 from core.engine.step.endings import MAX_CAUSE_LENGTH
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input
 from core.engine.step.past import why_missing_in_backup
-from core.engine.step.state import held_up_by, steps_from
+from core.engine.step.state import StepState, held_up_by, steps_from
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.expressions import roots
@@ -326,6 +326,10 @@ async def cancel_child(context: StepContext, child: Object) -> None:
             if current is None or current["metadata"]["uid"] != child["metadata"]["uid"]:
                 return
             child = current
+
+
+def past_output(_: StepContext, recorded: StepState, child_run: Object | None) -> Mapping[str, Any] | None:
+    return _output(child_run) if recorded.phase is Phase.SUCCEEDED else None
 
 
 def _output(child: Object | None) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from core.engine.redrive.request import (
 )
 from core.engine.step.record import end_is_requested
 from core.engine.step.state import StepState, steps_from
-from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
+from core.engine.step.timers import GROUP_MARK, KEPT_BY, timers_from, timers_to_wire
 from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 from core.graph.reach import downstream
@@ -71,7 +71,6 @@ _RESET_BY_FULL: Final = (
     "stepsSkipped",
     "allowedFailures",
 )
-_KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
 _GOING_CHECK_SECONDS: Final = 1.0
 """A safety net: the end of each child wakes this task."""
 
@@ -404,7 +403,7 @@ def steps_that_waited_for_something_else(plan: StoryPlan, run: Object) -> frozen
     for name, timer in timers.items():
         step, state = plan.find(name), states.get(name)
         running = state is None or not state.phase.terminal
-        if step is not None and running and step.kind is not _KEPT_BY.get(timer.kind):
+        if step is not None and running and step.kind is not KEPT_BY.get(timer.kind):
             found.add(name)
     return frozenset(found)
 

@@ -6,20 +6,21 @@ state and variables out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from bubu_contract.instants import parse_instant_or_none
 from core.api.objects import Object, step_path
-from core.api.phases import Phase, StepReason
+from core.api.phases import Phase
 from core.engine.context.run_context import RunContext
 from core.engine.context.run_slots import claim_slots
+from core.engine.context.step_context import StepContext
 from core.engine.context.step_start import found_begun
 from core.engine.plan import StepPlan, StoryPlan
-from core.engine.primitives.gate import gate_output
-from core.engine.primitives.parallel import parallel_output
+from core.engine.primitives.life import PAST_OUTPUT
+from core.engine.primitives.parallel import branches_begun
 from core.engine.status.state import RunState
-from core.engine.values.variables import Variables
+from core.engine.wakeup import WakeUp
 from core.story.kinds import StepKind
 
 
@@ -34,7 +35,7 @@ def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[O
     status.apply(state)
     claim_slots(run_context, step_runs)
     whole = run_context.engine.step_runs.whole_step_runs(run_context.run)
-    restore_outputs(run_context.variables, state, plan, whole, child_runs)
+    restore_outputs(run_context, whole, child_runs)
     return earliest
 
 
@@ -62,14 +63,9 @@ def steps_begun(
     return state, earliest
 
 
-def restore_outputs(
-    variables: Variables,
-    state: RunState,
-    plan: StoryPlan,
-    step_runs: Iterable[Object],
-    child_runs: Iterable[Object],
-) -> None:
-    """Give ``variables`` the outputs of steps that ended before this process held the run."""
+def restore_outputs(run_context: RunContext, step_runs: Iterable[Object], child_runs: Iterable[Object]) -> None:
+    """Give the variables the outputs of steps that ended before this process held the run."""
+    plan, state, variables = run_context.plan, run_context.status.state, run_context.variables
     for step_run in step_runs:
         name = step_path(step_run)
         if plan.has(name, StepKind.ENGRAM):
@@ -78,17 +74,11 @@ def restore_outputs(
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
     for step in reversed(list(_declared_and_begun(plan, state))):  # inner steps before the steps around them
         recorded = state.step(step.name)
-        if recorded is None or not recorded.phase.terminal:
-            continue
-        if step.kind is StepKind.EXECUTE_STORY and recorded.phase is Phase.SUCCEEDED:
-            output = ((by_name.get(recorded.child_run) or {}).get("status") or {}).get("output")
-            variables.give(step.name, output if isinstance(output, Mapping) else {})
-        elif step.kind is StepKind.PARALLEL and recorded.phase in (Phase.SUCCEEDED, Phase.FAILED):
-            variables.give(step.name, parallel_output(step, _branches_begun(step, state), variables, state))
-        elif step.kind is StepKind.GATE and recorded.phase is Phase.SUCCEEDED:
-            variables.give(step.name, gate_output(state.stored, step.name))
-        elif step.kind is StepKind.GATE and recorded.reason == StepReason.NOT_DECIDED:
-            variables.give(step.name, {})
+        if recorded is not None and recorded.phase.terminal and step.kind in PAST_OUTPUT:
+            context, child = StepContext(run_context, step, WakeUp()), by_name.get(recorded.child_run)
+            output = PAST_OUTPUT[step.kind](context, recorded, child)
+            if output is not None:
+                variables.give(step.name, output)
 
 
 def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:
@@ -96,17 +86,4 @@ def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:
     while pending:
         step = pending.pop(0)
         yield step
-        pending += _branches_begun(step, state)
-
-
-def _branches_begun(step: StepPlan, state: RunState) -> list[StepPlan]:
-    """The branches of a ``parallel`` step; of a ``forEach``, those that are recorded."""
-    if "forEach" not in step.parameters or not step.branches:
-        return list(step.branches)
-    prefix = f"{step.name}/"
-    numbers = sorted(
-        int(name.removeprefix(prefix))
-        for name in state.steps or ()
-        if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
-    )
-    return [step.branches[0].for_item(number, None) for number in numbers]
+        pending += branches_begun(step, state)

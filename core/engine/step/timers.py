@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from bubu_contract.instants import parse_instant_or_none
 from core.api.phases import member_or_none
 from core.engine.clock import format_deadline
+from core.story.kinds import StepKind
 
 GROUP_MARK: Final = "@"
 """Prefix of the name of a group of steps."""
@@ -26,6 +27,10 @@ class TimerKind(StrEnum):
     GATE = "gateTimeoutAt"
     WAIT = "waitTimeoutAt"
     DEADLINE = "deadlineAt"
+
+
+KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
+"""The kind of steps whose end such a timer decides."""
 
 
 class Timer(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cli.foreign import foreign
 from cli.manifests import Manifest
 from core.api.objects import Object
+from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 
 
 def document(api_version: str, kind: str, spec: Object | None = None) -> Manifest:
@@ -73,11 +76,12 @@ def test_the_scripts_of_a_story_are_named_in_both_versions() -> None:
     plain = {"name": "b", "ref": {"name": "x"}, "with": {"run": "data"}}
     old = {"steps": [plain, {"name": "p", "type": "parallel", "with": {"steps": [script]}}], "finally": [script]}
     new = {"steps": [{"name": "p", "parallel": {"steps": [plain, script]}}], "compensations": [script]}
+    typed = document(V1BETA1, "Story", new)
     found = [
         *foreign([document("bubustack.io/v1alpha1", "Story", old)]),
-        *foreign([document("bubustack.io/v1beta1", "Story", new)]),
+        *foreign([replace(typed, document=converted(typed.document, V1ALPHA1), written=typed.document)]),
     ]
-    places = ("steps[1].with.steps[0]", "finally[0]", "steps[0].parallel.steps[1]", "compensations[0]")
+    places = ("steps[1].with.steps[0]", "finally[0]", "steps[0].with.steps[1]", "compensations[0]")
     assert found == [
         f"theirs.yaml:1: Story 'x' runs a command (spec.{place}.run)" for place in sorted(places, key=places.index)
     ]

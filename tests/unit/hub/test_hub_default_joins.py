@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from hub.routes import StreamStep, StreamStepKind, compile_routes
+from core.story.kinds import StepKind
+from hub.routes import StreamStep, compile_routes
 from hub.settings import JoinMode, JoinSettings, RouteRule
 from tests.unit.hub.json_packets import metadata_of
 from tests.unit.hub.test_hub_flow import DIAMOND, EMIT, OPEN, RUN, sink, staged, text
@@ -106,8 +107,8 @@ ONLY_RIGHT = (*DIAMOND[:2], replace(DIAMOND[2], condition="packet.n > 1"))
     [
         ((*DIAMOND, sink("join", BOTH)), (DEFAULT, (BOTH,))),
         ((*DIAMOND, sink("join", BOTH, is_in_line=True)), None),
-        ((*DIAMOND, sink("join", BOTH, kind=StreamStepKind.CONDITION)), None),
-        ((*DIAMOND, StreamStep("m", BOTH, kind=StreamStepKind.CONDITION), sink("join", ("m",))), None),
+        ((*DIAMOND, sink("join", BOTH, kind=StepKind.CONDITION)), None),
+        ((*DIAMOND, StreamStep("m", BOTH, kind=StepKind.CONDITION), sink("join", ("m",))), None),
         ((*ONLY_RIGHT, sink("join", BOTH)), None),
         ((*ONLY_RIGHT, sink("join", BOTH, runtime={"x": "{{ steps.left.text }}"})), None),
         ((*ONLY_RIGHT, sink("join", BOTH, runtime={"x": "{{ steps.left.a }}{{ steps.right.a }}"})), (DEFAULT, (BOTH,))),

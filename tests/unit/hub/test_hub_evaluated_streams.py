@@ -8,7 +8,8 @@ import trio
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import DataRequest
-from hub.routes import StreamStep, StreamStepKind
+from core.story.kinds import StepKind
+from hub.routes import StreamStep
 from hub.settings import DeliverySettings, Ordering
 from tests.unit.hub.json_packets import json_packet, received
 from tests.unit.hub.modelled_client import EngramIO, ModelledEngram
@@ -24,7 +25,7 @@ async def test_evaluated_packets_arrive_once_and_in_order_also_from_a_process() 
     got: dict[str, list[Any]] = {"quick": [], "slow": [], "plain": [], "late": []}
     steps = (
         StreamStep("emit"),
-        StreamStep("odd", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n % 2 == 1"),
+        StreamStep("odd", ("emit",), kind=StepKind.CONDITION, condition="packet.n % 2 == 1"),
         StreamStep("quick", ("odd",), ALO, runtime={"said": "{{ packet.text }}", "by": "{{ steps.odd.n }}"}),
         StreamStep("slow", ("emit",), ALO, runtime={"said": COSTLY, "by": "{{ steps.emit.output.n }}"}),
         StreamStep("plain", ("emit",), ALO),

@@ -13,14 +13,16 @@ import trio.testing
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import AudioFrame, DataRequest, DataResponse
+from core.api.objects import Object
 from core.evaluation.pool import OverLimitError
+from core.story.kinds import StepKind
 from hub.child_runs import ChildOrder, ChildRunError
 from hub.delivery import Loss
 from hub.evaluation import PacketEvaluator
 from hub.packets import PacketChecker
 from hub.questions import Question
 from hub.refusal import PacketRefusal, PacketRefusedError
-from hub.routes import StreamRun, StreamStep, StreamStepKind, compile_routes
+from hub.routes import StreamRun, StreamStep, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import (
     DeliverySettings,
@@ -334,7 +336,7 @@ async def test_any_takes_the_first_branch_once_and_quorum_counts() -> None:
         StreamStep("third", ("emit",), OPEN),
         sink("any", needs, delivery=joining(JoinMode.ANY)),
         sink("two", needs, delivery=joining(JoinMode.QUORUM, quorum=2)),
-        StreamStep("merge", needs, kind=StreamStepKind.CONDITION),
+        StreamStep("merge", needs, kind=StepKind.CONDITION),
         sink("each", ("merge",)),
     )
     async with staged(*steps) as stage:
@@ -390,8 +392,8 @@ async def test_a_lane_drops_what_is_beyond_its_cap_and_the_others_do_not_notice(
 async def test_condition_and_parallel_pass_packets_on_with_their_name_in_steps() -> None:
     steps = (
         EMIT,
-        StreamStep("only", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n > 1"),
-        StreamStep("fork", ("only",), kind=StreamStepKind.PARALLEL),
+        StreamStep("only", ("emit",), kind=StepKind.CONDITION, condition="packet.n > 1"),
+        StreamStep("fork", ("only",), kind=StepKind.PARALLEL),
         sink("a", ("fork",), runtime={"from": "{{ steps.emit.text }}", "by": "{{ steps.fork.text }}"}),
         sink("b", ("fork",)),
     )
@@ -403,7 +405,7 @@ async def test_condition_and_parallel_pass_packets_on_with_their_name_in_steps()
 
 
 async def test_stop_ends_the_packets_for_which_it_holds() -> None:
-    stop = StreamStep("end", ("emit",), kind=StreamStepKind.STOP, condition="packet.n > 1")
+    stop = StreamStep("end", ("emit",), kind=StepKind.STOP, condition="packet.n > 1")
     async with staged(EMIT, stop, sink("after", ("end",)), sink()) as stage:
         stage.send("emit", *(json_packet({"text": str(n), "n": n}) for n in (1, 2)))
         assert (stage.texts("after"), stage.texts("sink")) == (["1"], ["1", "2"])
@@ -412,7 +414,7 @@ async def test_stop_ends_the_packets_for_which_it_holds() -> None:
 
 @pytest.mark.parametrize(("condition", "passed"), [("", []), ("inputs.yes", []), ("inputs.no", ["1"])])
 async def test_a_stop_that_does_not_read_the_packet_ends_all_or_none(condition: str, passed: list[str]) -> None:
-    stop = StreamStep("end", ("emit",), kind=StreamStepKind.STOP, condition=condition)
+    stop = StreamStep("end", ("emit",), kind=StepKind.STOP, condition=condition)
     async with staged(EMIT, stop, sink("after", ("end",)), inputs={"yes": True, "no": False}) as stage:
         stage.send("emit", text("1"))
         assert stage.texts("after") == passed
@@ -420,7 +422,7 @@ async def test_a_stop_that_does_not_read_the_packet_ends_all_or_none(condition: 
 
 
 async def test_sleep_delays_each_packet_and_keeps_the_order(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"duration": "{{ inputs.wait }}"})
+    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"duration": "{{ inputs.wait }}"})
     async with staged(EMIT, sleep, sink(needs=("late",)), inputs={"wait": "10s"}) as stage:
         stage.send("emit", text("a"))
         await trio.sleep(5)
@@ -434,7 +436,7 @@ async def test_sleep_delays_each_packet_and_keeps_the_order(autojump_clock: trio
 
 
 async def test_what_sleeps_is_bounded_and_a_full_receiver_holds_it(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"for": "1s"})
+    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"duration": "1s"})
     async with staged(EMIT, sleep, sink(needs=("late",), delivery=ALO)) as stage:
         stage.send("emit", *(text(f"t{number}") for number in range(1_200)))
         await trio.sleep(0.5)
@@ -451,8 +453,9 @@ async def test_what_sleeps_is_bounded_and_a_full_receiver_holds_it(autojump_cloc
         assert seen == 1_200
 
 
-async def test_a_sleep_without_a_duration_loses_its_packets_by_name() -> None:
-    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"duration": "soon"})
+@pytest.mark.parametrize("parameters", [{"duration": "soon"}, {"for": "1s"}, {}])
+async def test_a_sleep_without_a_duration_loses_its_packets_by_name(parameters: Object) -> None:
+    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters=parameters)
     async with staged(EMIT, sleep, sink(needs=("late",))) as stage:
         stage.send("emit", text("a"), text("b"))
         await trio.testing.wait_all_tasks_blocked()
@@ -484,7 +487,7 @@ async def test_a_packet_starts_a_story_run_and_its_output_goes_on(autojump_clock
     call = StreamStep(
         "call",
         ("emit",),
-        kind=StreamStepKind.EXECUTE_STORY,
+        kind=StepKind.EXECUTE_STORY,
         parameters={"storyRef": {"name": "child"}},
         runtime={"text": "{{ packet.text }}"},
     )
@@ -502,7 +505,7 @@ async def test_a_packet_starts_a_story_run_and_its_output_goes_on(autojump_clock
 
 async def test_a_story_run_need_not_be_waited_for_and_needs_a_cluster(autojump_clock: trio.testing.MockClock) -> None:
     parameters = {"storyRef": {"name": "child"}, "with": {"text": "{{ inputs.t }}"}, "waitForCompletion": False}
-    call = StreamStep("call", ("emit",), kind=StreamStepKind.EXECUTE_STORY, parameters=parameters)
+    call = StreamStep("call", ("emit",), kind=StepKind.EXECUTE_STORY, parameters=parameters)
     children = InMemoryChildRuns()
     async with staged(EMIT, call, sink(needs=("call",)), inputs={"t": "x"}, child_runs=children) as stage:
         stage.send("emit", text("a"))
@@ -516,7 +519,7 @@ async def test_a_story_run_need_not_be_waited_for_and_needs_a_cluster(autojump_c
 
 
 async def test_the_end_of_a_run_counts_what_waits_anywhere(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"for": "1h"})
+    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"duration": "1h"})
     join = sink("join", ("left", "right"), delivery=joining())
     async with staged(*DIAMOND, join, sleep, sink(needs=("late",))) as stage:
         stage.send("emit", text("a"), text("b"))

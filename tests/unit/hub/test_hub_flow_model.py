@@ -11,10 +11,11 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.story.kinds import StepKind
 from hub.delivery import StepDelivery
 from hub.intake import Intake
 from hub.nodes import LiveNode, LiveStep
-from hub.routes import StreamStep, StreamStepKind
+from hub.routes import StreamStep
 from hub.settings import DeliverySettings, JoinSettings, Ordering
 from tests.unit.hub.json_packets import json_packet
 from tests.unit.hub.test_hub_flow import EMIT, SlowEvaluator, Stage, sink, staged
@@ -24,8 +25,8 @@ SMALL = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM, max_m
 COSTLY = "{{ if packet.slow }}{{ range $i := until 2000 }}{{ end }}{{ end }}{{ packet.text }}"
 STEPS = (
     EMIT,
-    StreamStep("gate", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n % 3 != 0"),
-    StreamStep("late", ("gate",), kind=StreamStepKind.SLEEP, parameters={"duration": "1s"}),
+    StreamStep("gate", ("emit",), kind=StepKind.CONDITION, condition="packet.n % 3 != 0"),
+    StreamStep("late", ("gate",), kind=StepKind.SLEEP, parameters={"duration": "1s"}),
     sink("quick", ("late",), delivery=SMALL),
     sink("mixed", ("emit",), delivery=SMALL, runtime={"said": COSTLY}),
     sink("drops", ("emit",), delivery=replace(SMALL, blocks=False, at_least_once=False), runtime={"x": COSTLY}),

@@ -14,9 +14,10 @@ import trio.testing
 from bubu_wire.codec import decode
 from bubu_wire.messages import BinaryFrame, DataResponse
 from core.api.streaming import StreamHook
+from core.story.kinds import StepKind
 from hub.hooks import consumers
 from hub.packets import PacketChecker
-from hub.routes import StreamRun, StreamStep, StreamStepKind, compile_routes
+from hub.routes import StreamRun, StreamStep, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import DeliverySettings, JoinMode, JoinSettings, Ordering
 from hub.taps import TapBook, TapDirection
@@ -211,14 +212,14 @@ def test_a_hook_is_named_in_any_case_by_conditions_of_engrams_only() -> None:
     steps = (
         LISTEN,
         greeter('lower(packet.type) == "StoryRun.Ready"'),
-        StreamStep("when", ("listen",), kind=StreamStepKind.CONDITION, condition=READY),
+        StreamStep("when", ("listen",), kind=StepKind.CONDITION, condition=READY),
     )
     routes = compile_routes(RUN, "story", steps)
     assert (consumers(routes, StreamHook.RUN_READY), consumers(routes, StreamHook.STEP_READY)) == (("greet",), ())
 
 
 async def test_primitives_get_no_hooks_and_are_not_waited_for() -> None:
-    steps = (LISTEN, StreamStep("when", ("listen",), kind=StreamStepKind.CONDITION, condition=READY), greeter())
+    steps = (LISTEN, StreamStep("when", ("listen",), kind=StepKind.CONDITION, condition=READY), greeter())
     async with lobby(*steps) as stage:
         await stage.come("greet", "listen")
         assert stage.hooks() == ["storyrun.ready"]

@@ -11,10 +11,11 @@ import trio
 import trio.testing
 
 from bubu_wire.messages import MAX_FRAME_BYTES
+from core.story.kinds import StepKind
 from hub.console_grants import ConsoleReason, ConsoleRefusalError
 from hub.injection import INJECTED, INJECTED_BY, Injected, PacketOrder, inject, read_order
 from hub.refusal import PacketRefusal
-from hub.routes import StreamStep, StreamStepKind
+from hub.routes import StreamStep
 from hub.settings import DeliverySettings, JoinMode, JoinSettings
 from hub.taps import TapBook, TapDirection
 from hub.topology import Place
@@ -116,7 +117,7 @@ async def test_a_step_with_several_needs_wants_to_know_from_which(autojump_clock
 
 
 async def test_a_packet_may_come_through_a_primitive(autojump_clock: trio.testing.MockClock) -> None:
-    gate = StreamStep("gate", ("emit",), kind=StreamStepKind.CONDITION, condition="false")
+    gate = StreamStep("gate", ("emit",), kind=StepKind.CONDITION, condition="false")
     async with staged(EMIT, gate, sink("sink", ("gate",), runtime={"t": "{{ packet.text }}"})) as stage:
         assert (await sent(stage, "sink")).outcome == "buffered", "it is as if it had passed the gate"
         assert stage.inputs("sink") == [{"t": "hello"}]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from core.api.streaming import Streaming
-from hub.routes import RouteError, StreamRun, StreamStep, StreamStepKind, compile_routes
+from core.story.kinds import StepKind
+from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
 from hub.settings import (
     DeliverySettings,
     DropPolicy,
@@ -44,7 +45,7 @@ def test_packets_follow_needs_whatever_the_order() -> None:
         ([StreamStep("a", ("b",))], "needs names b"),
         ([StreamStep("a", ("b",)), StreamStep("b", ("a",))], "a → b → a"),
         ([StreamStep("a", ("a",))], "a → a"),
-        ([StreamStep("a", kind=StreamStepKind.SLEEP)], "it has no needs"),
+        ([StreamStep("a", kind=StepKind.SLEEP)], "it has no needs"),
         ([StreamStep("a"), StreamStep("b"), StreamStep("c", ("a", "b"), QUORUM)], "quorum is 3"),
     ],
 )

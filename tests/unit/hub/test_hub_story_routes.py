@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.objects import Object
-from hub.routes import StreamRun, StreamStepKind
+from core.story.kinds import StepKind
+from hub.routes import StreamRun
 from hub.settings import Ordering
 from hub.story_routes import BoundSettings, StoryProblemError, delivery_of, needs_of, routes_of, streaming_steps
 from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
@@ -39,7 +40,7 @@ def test_packets_go_through_the_steps_without_a_container() -> None:
     assert streaming_steps(story) == ("a", "b", "c")
     found = routes(story)
     assert found.sources == {"a": (), "b": (), "gate": ("a", "b"), "wait": ("gate", "b"), "c": ("wait",)}
-    assert (found.steps["wait"].kind, found.steps["c"].kind) == (StreamStepKind.SLEEP, StreamStepKind.ENGRAM)
+    assert (found.steps["wait"].kind, found.steps["c"].kind) == (StepKind.SLEEP, StepKind.ENGRAM)
 
 
 def test_a_step_without_needs_gets_the_packets_of_those_before_it_and_joins_nothing() -> None:

@@ -12,9 +12,10 @@ import pytest
 import trio
 import trio.testing
 
+from core.story.kinds import StepKind
 from hub.delivery import Loss
 from hub.packets import PacketChecker
-from hub.routes import StreamStep, StreamStepKind, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import DeliverySettings
 from hub.taps import (
@@ -75,7 +76,7 @@ async def test_a_tap_sees_what_comes_and_what_goes(autojump_clock: trio.testing.
 async def test_a_tap_sees_packets_as_the_step_receives_them(autojump_clock: trio.testing.MockClock) -> None:
     """After if and runtime, behind a primitive, in a step that joins."""
     taps = TapBook()
-    gate = StreamStep("gate", ("emit",), kind=StreamStepKind.CONDITION, condition='packet.text != "no"')
+    gate = StreamStep("gate", ("emit",), kind=StepKind.CONDITION, condition='packet.text != "no"')
     fed = sink("sink", ("gate",), runtime={"said": "{{ packet.text }}"})
     async with staged(EMIT, gate, fed, taps=taps) as stage:
         with tapped(stage, taps, "sink") as tap, tapped(stage, taps, "emit") as source:

@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from hub.routes import StreamRun, StreamStepKind
+from core.story.kinds import StepKind
+from hub.routes import StreamRun
 from hub.settings import Ordering
 from hub.topology import BindingName, BoundStep, Place
 from hub.topology_file import TopologyFile, TopologyFileError, parse_topology
@@ -77,7 +78,7 @@ def test_a_file_says_what_is_evaluated() -> None:
     emit, late, sink = routes.steps.values()
     assert routes.inputs == {"name": "Ada"}
     assert (emit.output_schema, emit.delivery.rules[0].when) == ({"type": "object"}, "packet.n > 1")
-    assert (late.kind, late.condition, late.parameters) == (StreamStepKind.SLEEP, "packet.n > 2", {"duration": "5s"})
+    assert (late.kind, late.condition, late.parameters) == (StepKind.SLEEP, "packet.n > 2", {"duration": "5s"})
     assert sink.runtime == {"text": "{{ packet.text }}"}
     assert sink.input_schema == {"properties": {"text": {"type": "string"}}}
     assert {name.name for name in topology.bindings} == {"run-1-emit-transport", "run-1-sink-transport"}
@@ -92,6 +93,7 @@ def test_a_file_says_what_is_evaluated() -> None:
         ("type: sleep", "type: executeStory", r"^runs\[0\]\.steps\[1\]\.type: executeStory needs a cluster"),
         ("type: sleep", "binding: {name: x, uid: u}\n        type: sleep", r"steps\[1\]\.binding: a primitive"),
         ("type: sleep", "", r"steps\[1\]\.binding: a step with a client"),
+        ("with: {duration: 5s}", "with: {for: 5s}", r"steps\[1\]\.with\.duration: "),
         ("with: {duration: 5s}", "with: {}", r"steps\[1\]\.with\.duration: "),
         ("if: packet.n > 2", "if: packet.n >", r"^runs\[0\]\.steps\[1\]\.if: "),
         ("if: packet.n > 2", "if: item.n > 2", r"^runs\[0\]\.steps\[1\]\.if: "),

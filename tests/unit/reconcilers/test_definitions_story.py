@@ -158,6 +158,7 @@ async def test_a_realtime_story_needs_engrams_that_stay() -> None:
     assert "(fetch).ref: the Engram runs as a Job, which each packet starts" in finding
     assert finding.endswith("use an Engram of mode deployment or statefulset, or name a step in needs")
     assert await findings(stream, {**FETCH, "needs": ["s"]}, pattern="realtime") == []
+    assert await findings(stream, pattern="realtime", compensations=[FETCH]) == []
 
 
 async def reconciled(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.api.objects import Object
-from core.graph.streams import StreamNeighbours
+from core.story.streams import StreamNeighbours
 from core.workloads.stream_binding import BoundTransport, binding_manifest
 from core.workloads.stream_workload import StreamMode, StreamWorkload
 from tests.unit.core.workloads.workload_samples import WORKLOAD

@@ -10,7 +10,7 @@ import pytest
 
 from core.api import keys
 from core.api.objects import Object
-from core.graph.streams import StreamNeighbours
+from core.story.streams import StreamNeighbours
 from core.workloads import stream_binding
 from core.workloads.stream_binding import (
     BindingTooLargeError,

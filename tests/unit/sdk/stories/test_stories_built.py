@@ -31,6 +31,7 @@ from bubu_sdk.stories import (
 )
 from bubu_sdk.stories.story import manifests_of
 from cli.linting import check, read_documents, world_of_files
+from core.story.kinds import SETTINGS
 
 
 @dataclass
@@ -428,3 +429,17 @@ def test_a_field_with_a_word_of_cel_gets_brackets(name: str) -> None:
             existing_engram("third")()
 
     assert spec_of(words)["steps"][2]["if"] == f'steps.other.output["{name}"] == 1'
+
+
+def test_each_kind_of_step_has_a_word_but_the_condition_which_a_block_has() -> None:
+    @story
+    def everything(inputs: Inputs) -> None:
+        for_each(["a"], lambda text: count_words(text=text))
+        sleep("1s")
+        gate("approve")
+        wait_until(inputs.limit > 1)
+        run_story("child")
+        stop()
+
+    kinds = {kind for step in spec_of(everything)["steps"] for kind in step.keys() & set(SETTINGS)}
+    assert kinds == set(SETTINGS) - {"condition"}

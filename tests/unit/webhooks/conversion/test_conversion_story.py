@@ -198,6 +198,34 @@ def test_an_unknown_field_of_a_branch_never_says_what_the_branch_does() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "branch",
+    [
+        None,
+        {},
+        {"name": None},
+        {"name": "b", "ref": None, "run": "x"},
+        {"name": "b", "ref": {"name": None}},
+        {"name": "b", "needs": None, "if": None, "sleep": {"duration": None}},
+        {"name": "b", "parallel": {"steps": None}},
+        {"name": "b", "parallel": {"steps": [None, {"name": None}]}},
+        {"name": "b", "unknown": None, "gate": {}},
+    ],
+)
+def test_a_branch_of_v1beta1_that_no_server_has_pruned_comes_back(branch: object) -> None:
+    document = story(V1BETA1, {"name": "a", "parallel": {"steps": [branch, {"name": "c", "gate": {}}]}})
+    assert converted(converted(document, V1ALPHA1), V1BETA1) == document
+
+
+def test_a_null_that_was_written_in_v1alpha1_is_kept_although_v1beta1_had_another() -> None:
+    document = story(V1BETA1, {"name": "a", "parallel": {"steps": [{"name": "b", "ref": {"name": None}, "gate": {}}]}})
+    there = converted(document, V1ALPHA1)
+    there["spec"]["steps"][0]["with"]["steps"][0] |= {"ref": {"name": None, "unknown": 1}, "run": None}
+    back = converted(there, V1BETA1)
+    assert back["spec"]["steps"][0]["parallel"]["steps"] == [{"name": "b", "ref": {}, "gate": {}}]
+    assert converted(back, V1ALPHA1)["spec"] == there["spec"]
+
+
 def test_steps_that_are_nested_beyond_measure_are_handed_on_whatever_they_say() -> None:
     value: Any = {}
     for _ in range(MAX_DEPTH):

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.graph.contraction import contracted
 from core.graph.needs import Declared, Graph, build_graph
 from core.graph.reach import downstream, upstream
-
-Step = Mapping[str, Any]
+from core.story.kinds import PRIMITIVES, InStream
+from core.story.step import Step
 
 DEFAULT_DOWNSTREAMS: Final = 32
 """``routing.maxDownstreams`` of a step that says nothing about it: how many Engrams get one of its packets."""
-_PASSING: Final = ("condition", "parallel", "sleep")
+_PASSING: Final = frozenset(
+    kind for kind, known in PRIMITIVES.items() if known.in_stream in (InStream.FORWARD, InStream.DELAY)
+)
+"""The kinds of steps through which each packet goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def neighbours_of(step: str, steps: Iterable[Step]) -> StreamNeighbours:
     """The neighbours of ``step`` among ``steps``, the main steps of a Story."""
     declared = tuple(steps)
     graph = stream_graph(declared)
-    streams = contracted(graph, frozenset(each["name"] for each in declared if each.get("ref")))
+    streams = contracted(graph, frozenset(each.name for each in declared if each.declared.get("ref")))
     by_place = graph.position.__getitem__
     return StreamNeighbours(
         tuple(sorted(streams.needs.get(step, ()), key=by_place)),
@@ -46,7 +49,7 @@ def neighbours_of(step: str, steps: Iterable[Step]) -> StreamNeighbours:
 
 
 def stream_graph(steps: Iterable[Step]) -> Graph:
-    """The graph along which packets go; ``steps`` are the main steps of a Story, each with a ``name``."""
+    """The graph along which packets go; ``steps`` are the main steps of a Story."""
     return build_graph(Declared(name, needs) for name, needs in packet_needs(steps).items())
 
 
@@ -60,20 +63,20 @@ def certain_followers(graph: Graph, step: str, steps: Mapping[str, Step]) -> tup
     while pending:
         name = pending.pop()
         each = steps[name]
-        if name in seen or each.get("if"):
+        if name in seen or each.declared.get("if"):
             continue
         seen.add(name)
-        if each.get("ref"):
+        if each.declared.get("ref"):
             if is_in_line(each) or len(graph.needs[name]) == 1:
                 found[name] = None
-        elif each.get("type") in _PASSING:
+        elif each.kind in _PASSING:
             pending += reversed(graph.dependents[name])
     return tuple(found)
 
 
 def is_in_line(step: Step) -> bool:
     """Whether the step says nothing about ``needs``: then its place in the list says whose packets it gets."""
-    return step.get("needs") is None
+    return step.declared.get("needs") is None
 
 
 def packet_needs(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
@@ -83,7 +86,7 @@ def packet_needs(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
     container that has no ``needs`` either comes from that one. It gets none of a step that needs it, and none of a step
     of another transport, if both name one.
     """
-    declared = {step["name"]: step for step in steps}
+    declared = {step.name: step for step in steps}
     needs = {name: _named(step) for name, step in declared.items()}
     place = {name: index for index, name in enumerate(declared)}
     looks_ahead = any(place.get(need, -1) > place[name] for name, named in needs.items() for need in named)
@@ -93,9 +96,9 @@ def packet_needs(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
         if line and is_in_line(step):
             users = _users(name, needs) if looks_ahead else frozenset()
             before = [each for each in line if each not in users and not _are_apart(declared[each], step)]
-            passing = {need for each in before if not declared[each].get("ref") for need in needs[each]}
+            passing = {need for each in before if not declared[each].declared.get("ref") for need in needs[each]}
             needs[name] = tuple(each for each in before if each not in passing)
-        if step.get("ref") or (is_in_line(step) and needs[name]):
+        if step.declared.get("ref") or (is_in_line(step) and needs[name]):
             line.append(name)
     return needs
 
@@ -141,7 +144,7 @@ def _are_joined(
 
 
 def _named(step: Step) -> tuple[str, ...]:
-    declared = step.get("needs")
+    declared = step.declared.get("needs")
     return tuple(need for need in declared if isinstance(need, str)) if isinstance(declared, list | tuple) else ()
 
 
@@ -152,5 +155,5 @@ def _users(step: str, needs: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
 
 def _are_apart(one: Step, other: Step) -> bool:
     """Whether the two name different transports."""
-    first, second = one.get("transport"), other.get("transport")
+    first, second = one.declared.get("transport"), other.declared.get("transport")
     return bool(first and second and first != second)

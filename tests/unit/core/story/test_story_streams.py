@@ -1,4 +1,4 @@
-"""Who gets packets from whom, and which of them are joined. (core/graph/streams.py)"""
+"""Who gets packets from whom, and which of them are joined. (core/story/streams.py)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.graph.cycles import find_cycle
-from core.graph.streams import (
+from core.story.step import Step
+from core.story.story import read_story
+from core.story.streams import (
     StreamNeighbours,
     certain_followers,
     joined_by_default,
@@ -19,7 +21,12 @@ from core.graph.streams import (
     stream_graph,
 )
 
-STEPS: list[dict[str, Any]] = [
+
+def steps_of(*declared: dict[str, Any]) -> tuple[Step, ...]:
+    return read_story({"spec": {"pattern": "realtime", "steps": list(declared)}}).groups["steps"]
+
+
+STEPS = steps_of(
     {"name": "listen", "ref": {"name": "x"}},
     {"name": "pace", "type": "sleep", "needs": ["listen"]},
     {"name": "split", "type": "parallel", "needs": ["pace"]},
@@ -27,7 +34,7 @@ STEPS: list[dict[str, Any]] = [
     {"name": "log", "ref": {"name": "x"}, "needs": ["say", "pace"]},
     {"name": "alone", "type": "stop", "needs": []},
     {"name": "late", "ref": {"name": "x"}, "needs": ["alone"]},
-]
+)
 
 
 def test_packets_pass_through_steps_without_a_container() -> None:
@@ -41,11 +48,11 @@ def test_a_step_behind_steps_without_a_source_is_a_source() -> None:
 
 
 def test_circles_and_unknown_needs_end() -> None:
-    circle: list[dict[str, Any]] = [
-        {"name": "a", "ref": {}, "needs": ["b", "gone"]},
+    circle = steps_of(
+        {"name": "a", "ref": {"name": "x"}, "needs": ["b", "gone"]},
         {"name": "b", "type": "sleep", "needs": ["c"]},
         {"name": "c", "type": "sleep", "needs": ["b"]},
-    ]
+    )
     assert neighbours_of("a", circle) == StreamNeighbours((), ())
 
 
@@ -66,7 +73,7 @@ def passing(name: str, *needs: str, type_: str = "sleep", **fields: Any) -> dict
 
 
 def test_a_step_without_needs_gets_the_packets_of_all_before_it_and_one_with_none_is_a_source() -> None:
-    assert packet_needs([line("ear"), line("mind"), step("clock"), line("mouth"), step("log", "ear")]) == {
+    assert packet_needs(steps_of(line("ear"), line("mind"), step("clock"), line("mouth"), step("log", "ear"))) == {
         "ear": (),
         "mind": ("ear",),
         "clock": (),
@@ -77,29 +84,41 @@ def test_a_step_without_needs_gets_the_packets_of_all_before_it_and_one_with_non
 
 def test_absent_and_null_needs_are_the_same() -> None:
     absent = {"name": "b", "ref": {"name": "x"}}
-    assert packet_needs([step("a"), absent]) == packet_needs([step("a"), line("b")]) == {"a": (), "b": ("a",)}
+    assert (
+        packet_needs(steps_of(step("a"), absent))
+        == packet_needs(steps_of(step("a"), line("b")))
+        == {"a": (), "b": ("a",)}
+    )
 
 
 def test_what_passes_through_a_step_without_a_container_comes_once() -> None:
-    steps = [line("a"), line("pace", ref=None, type="sleep"), line("b"), line("cut", ref=None, type="stop"), line("c")]
-    assert packet_needs(steps) == {"a": (), "pace": ("a",), "b": ("pace",), "cut": ("pace", "b"), "c": ("cut",)}
+    steps = steps_of(
+        line("a"), line("pace", ref=None, type="sleep"), line("b"), line("cut", ref=None, type="stop"), line("c")
+    )
+    assert packet_needs(steps) == {
+        "a": (),
+        "pace": ("a",),
+        "b": ("pace",),
+        "cut": ("pace", "b"),
+        "c": ("cut",),
+    }
     assert neighbours_of("c", steps) == StreamNeighbours(("a", "b"), ())
 
 
 def test_a_step_without_a_container_that_has_needs_is_a_branch() -> None:
     steps = [line("a"), passing("loud", "a", type_="condition"), step("answer", "loud"), line("log")]
-    assert packet_needs(steps)["log"] == ("a", "answer")
+    assert packet_needs(steps_of(*steps))["log"] == ("a", "answer")
 
 
 def test_a_step_without_needs_gets_nothing_from_those_that_need_it() -> None:
     steps = [line("x"), step("early", "late"), line("between"), line("late")]
-    assert packet_needs(steps) == {"x": (), "early": ("late",), "between": ("x", "early"), "late": ("x",)}
-    assert packet_needs([step("early", "late"), line("late")]) == {"early": ("late",), "late": ()}
+    assert packet_needs(steps_of(*steps)) == {"x": (), "early": ("late",), "between": ("x", "early"), "late": ("x",)}
+    assert packet_needs(steps_of(step("early", "late"), line("late"))) == {"early": ("late",), "late": ()}
 
 
 def test_steps_that_name_different_transports_are_apart() -> None:
     steps = [line("a", transport="voice"), line("b", transport="film"), line("c", transport="voice"), line("d")]
-    assert packet_needs(steps) == {"a": (), "b": (), "c": ("a",), "d": ("a", "b", "c")}
+    assert packet_needs(steps_of(*steps)) == {"a": (), "b": (), "c": ("a",), "d": ("a", "b", "c")}
 
 
 _STEPS = st.lists(
@@ -121,7 +140,7 @@ def test_a_place_in_the_list_makes_no_circle_and_no_packet_comes_twice(drawn: li
                 "transport": transport,
             }
         )
-    graph = stream_graph(steps)
+    graph = stream_graph(steps_of(*steps))
 
     assert find_cycle(graph) is None
     for each in steps:
@@ -139,7 +158,7 @@ def test_a_place_in_the_list_makes_no_circle_and_no_packet_comes_twice(drawn: li
 def joined(
     steps: list[dict[str, Any]], conditional: Set[str] = frozenset(), reads: Set[str] | None = frozenset()
 ) -> Any:
-    return joined_by_default(stream_graph(steps), steps[-1]["name"], conditional, lambda: reads)
+    return joined_by_default(stream_graph(steps_of(*steps)), steps[-1]["name"], conditional, lambda: reads)
 
 
 BRANCHES = [step("ear"), step("words", "ear"), passing("pace", "ear"), step("mood", "pace")]
@@ -188,6 +207,6 @@ def test_the_engrams_that_get_each_packet_are_counted_and_those_that_perhaps_do_
         {"name": "both", **engram, "needs": ["a", "plain"]},
         {"name": "line", **engram},
     ]
-    by_name = {step["name"]: step for step in steps}
-    assert certain_followers(stream_graph(steps), "a", by_name) == ("plain", "late", "line")
-    assert certain_followers(stream_graph(steps), "line", by_name) == ()
+    by_name = {step.name: step for step in steps_of(*steps)}
+    assert certain_followers(stream_graph(steps_of(*steps)), "a", by_name) == ("plain", "late", "line")
+    assert certain_followers(stream_graph(steps_of(*steps)), "line", by_name) == ()
