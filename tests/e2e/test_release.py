@@ -45,9 +45,9 @@ def clone(tmp_path: Path) -> Path:
         pytest.skip("not a git repository")
     listed = git(REPOSITORY, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
-        if (REPOSITORY / name).is_file():
+        if (REPOSITORY / name).is_file() or (REPOSITORY / name).is_symlink():
             (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, tmp_path / "clone" / name)
+            shutil.copy(REPOSITORY / name, tmp_path / "clone" / name, follow_symlinks=False)
     changelog = tmp_path / "clone" / "CHANGELOG.md"
     text = re.sub(r"^## \S+ - .*$", f"## {VERSION} - {DAY}", changelog.read_text(), count=1, flags=re.MULTILINE)
     changelog.write_text(text)
