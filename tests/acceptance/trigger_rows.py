@@ -35,7 +35,7 @@ def _of(module: str, *names: str) -> tuple[str, ...]:
 
 
 def _operator(*names: str) -> tuple[str, ...]:
-    return _of("unit/core/workloads/test_submission", *names)
+    return _of("unit/contract/test_contract_submission", *names)
 
 
 def _sdk(module: str, *names: str) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.N
     seen = [receive.receive_nowait() for _ in range(receive.statistics().current_buffer_used)]
 
     kinds = [change.object["kind"] for change in seen if isinstance(change, Changed)]
-    assert 2 <= kinds.count("Job") <= (4 if local.info is None else 3)
+    assert 2 <= kinds.count("Job") <= (5 if local.info is None else 4)  # created, active, ready, ended
     assert 2 <= kinds.count("Pod") <= (5 if local.info is None else 4)  # created, preparing, running, ended
     nursery.cancel_scope.cancel()
 
