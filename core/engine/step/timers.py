@@ -29,7 +29,12 @@ class TimerKind(StrEnum):
     DEADLINE = "deadlineAt"
 
 
-KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
+KEPT_BY: Final = {
+    TimerKind.SLEEP: StepKind.SLEEP,
+    TimerKind.GATE: StepKind.GATE,
+    TimerKind.WAIT: StepKind.WAIT,
+    TimerKind.DEADLINE: StepKind.EXECUTE_STORY,
+}
 """The kind of steps whose end such a timer decides."""
 
 

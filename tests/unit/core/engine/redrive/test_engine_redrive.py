@@ -9,8 +9,13 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
+from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.engine.plan import StoryPlan, parse_story
-from core.engine.redrive.redrive import steps_begun_too_early, steps_to_run_again
+from core.engine.redrive.redrive import (
+    steps_begun_too_early,
+    steps_that_waited_for_something_else,
+    steps_to_run_again,
+)
 from core.engine.step.state import steps_from
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.kill_at import KillAt
@@ -482,3 +487,16 @@ async def test_what_a_person_or_a_container_wrote_does_not_choose_what_runs_agai
     assert ran(world) == ["b"]
     assert one.status["gates"]["budget"]["state"] == "Approved"
     assert one.phases["x"] == "Failed"
+
+
+@pytest.mark.parametrize("kind", ["sleep", "gate", "wait", "executeStory"])
+@pytest.mark.parametrize("word", ["sleepUntil", "gateTimeoutAt", "waitTimeoutAt", "deadlineAt"])
+def test_a_running_step_keeps_the_timer_of_its_own_kind_alone(kind: str, word: str) -> None:
+    plan = parse_story({"metadata": {"name": "s"}, "spec": {"steps": [{"name": "a", "type": kind}]}})
+    assert isinstance(plan, StoryPlan)
+    run = {
+        "metadata": {"annotations": {ANNOTATION_STEP_TIMERS: f'{{"a":{{"{word}":"2026-12-03T09:00:00Z"}}}}'}},
+        "status": {"stepStates": {"a": {"phase": "Running"}}},
+    }
+    own = {"sleep": "sleepUntil", "gate": "gateTimeoutAt", "wait": "waitTimeoutAt", "executeStory": "deadlineAt"}
+    assert steps_that_waited_for_something_else(plan, run) == (set() if own[kind] == word else {"a"})
