@@ -34,7 +34,7 @@ def _of(module: str, *names: str) -> tuple[str, ...]:
     return tuple(f"tests/{module}.py::test_{name}" for name in names)
 
 
-def _operator(*names: str) -> tuple[str, ...]:
+def _requests(*names: str) -> tuple[str, ...]:
     return _of("unit/contract/test_contract_submission", *names)
 
 
@@ -79,29 +79,20 @@ LATER_STORY: Final = _resolution("a_story_that_comes_later_is_waited_for_without
 TRIGGER_ROWS: Final = {
     # Hashes and names.
     "15.1.1": Row(
-        "hash of inputs: the table, in the operator and in the SDK",
-        alone=(
-            *_operator("equal_inputs_have_equal_hashes", "a_number_that_no_double_holds_has_no_hash"),
-            *_sdk("submission", "equal_inputs_have_equal_hashes", "a_number_that_no_double_holds_is_refused"),
-        ),
+        "hash of inputs: the table, which the operator and the SDK share",
+        alone=_requests("equal_inputs_have_equal_hashes", "a_number_that_no_double_holds_has_no_hash"),
     ),
     "15.1.2": Row(
-        "names of StoryTriggers and StoryRuns: the table, in the operator and in the SDK",
-        alone=(
-            *_operator("an_identity_names_its_trigger", "a_key_names_its_run"),
-            *_sdk("submission", "names_follow_from_story_and_identity", "operator_and_sdk_agree_on_names"),
-        ),
+        "names of StoryTriggers and StoryRuns: the table, which the operator and the SDK share",
+        alone=_requests("an_identity_names_its_trigger", "a_key_names_its_run"),
     ),
     "15.1.3": Row(
         "names of EffectClaims: the table, in the operator and in the SDK",
-        alone=(*_operator("an_effect_names_its_claim"), *_sdk("effects", "claims_have_the_documented_names")),
+        alone=(*_requests("an_effect_names_its_claim"), *_sdk("effects", "claims_have_the_documented_names")),
     ),
     "15.1.4": Row(
         "the hash does not depend on the order of keys, white space and the spelling of numbers",
-        alone=(
-            *_operator("the_hash_does_not_depend_on_the_spelling", "other_inputs_have_another_hash"),
-            *_sdk("submission", "operator_and_sdk_compute_the_same_hash"),
-        ),
+        alone=_requests("the_hash_does_not_depend_on_the_spelling", "other_inputs_have_another_hash"),
     ),
     # Admission of StoryTriggers, one row for each rule of section 3.1, then 3.2.
     "15.2.1": Row("the name of the Story is not blank (3.1, 1)", by_cases=True),
@@ -185,7 +176,7 @@ TRIGGER_ROWS: Final = {
             *_sdk("delivery", "mode_and_key_give_the_identity", "a_request_without_a_usable_key_is_refused"),
             *_sdk("triggers", "a_request_becomes_a_storytrigger_of_the_impulse"),
             *_sdk("triggers", "a_request_without_a_key_has_an_id_of_its_own"),
-            *_sdk("submission", "a_key_longer_than_a_submission_id_is_hashed"),
+            *_requests("a_key_longer_than_a_submission_id_is_hashed"),
         ),
     ),
     "15.6.2": Row(
