@@ -68,7 +68,7 @@ async def test_a_client_learns_how_many_of_its_packets_were_accepted() -> None:
     assert engram.directives[0].metadata["upstream.accepts"] == "1"
     told = _accepted(engram)
     assert told == sorted(set(told))
-    assert len(told) < 50
+    assert len(told) < 150, "several packets are confirmed together; how many depends on the machine"
 
 
 def _accepted(engram: ModelledEngram) -> list[int]:
