@@ -12,7 +12,7 @@ from core.api import keys
 from core.api.objects import Object, has_ended
 from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
-from core.engine.primitives.engram import TIME_TO_LEAVE
+from core.engine.primitives.results import TIME_TO_LEAVE
 from core.engine.redrive.request import pending_redrive
 from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.status.stored_run import terminated_at

@@ -24,7 +24,7 @@ from core.engine.concurrency import rules
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.executor_port import StopReason
 from core.engine.primitives import engram as engram_steps
-from core.engine.primitives import gate, life, parallel, stop, story
+from core.engine.primitives import gate, life, parallel, results, stop, story
 from core.engine.primitives.settle import Settled
 from core.engine.primitives.waiting import Waiting
 from core.engine.redrive import redrive
@@ -459,7 +459,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
      _with(_unannounced)),
     ("the word of the SDK is taken for a result", ("checked", "one step"), record, "is_final",
      lambda sound: lambda status: bool(status.get("phase")) and Phase(status["phase"]).terminal),
-    ("outputs are not checked", ("checked",), engram_steps, "why_not_successful", _never_async),
+    ("outputs are not checked", ("checked",), results, "why_not_successful", _never_async),
     ("the deadline of a step is ignored", ("step timeout with a slow Pod",), outcome, "decide",
      _seen_as(lambda seen: dataclasses.replace(seen, deadline_at=None))),
     ("a cancel is not heard", ("cancel while running",), scope.StoryRunScope, "_end_early", _always(None)),

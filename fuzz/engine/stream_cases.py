@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.engine.context.streams import Streams
 from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState
-from core.engine.primitives.engram import EngramStep
+from core.engine.primitives.results import StepResults
 from core.engine.run import drain, execution, termination
 from core.engine.run.execution import RunExecution
 from core.engine.run.group_execution import GroupExecution
@@ -213,7 +213,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("streams drain for a day", _UNDRAINED, RunExecution, "_drain", _for_a_day),
     ("what does not drain is not ended", _UNDRAINED, ModelStreamExecutor, "stop", _never_ended),
     ("who was asked to end has succeeded", _CANCELED, drain, "_has_finished", _ended),
-    ("the workload of an ended stream stays", _FAILED, EngramStep, "_has_left", _true),
+    ("the workload of an ended stream stays", _FAILED, StepResults, "has_left", _true),
     ("a word about the topology is not heard", _TERMINATED, RunExecution, "follow", _always(None)),
     ("a word about the topology is taken back", _TERMINATED, state, "terminated_at", _always(None)),
     ("nobody says that all streams are away", _AWAY, Streams, "all_lost_since",

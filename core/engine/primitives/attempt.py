@@ -1,7 +1,8 @@
 """What one attempt of an Engram step is started with: its inputs, resolved once, defaulted and checked.
 
 Source: StepRun contract 8 (input resolution). ``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG`` are one value here, so
-that they cannot differ.
+that they cannot differ. A container without an SDK is called with its templates over the inputs (contract 25.1): the
+operator resolves everything, because nothing in the container can.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from core.engine.context.step_context import StepContext
 from core.engine.errors import RejectedError
 from core.engine.payload_port import StoredAs
 from core.engine.ports import AttemptOrder, Binding, StepError
-from core.engine.primitives.arguments import resolved_container, whole_inputs
 from core.engine.primitives.earlier_output import cache_policy
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid
-from core.evaluation.evaluator import Failure
+from core.evaluation.evaluator import Failure, Value
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.paths import is_reference
 from core.workloads.execution import execution_key
 from core.workloads.output_cache import CacheRules
+from core.workloads.plain_container import templates_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class AttemptPreparation:
             problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs, context.asker())
             if problem is not None:
                 return StepError(Reason.INPUT_SCHEMA_FAILED, f"the resolved input breaks the schema: {problem}")
-        container = await resolved_container(context, binding.container, inputs, step_run)
+        container = await _resolved_container(context, binding.container, inputs, step_run)
         if isinstance(container, StepError):
             return container
         whole, key = inputs, ""
@@ -107,7 +108,7 @@ class AttemptPreparation:
         if left_to_container:
             text = "with reads data in object storage, which only a container with an SDK can read"
             return StepError(Reason.EXPRESSION_FAILED, f"{text}; set controller.storage.provider for the operator")
-        whole = await whole_inputs(context, inputs)
+        whole = await _whole_inputs(context, inputs)
         return whole if isinstance(whole, StepError) else (whole.value, False)
 
     @property
@@ -158,3 +159,41 @@ def _first_absent(paths: tuple[str, ...], variables: Mapping[str, Any]) -> str |
         if value is None:
             return path
     return None
+
+
+async def _whole_inputs(context: StepContext, inputs: Any) -> Settled | StepError:
+    """The inputs with the data that they refer to, which the container could not read."""
+    answer = await context.stored.all_of(inputs, "with", context.pace())
+    return StepError(Reason.EXPRESSION_FAILED, answer.message) if isinstance(answer, Failure) else Settled(answer)
+
+
+async def _resolved_container(
+    context: StepContext, container: Mapping[str, Any] | None, inputs: Any, step_run: Object
+) -> Mapping[str, Any] | StepError | None:
+    """``templates_of(container)`` with every template replaced by its value; an error names the place. None for an
+    image with an SDK, which has no ``container``.
+    """
+    if container is None:
+        return None
+    run, status = context.run["metadata"], step_run.get("status") or {}
+    variables = {
+        "inputs": inputs,
+        "step": {
+            "name": context.step.name,
+            "attempt": record.retries_of(status),
+            "idempotencyKey": step_run["spec"].get("idempotencyKey") or "",
+        },
+        "run": {
+            "name": run["name"],
+            "namespace": run["namespace"],
+            "story": context.story["metadata"]["name"],
+        },
+    }
+    answer = await context.engine.evaluator.resolve(
+        templates_of(container), variables, field="container", finished=True, asker=context.asker()
+    )
+    if isinstance(answer, Value):
+        resolved: Mapping[str, Any] = answer.value
+        return resolved
+    message = answer.message if isinstance(answer, Failure) else answer.reason
+    return StepError(Reason.EXPRESSION_FAILED, f"the template of its Engram: {message}")

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import AWAITED_DEFINITIONS, Phase
 from core.engine.calls import patiently
 from core.engine.clock import wait_for_wakeup
@@ -24,36 +24,13 @@ from core.engine.context.run_slots import has_slot
 from core.engine.context.step_context import StepContext
 from core.engine.errors import AwaitedError, Definition, GoneError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
+from core.engine.primitives.own_step_run import OwnStepRun
+from core.engine.primitives.results import StepResults
 from core.engine.primitives.waiting import until_words
-from core.engine.step import record
+from core.engine.step import outcome, record
+from core.engine.step.pending_reason import HoldUp
 from core.engine.step.verdict import Verdict
 from core.policy.retry import RetryPolicy, retry_on_of
-
-
-class WaitingStep(Protocol):
-    """The step that waits, as its primitive knows it."""
-
-    async def observe(self) -> Observation: ...
-
-    def is_foreign(self, step_run: Object) -> bool: ...
-
-    async def judge(self, observation: Observation, policy: RetryPolicy, missing: str = "") -> Verdict | None:
-        """Record the result of the current attempt if it is a failure that ``policy`` does not repeat.
-
-        ``missing``: what there is no time to wait for any more. Then a success is recorded, too, without the checks for
-        which it is needed.
-        """
-
-    async def has_let_go(self, observation: Observation) -> bool:
-        """Whether nothing is at work any more for a StepRun whose end is recorded; if not, look again.
-
-        Raises:
-            StaleError, GoneError, UnavailableError.
-        """
-
-    async def run_out_of_time(self, step_run: Object | None, missing: AwaitedError) -> Verdict | None:
-        """Record that the time of the step is over, for which ``missing`` was; None: look again."""
-
 
 _REPEATS_ALL: Final = RetryPolicy(max_retries=1 << 30)
 """For an unknown policy, while it may become known: only what no number of retries repeats is a failure for good."""
@@ -63,9 +40,10 @@ _REPEATS_NOTHING: Final = RetryPolicy(max_retries=0)
 class StepDefinitions:
     """Looks up the definitions of one step, and waits for them."""
 
-    def __init__(self, context: StepContext, step: WaitingStep) -> None:
+    def __init__(self, context: StepContext, own: OwnStepRun, results: StepResults) -> None:
         self._context = context
-        self._step = step
+        self._own = own
+        self._results = results
         self._pace = context.pace()
         self.waited = False
         """Whether the last call of ``binding`` had to wait."""
@@ -110,9 +88,9 @@ class StepDefinitions:
         """Wait for a wake-up, or for the end of the step's time; a verdict if the step has ended."""
         context = self._context
         self.waited = True
-        observation = await patiently(self._step.observe, pace=context.pace())
+        observation = await patiently(self._own.observe, pace=context.pace())
         step_run = observation.step_run
-        if step_run is not None and self._step.is_foreign(step_run):
+        if step_run is not None and self._own.is_foreign(step_run):
             step_run = None
         if step_run is not None and record.is_final(step_run.get("status") or {}):
             return record.verdict_of(step_run) if await self._has_let_go(observation) else None
@@ -127,7 +105,7 @@ class StepDefinitions:
         try:
             verdict = await self._judged(observation, missing, is_over=is_over) if started else None
             if verdict is None and is_over:
-                verdict = await self._step.run_out_of_time(step_run, missing)
+                verdict = await self._timed_out(step_run, missing)
         except (StaleError, GoneError, UnavailableError) as error:
             await trio.sleep(self._pace.next_seconds(error))
             return None
@@ -136,18 +114,50 @@ class StepDefinitions:
         return verdict
 
     async def _has_let_go(self, observation: Observation) -> bool:
-        """Whether nothing is at work for the recorded end; a request that asks it to end may have failed before."""
+        """Whether nothing is at work for the recorded end; if not, look again: a request to end may have failed."""
+        recorded, step_run = self._decision(observation, RetryPolicy()), observation.step_run
+        if step_run is None or not isinstance(recorded, outcome.Recorded) or not recorded.still_alive:
+            return True
         try:
-            return await self._step.has_let_go(observation)
+            return await self._results.has_left(step_run)
         except (StaleError, GoneError, UnavailableError) as error:
             await trio.sleep(self._pace.next_seconds(error))
             return False
 
     async def _judged(self, observation: Observation, missing: AwaitedError, *, is_over: bool) -> Verdict | None:
+        """Record the result of the current attempt if it is a failure that no policy, while one may become known,
+        repeats. When there is no time left for that, record each failure, and a success without its checks.
+        """
+        step_run = observation.step_run
+        assert step_run is not None, "its attempt was started"
         if is_over:
-            return await self._step.judge(observation, _REPEATS_NOTHING, str(missing))
-        spec = (observation.step_run or {}).get("spec") or {}
-        return await self._step.judge(observation, replace(_REPEATS_ALL, retry_on=retry_on_of(spec.get("retry"))))
+            policy = _REPEATS_NOTHING
+        else:
+            policy = replace(_REPEATS_ALL, retry_on=retry_on_of((step_run.get("spec") or {}).get("retry")))
+        match self._decision(observation, policy):
+            case outcome.Fail(message=message) as fail:
+                text = f"{message}; no retry follows: {missing}" if is_over else message
+                return await self._results.fail(replace(fail, message=text), step_run)
+            case outcome.Succeed() if is_over:
+                verdict = await self._results.succeed(step_run, None)
+            case outcome.Collect() if is_over:
+                verdict = await self._results.collect(observation, None, policy)
+            case _:
+                return None
+        text = f"the output of {step_run['metadata']['name']} was not checked: {missing}"
+        self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
+        return verdict
+
+    async def _timed_out(self, step_run: Object | None, missing: AwaitedError) -> Verdict | None:
+        """Record that the time of the step is over, for which ``missing`` was; None: look again."""
+        end = outcome.timed_out(missing.limit, HoldUp(missing.reason, str(missing)))
+        if step_run is None or is_being_deleted(step_run):
+            return Verdict(end.phase, end.message)
+        return await self._results.fail(end, step_run)
+
+    def _decision(self, observation: Observation, policy: RetryPolicy) -> outcome.NextAction:
+        traits = self._context.engine.executors.traits_of(observation.step_run)
+        return outcome.decide(observation, policy, self._context.now(), traits)
 
     def _report(self, missing: AwaitedError, ends_at: datetime | None, phase: Phase) -> datetime:
         """Show in the state of the step what it waits for; returns the end of its time, unless ``ends_at`` is that."""

@@ -27,7 +27,7 @@ from core.engine.errors import PortError, RejectedError, ResultLostError, StaleE
 from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState, Observation, StepError
 from core.engine.primitives.collect import ResultReader
-from core.engine.primitives.engram import EngramStep
+from core.engine.primitives.own_step_run import OwnStepRun
 from core.engine.step import record
 from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
@@ -43,17 +43,17 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 
     ``unheard``: another process has started the step, and may have started an attempt that this process does not know.
     """
-    engram = EngramStep(context)
+    own = OwnStepRun(context)
     executors, pace = context.engine.executors, context.pace()
     signalled = False
     while True:
-        observation = await patiently(engram.observe, pace=context.pace())
+        observation = await patiently(own.observe, pace=context.pace())
         step_run = observation.step_run
-        if step_run is None or is_being_deleted(step_run) or engram.is_foreign(step_run):
+        if step_run is None or is_being_deleted(step_run) or own.is_foreign(step_run):
             return ending.verdict
         traits = executors.traits_of(step_run)
         if not traits.ends_by_itself:
-            return await _end_stream(context, engram, ending, drain_at)
+            return await _end_stream(context, own, ending, drain_at)
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
         latest_at = drain_at + traits.release_time
@@ -77,14 +77,14 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             await trio.sleep(pace.next_seconds(error))
 
 
-async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, drain_at: datetime) -> Verdict:
+async def _end_stream(context: StepContext, own: OwnStepRun, ending: Ending, drain_at: datetime) -> Verdict:
     """The same for a step that serves a stream."""
     executors = context.engine.executors
     pace, stop_at = context.pace(), drain_at + _time_to_stop(context)
     asked: StopReason | None = None
     while True:
         context.wakeup.clear()
-        observation = await patiently(engram.observe, pace=context.pace())
+        observation = await patiently(own.observe, pace=context.pace())
         step_run = observation.step_run
         if step_run is None or is_being_deleted(step_run):
             return ending.verdict

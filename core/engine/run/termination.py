@@ -24,7 +24,7 @@ from core.engine.context.step_end import record_end
 from core.engine.executor_port import StopReason
 from core.engine.plan import GroupPlan, StepPlan
 from core.engine.ports import RunKey
-from core.engine.primitives.engram import EngramStep
+from core.engine.primitives.own_step_run import OwnStepRun
 from core.engine.primitives.story import cancel_child
 from core.engine.run.drain import end_engram
 from core.engine.step.endings import Ending, outlived
@@ -143,7 +143,7 @@ async def _end_engram(run_context: RunContext, step: StepPlan, ending: Ending, d
 
 
 async def _has_no_step_run(context: StepContext) -> bool:
-    observation = await patiently(EngramStep(context).observe, pace=context.pace())
+    observation = await patiently(OwnStepRun(context).observe, pace=context.pace())
     return observation.step_run is None
 
 
