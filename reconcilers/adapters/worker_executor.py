@@ -19,7 +19,7 @@ import trio
 from bubu_contract.canonical import NotJsonError
 from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.objects import Object, step_path
+from core.api.objects import NamespacedName, Object, step_path
 from core.api.phases import Reason
 from core.engine.errors import NoRoomError, RejectedError, StaleError
 from core.engine.executor_port import ExecutorTraits, StopReason
@@ -33,11 +33,9 @@ from core.engine.ports import (
     EventSink,
     EventType,
     Observation,
-    RunKey,
 )
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import exit_of, observe_worker
-from core.kube.store import StoreKey
 from core.policy.warm import WarmPolicy
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.runner import account_annotations
@@ -240,7 +238,7 @@ class WorkerExecutor:
 
     async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
         seen = Observation(None) if step_run is None else await self._look(step_run)
-        if seen.state is AttemptState.ABSENT and self._registry.lingers(StoreKey(namespace, name)):
+        if seen.state is AttemptState.ABSENT and self._registry.lingers(NamespacedName(namespace, name)):
             return Observation(step_run, AttemptState.LINGERING)
         return seen
 
@@ -298,9 +296,9 @@ def _pool(wanted: WorkersWanted) -> PoolKey:
     return PoolKey(wanted.namespace, wanted.name)
 
 
-def _key(order: AttemptOrder) -> StoreKey:
+def _key(order: AttemptOrder) -> NamespacedName:
     metadata = order.step_run["metadata"]
-    return StoreKey(metadata["namespace"], metadata["name"])
+    return NamespacedName(metadata["namespace"], metadata["name"])
 
 
 def _timeout_seconds(order: AttemptOrder) -> float:
@@ -313,6 +311,6 @@ def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> Awa
     return AwaitedRoom(_run(order), step_path(order.step_run) or None, gives_up_at, hear=hear)
 
 
-def _run(order: AttemptOrder) -> RunKey:
+def _run(order: AttemptOrder) -> NamespacedName:
     metadata = order.run["metadata"]
-    return RunKey(metadata["namespace"], metadata["name"])
+    return NamespacedName(metadata["namespace"], metadata["name"])
