@@ -7,7 +7,6 @@ other object has to be read before. Source: StepRun contract 3.5, reliability of
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from bubu_contract.instants import format_instant
 from core.api import keys
 from core.api.objects import NamespacedName, Object, step_path
 from core.api.phases import Reason
+from core.caches.recently_used import RecentlyUsed
 from core.engine.errors import NoRoomError, RejectedError, StaleError
 from core.engine.executor_port import ExecutorTraits, StopReason
 from core.engine.ports import (
@@ -95,7 +95,7 @@ class WorkerExecutor:
         before_creation_seconds: float = BEFORE_CREATION_SECONDS,
     ) -> None:
         self._before_creation_seconds = before_creation_seconds
-        self._last: OrderedDict[tuple[str, int, int], _KnownPool] = OrderedDict()
+        self._last = RecentlyUsed[tuple[str, int, int], _KnownPool](REMEMBERED)
         """By namespace, and the identities of binding and Story."""
         self._step_runs = step_runs
         self._pools = pools
@@ -205,9 +205,8 @@ class WorkerExecutor:
             # To write the outputs of all steps again for each one would cost more than all the rest of a long loop.
             workload = ordered_workload(order, "", with_context=not order.is_resolved)
             if known is None:
-                known = self._last[key] = _KnownPool(order.binding, order.story, _pool_of(order, workload))
-                if len(self._last) > REMEMBERED:
-                    self._last.popitem(last=False)
+                known = _KnownPool(order.binding, order.story, _pool_of(order, workload))
+                self._last.put(key, known, 1)
             return _Work(known.pool, environment_of(workload), workload.policy.notes)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
