@@ -9,9 +9,10 @@ from typing import Final
 from bubu_wire.messages import ACCEPTED_HEADER, BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
+from core.api.objects import NamespacedName
 from core.workloads.binding_token import TokenError, is_genuine, read_identity
 from hub.client_refusal import ClientRefusal, Refused
-from hub.topology import BindingName, BoundStep, Client, Place, Topology, UnservedStep
+from hub.topology import BoundStep, Client, Place, Topology, UnservedStep
 
 MAX_PROCESS: Final = 32
 """Characters that a client may say of its process."""
@@ -55,7 +56,7 @@ def admit(
         identity = read_identity(text)
     except TokenError as error:
         return _refused(ClientRefusal.MALFORMED_TOKEN, str(error))
-    name = BindingName(identity.namespace, identity.binding)
+    name = NamespacedName(identity.namespace, identity.binding)
     known = topology.bindings.get(name) or topology.unserved.get(name)
     if known is None:
         text = f"the binding {name.namespace}/{name.name} is unknown to this hub"

@@ -14,12 +14,11 @@ from typing import Any, Final
 from bubu_contract.identity import compose
 from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.text import text
 from core.api.unreadable import why_unreadable
 from core.telemetry.tracing.trace_parent import TraceParent, parse_trace_parent
-from hub.routes import StreamRun
-from hub.topology import BindingName, Client, Place
+from hub.topology import Client, Place
 
 _ANNOTATIONS: Final = (
     keys.ANNOTATION_CONNECTOR_GENERATION,
@@ -48,9 +47,9 @@ _CONSOLE: Final = f"{keys.ANNOTATION_STREAM_CONSOLE}."
 class StreamBinding:
     """A TransportBinding. Equal values mean the same for the routes of a run."""
 
-    name: BindingName
+    name: NamespacedName
     uid: str
-    run: StreamRun
+    run: NamespacedName
     run_uid: str
     step: str
     generation: int = 1
@@ -84,9 +83,9 @@ class StreamBinding:
         return self.is_finished or self.is_leaving
 
 
-def binding_of(place: Place) -> BindingName:
+def binding_of(place: Place) -> NamespacedName:
     """The name of the binding of a step, as the operator gives it."""
-    return BindingName(place.run.namespace, compose(place.run.name, place.step, "transport"))
+    return NamespacedName(place.run.namespace, compose(place.run.name, place.step, "transport"))
 
 
 def trimmed(binding: Object) -> Object:
@@ -106,8 +105,8 @@ def read_binding(binding: Object) -> StreamBinding:
     annotations = _mapping(metadata.get("annotations"))
     reference = _mapping(spec.get("storyRunRef"))
     namespace = text(metadata.get("namespace"))
-    run = StreamRun(text(reference.get("namespace")) or namespace, text(reference.get("name")))
-    name = BindingName(namespace, text(metadata.get("name")))
+    run = NamespacedName(text(reference.get("namespace")) or namespace, text(reference.get("name")))
+    name = NamespacedName(namespace, text(metadata.get("name")))
     step, generation = text(spec.get("stepName")), text(annotations.get(keys.ANNOTATION_CONNECTOR_GENERATION)) or "1"
     settings = spec.get("rawSettings")
     problem = why_unreadable(binding) or _problem(name, run, text(reference.get("uid")), step, generation)
@@ -158,7 +157,7 @@ def console_requests(binding: Object) -> dict[str, str]:
     return {name: text(annotations[name]) for name in names[:MOST_CONSOLE_REQUESTS]}
 
 
-def _problem(name: BindingName, run: StreamRun, run_uid: str, step: str, generation: str) -> str:
+def _problem(name: NamespacedName, run: NamespacedName, run_uid: str, step: str, generation: str) -> str:
     if not (run.name and run_uid and step):
         return "spec.storyRunRef.name, spec.storyRunRef.uid and spec.stepName must be set"
     if run.namespace != name.namespace:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hub.routes import StreamRun
+from core.api.objects import NamespacedName
 
 
 class ChildRunError(Exception):
@@ -17,7 +17,7 @@ class ChildRunError(Exception):
 class ChildOrder:
     """A StoryRun that a packet asks for."""
 
-    parent: StreamRun
+    parent: NamespacedName
     step: str
     key: str
     """The same for the same packet, whenever it comes: the name of the StoryRun is made of it."""

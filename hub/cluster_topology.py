@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.pinned_story import holds_what_its_name_says
 from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
 from core.api.unreadable import why_unreadable
@@ -24,7 +24,7 @@ from core.kube.retry import Backoff
 from core.telemetry.logs import get_logger
 from hub.bindings import read_binding, trimmed
 from hub.run_book import PinnedRun, RunBook, RunLife
-from hub.topology import BindingName, Topology
+from hub.topology import Topology
 
 MOST_READS: Final = 8
 """Stories that are read at the same time."""
@@ -57,7 +57,7 @@ class ClusterTopology:
         self,
         client: KubeClient,
         *,
-        on_change: Callable[[BindingName], None] = lambda name: None,
+        on_change: Callable[[NamespacedName], None] = lambda name: None,
         pace: ReadPace = ReadPace(),
     ) -> None:
         self.book = RunBook()
@@ -103,7 +103,7 @@ class ClusterTopology:
         if is_news:
             self._notify(binding.name, *beside, *self.book.beside(binding.name))
 
-    def _notify(self, *names: BindingName) -> None:
+    def _notify(self, *names: NamespacedName) -> None:
         self._is_stale = True
         self._news.set()
         self._news = trio.Event()

@@ -19,14 +19,14 @@ import orjson
 import trio
 
 from bubu_wire.messages import MAX_FRAME_BYTES
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.telemetry.logs import get_logger
 from hub.console_grants import KEY_BYTES, KEY_HEADER, ConsoleReason, ConsoleRefusalError, ConsoleVerb, TapEnd, authorise
 from hub.injection import inject, read_order
 from hub.run_book import BindingStanding
 from hub.service import Hub
 from hub.taps import DEFAULT_RATE, MAX_RATE, TapDirection, TooManyTapsError
-from hub.topology import BindingName, Place
+from hub.topology import Place
 from kubewire.wire import status_failure
 
 MAX_BODY_BYTES: Final = MAX_FRAME_BYTES + 256 * 1024
@@ -60,18 +60,18 @@ _log = get_logger("hub")
 class ConsoleBindings(Protocol):
     """What the console asks about the cluster."""
 
-    def binding(self, name: BindingName) -> Object | None:
+    def binding(self, name: NamespacedName) -> Object | None:
         """The binding as the watch has it."""
         ...
 
-    def standing(self, name: BindingName) -> BindingStanding | None:
+    def standing(self, name: NamespacedName) -> BindingStanding | None:
         """How it stands in the hub."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    name: BindingName
+    name: NamespacedName
     verb: ConsoleVerb
     key: bytes
     query: Mapping[str, str]
@@ -90,7 +90,7 @@ class ConsoleApp:
         self._now = now
         self._sending: Counter[str] = Counter()
         """How many packets are being received or wait, by namespace."""
-        self._sent: Counter[BindingName] = Counter()
+        self._sent: Counter[NamespacedName] = Counter()
 
     async def __call__(self, scope: Mapping[str, Any], receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "lifespan":
@@ -189,7 +189,7 @@ class ConsoleApp:
             raise ConsoleRefusalError(ConsoleReason.NOT_SERVED, f"step {standing.place.step} has finished")
         return standing.place
 
-    def _refuse_unserved(self, name: BindingName, place: Place | None) -> NoReturn:
+    def _refuse_unserved(self, name: NamespacedName, place: Place | None) -> NoReturn:
         standing = self._bindings.standing(name)
         why = (standing.problem or standing.waits_for) if standing is not None else ""
         text = why or f"the hub does not serve {place or '/'.join(name)} now; try again"
@@ -206,7 +206,7 @@ def _read(scope: Mapping[str, Any]) -> _Request:
     query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
     verb = ConsoleVerb.TAP if found[3] == "tap" else ConsoleVerb.SEND
     key = bytes.fromhex(word) if _KEY.fullmatch(word) else b""
-    return _Request(BindingName(found[1], found[2]), verb, key, query)
+    return _Request(NamespacedName(found[1], found[2]), verb, key, query)
 
 
 def _direction(query: Mapping[str, str]) -> TapDirection:

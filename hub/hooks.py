@@ -18,11 +18,12 @@ import trio
 from bubu_contract.instants import format_precise_instant
 from bubu_wire.codec import encode
 from bubu_wire.messages import DataRequest
+from core.api.objects import NamespacedName
 from core.api.streaming import StreamHook
 from hub.envelope import MESSAGE_ID, PacketReading
 from hub.nodes import LiveStep
 from hub.packets import PacketChecker
-from hub.routes import RunRoutes, StreamRun, StreamStep
+from hub.routes import RunRoutes, StreamStep
 from hub.work import Passage, SourceWork
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def consumers(routes: RunRoutes, hook: StreamHook) -> tuple[str, ...]:
     )
 
 
-def hook_packet(run: StreamRun, hook: StreamHook, step: str, now: datetime) -> bytes:
+def hook_packet(run: NamespacedName, hook: StreamHook, step: str, now: datetime) -> bytes:
     """The packet of a hook, as a client would write it.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from hub.routes import StreamRun
+from core.api.objects import NamespacedName
 from hub.topology import Place
 
 Holder = TypeVar("Holder")
@@ -66,11 +66,11 @@ class Registry(Generic[Holder]):
     def holders(self) -> tuple[Holder, ...]:
         return tuple(self._holders.values())
 
-    def of_run(self, run: StreamRun) -> Iterator[Holder]:
+    def of_run(self, run: NamespacedName) -> Iterator[Holder]:
         """The holders of a run."""
         return iter([holder for place, holder in self._holders.items() if place.run == run])
 
-    def forget(self, run: StreamRun) -> None:
+    def forget(self, run: NamespacedName) -> None:
         """The run has ended: nothing of it counts any more."""
         for place in [place for place in self._generations if place.run == run]:
             self._holders.pop(place, None)

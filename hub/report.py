@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.client import KubeClient
 from core.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError, ResourceExpiredError
@@ -26,7 +26,6 @@ from core.kube.retry import wait_seconds
 from core.telemetry.logs import get_logger
 from hub.binding_status import FIELD_MANAGER, StreamState, is_edge, status_patch, wanted_status
 from hub.bindings import is_watched, watched_until
-from hub.topology import BindingName
 
 _log = get_logger("hub")
 _STALE: Final = (ConflictError, InvalidError, NotFoundError, ResourceExpiredError)
@@ -36,11 +35,11 @@ _STALE: Final = (ConflictError, InvalidError, NotFoundError, ResourceExpiredErro
 class StreamStates(Protocol):
     """What the statuses should say."""
 
-    def of(self, name: BindingName, uid: str) -> StreamState: ...
+    def of(self, name: NamespacedName, uid: str) -> StreamState: ...
 
-    def draining(self) -> list[BindingName]: ...
+    def draining(self) -> list[NamespacedName]: ...
 
-    def forget(self, name: BindingName) -> None: ...
+    def forget(self, name: NamespacedName) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +101,17 @@ class StatusReporter:
         self._views = views
         self._now = now
         self._pace = pace
-        self._queue: dict[BindingName, None] = {}
+        self._queue: dict[NamespacedName, None] = {}
         self._work = trio.Event()
-        self._later: dict[BindingName, float] = {}
+        self._later: dict[NamespacedName, float] = {}
         """When a binding has to be looked at again."""
         self._alarm = trio.Event()
-        self._past: dict[BindingName, _Past] = {}
-        self._at_work: set[BindingName] = set()
-        self._watched: set[BindingName] = set()
+        self._past: dict[NamespacedName, _Past] = {}
+        self._at_work: set[NamespacedName] = set()
+        self._watched: set[NamespacedName] = set()
         bindings.add_handler(self._changed)
 
-    def look_at(self, name: BindingName) -> None:
+    def look_at(self, name: NamespacedName) -> None:
         """Something about this binding may have changed."""
         self._queue[name] = None
         self._work.set()
@@ -178,7 +177,7 @@ class StatusReporter:
                 if name in self._queue:
                     self._work.set()
 
-    async def _report(self, name: BindingName) -> None:
+    async def _report(self, name: NamespacedName) -> None:
         binding = self._bindings.get(name.namespace, name.name)
         if binding is None:
             self._views.forget(name)
@@ -211,7 +210,7 @@ class StatusReporter:
     def _next_edge(self, past: _Past) -> float:
         return past.edges_paid_until - (self._pace.edges_at_once - 1) * self._pace.edges
 
-    async def _write(self, name: BindingName, past: _Past, patch: Object, *, edge: bool) -> None:
+    async def _write(self, name: NamespacedName, past: _Past, patch: Object, *, edge: bool) -> None:
         began_at = trio.current_time()
         try:
             stored = await self._client.patch(
@@ -238,7 +237,7 @@ class StatusReporter:
             self._past[name] = _Past(past.uid, written_at=began_at, edges_paid_until=paid_until)
             self._bindings.remember(stored)
 
-    def _pause(self, name: BindingName, binding: Object) -> float:
+    def _pause(self, name: NamespacedName, binding: Object) -> float:
         """Seconds between two writes of counts; notes whether the binding is watched."""
         if not is_watched(binding, self._now()):
             self._watched.discard(name)
@@ -246,10 +245,10 @@ class StatusReporter:
         self._watched.add(name)
         return max(self._pace.watched, len(self._watched) / self._pace.watched_writes)
 
-    def _again(self, name: BindingName, due: float) -> None:
+    def _again(self, name: NamespacedName, due: float) -> None:
         self._later[name] = min(due, self._later.get(name, due))
         self._alarm.set()
 
 
-def _name_of(binding: Object) -> BindingName:
-    return BindingName(binding["metadata"]["namespace"], binding["metadata"]["name"])
+def _name_of(binding: Object) -> NamespacedName:
+    return NamespacedName(binding["metadata"]["namespace"], binding["metadata"]["name"])

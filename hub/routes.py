@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from core.api.objects import NamespacedName
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, build_graph
 from core.story.kinds import PRIMITIVES, InStream, StepKind
@@ -26,16 +27,6 @@ _STREAM_ID_BYTES: Final = 96
 
 class RouteError(ValueError):
     """The steps of a run cannot be connected. The message names the step and the remedy."""
-
-
-class StreamRun(NamedTuple):
-    """Namespace and name of a StoryRun."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 PASSES_AT_ONCE: Final = frozenset(
@@ -113,7 +104,7 @@ class StreamStep:
 class RunRoutes:
     """The compiled topology of one run; make it with ``compile_routes``."""
 
-    run: StreamRun
+    run: NamespacedName
     story: str
     steps: Mapping[str, StreamStep]
     targets: Mapping[str, tuple[str, ...]]
@@ -138,7 +129,7 @@ class RunRoutes:
 
 
 def compile_routes(
-    run: StreamRun,
+    run: NamespacedName,
     story: str,
     steps: Iterable[StreamStep],
     *,
@@ -167,7 +158,7 @@ def compile_routes(
     return RunRoutes(run, story, by_name, graph.dependents, graph.needs, dict(inputs or {}), uid)
 
 
-def _check_settings(run: StreamRun, step: StreamStep, needs: tuple[str, ...]) -> None:
+def _check_settings(run: NamespacedName, step: StreamStep, needs: tuple[str, ...]) -> None:
     if step.is_primitive and not needs:
         raise RouteError(
             f"run {run}, step {step.name}: it has no needs, so it receives no packets; name a step in needs"
@@ -197,7 +188,7 @@ def _reads(step: StreamStep, graph: Graph) -> frozenset[str] | None:
     return read_per_packet(step.condition, step.runtime, graph.order)
 
 
-def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:
+def stream_id_of(run: NamespacedName, step: str, epoch: str) -> str:
     """The name of the stream to a step: at most 96 bytes, and never that of another step or epoch."""
     readable = f"{run}/{step}@{epoch}"
     if len(readable.encode()) <= _STREAM_ID_BYTES:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from hub.bindings import StreamBinding
-from hub.routes import RunRoutes, StreamRun
+from hub.routes import RunRoutes
 from hub.story_routes import BoundSettings, StoryProblemError, needs_of, routes_of, streaming_steps
-from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
+from hub.topology import BoundStep, Place, Topology, UnservedStep
 
 _UNREAD = "the hub has not read the Story of the run yet"
 _ENDED = "every step of the run has finished"
@@ -24,7 +24,7 @@ _ENDED = "every step of the run has finished"
 class RunIdentity(NamedTuple):
     """One StoryRun, among all that have had its name."""
 
-    run: StreamRun
+    run: NamespacedName
     uid: str
 
 
@@ -84,7 +84,7 @@ class RunBook:
     """All bindings and runs that the hub knows."""
 
     def __init__(self) -> None:
-        self._bindings: dict[BindingName, StreamBinding] = {}
+        self._bindings: dict[NamespacedName, StreamBinding] = {}
         self._runs: dict[RunIdentity, _Record] = {}
         self._lives = 0
 
@@ -110,7 +110,7 @@ class RunBook:
         self._look(record)
         return True
 
-    def remove(self, name: BindingName) -> bool:
+    def remove(self, name: NamespacedName) -> bool:
         """A binding is gone; returns whether it was known."""
         binding = self._bindings.pop(name, None)
         if binding is None:
@@ -158,10 +158,10 @@ class RunBook:
 
     def topology(self) -> Topology:
         """What the hub has to know."""
-        runs: dict[StreamRun, RunRoutes] = {}
-        lives: dict[StreamRun, RunLife] = {}
-        bindings: dict[BindingName, BoundStep] = {}
-        unserved: dict[BindingName, UnservedStep] = {}
+        runs: dict[NamespacedName, RunRoutes] = {}
+        lives: dict[NamespacedName, RunLife] = {}
+        bindings: dict[NamespacedName, BoundStep] = {}
+        unserved: dict[NamespacedName, UnservedStep] = {}
         finished: set[Place] = set()
         for record in self._runs.values():
             run = record.life.identity.run
@@ -180,7 +180,7 @@ class RunBook:
         words = {run: str(life) for run, life in lives.items()}
         return Topology(runs, bindings, unserved, words, frozenset(finished))
 
-    def standing(self, name: BindingName) -> BindingStanding | None:
+    def standing(self, name: NamespacedName) -> BindingStanding | None:
         """How a binding stands; None if it is unknown."""
         binding = self._bindings.get(name)
         if binding is None or binding.problem:
@@ -200,13 +200,13 @@ class RunBook:
             and (binding.is_finished or _are_finished(record, record.needs[binding.step] or (binding.step,))),
         )
 
-    def beside(self, name: BindingName) -> list[BindingName]:
+    def beside(self, name: NamespacedName) -> list[NamespacedName]:
         """The bindings of the run that a binding belongs to, itself included."""
         binding = self._bindings.get(name)
         record = self._runs.get(_identity(binding)) if binding is not None and not binding.problem else None
         return [each.name for each in record.bindings.values()] if record is not None else [name]
 
-    def bindings_of(self, life: RunLife) -> list[BindingName]:
+    def bindings_of(self, life: RunLife) -> list[NamespacedName]:
         """The bindings of a life of a run; none if it is over."""
         record = self._record(life)
         return [each.name for each in record.bindings.values()] if record is not None else []
@@ -252,7 +252,7 @@ class RunBook:
             return
         record.pinned, record.why, record.is_invalid = None, "", False
 
-    def _why_not(self, binding: StreamBinding, served: Mapping[StreamRun, RunLife]) -> UnservedStep | None:
+    def _why_not(self, binding: StreamBinding, served: Mapping[NamespacedName, RunLife]) -> UnservedStep | None:
         if binding.problem:
             return UnservedStep(binding.uid, binding.problem, is_final=True)
         record = self._runs[_identity(binding)]

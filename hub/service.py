@@ -17,6 +17,7 @@ import trio
 
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
+from core.api.objects import NamespacedName
 from core.telemetry import metrics
 from core.telemetry.hub_catalogue import CALL_DURATION, CALLS, HEARTBEAT_INTERVAL
 from core.telemetry.logs import get_logger
@@ -28,7 +29,7 @@ from hub.packets import PacketChecker
 from hub.receipts import Receipt
 from hub.refusal_log import RefusalLog
 from hub.registry import Registry, StaleGenerationError
-from hub.routes import RunRoutes, StreamRun
+from hub.routes import RunRoutes
 from hub.run import LiveRun, RunServices
 from hub.session import ClientSession
 from hub.taps import TapBook
@@ -76,15 +77,15 @@ class Hub:
         self._rules = rules or HubListenerRules()
         self._topology = Topology()
         self._bound: dict[Place, BoundStep] = {}
-        self._runs: dict[StreamRun, LiveRun] = {}
-        self._scopes: dict[StreamRun, trio.CancelScope] = {}
+        self._runs: dict[NamespacedName, LiveRun] = {}
+        self._scopes: dict[NamespacedName, trio.CancelScope] = {}
         self._sessions: Registry[ClientSession] = Registry()
         self._checker = PacketChecker()
         self._refusals = RefusalLog(trio.current_time)
         self._is_leaving = False
 
     @property
-    def runs(self) -> Mapping[StreamRun, LiveRun]:
+    def runs(self) -> Mapping[NamespacedName, LiveRun]:
         """The live runs."""
         return self._runs
 
@@ -230,7 +231,7 @@ class Hub:
                 live.finish(place.step)
         return live
 
-    def _end_sessions(self, run: StreamRun) -> None:
+    def _end_sessions(self, run: NamespacedName) -> None:
         for session in self._sessions.of_run(run):
             session.refuse(_ENDED)
         if run not in self._topology.runs:

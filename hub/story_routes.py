@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from bubu_contract.durations import parse_positive_duration
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
@@ -22,7 +22,7 @@ from core.story.step import Step
 from core.story.story import read_story
 from core.story.streams import is_in_line, stream_graph
 from core.telemetry.tracing.trace_parent import TraceParent
-from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, compile_routes
+from hub.routes import RouteError, RunRoutes, StreamStep, compile_routes
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, delivery_to_jobs, settings_of, taking_turns
 
 CHANNEL_BUFFER: Final = 64
@@ -62,7 +62,7 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
 
 
 def routes_of(
-    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, BoundSettings], uid: str = ""
+    run: NamespacedName, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, BoundSettings], uid: str = ""
 ) -> RunRoutes:
     """The routes of a run.
 

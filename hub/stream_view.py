@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from core.api.objects import NamespacedName
 from hub.binding_status import ConsolePlace, StepTraffic, StreamState
 from hub.drain import DrainWatch
 from hub.nodes import LivePrimitive
@@ -17,9 +18,9 @@ from hub.rate import RateMeter
 from hub.run import LiveRun
 from hub.run_book import BindingStanding, RunBook
 from hub.service import Hub
-from hub.topology import BindingName, Place
+from hub.topology import Place
 
-_Key: TypeAlias = tuple[BindingName, str]
+_Key: TypeAlias = tuple[NamespacedName, str]
 """Name and UID of a binding."""
 _NOBODY_YET: Final = "no client serves the step yet"
 _NOBODY_NOW: Final = "no client serves the step now"
@@ -48,16 +49,16 @@ class StreamView:
         book: RunBook,
         hub: Hub,
         clock: Callable[[], float],
-        console: Callable[[BindingName], ConsolePlace | None] = lambda name: None,
+        console: Callable[[NamespacedName], ConsolePlace | None] = lambda name: None,
     ) -> None:
         self._console = console
         self._book = book
         self._hub = hub
         self._clock = clock
         self._drain: DrainWatch[_Key] = DrainWatch()
-        self._known: dict[BindingName, _Known] = {}
+        self._known: dict[NamespacedName, _Known] = {}
 
-    def of(self, name: BindingName, uid: str) -> StreamState:
+    def of(self, name: NamespacedName, uid: str) -> StreamState:
         """The step of this binding."""
         known = self._known.get(name)
         if known is None or known.uid != uid:
@@ -83,11 +84,11 @@ class StreamView:
         is_drained = self._is_drained((name, uid), standing, place)
         return StreamState("", waits_for, standing.runs_jobs, who, traffic, is_drained, self._console(name))
 
-    def draining(self) -> list[BindingName]:
+    def draining(self) -> list[NamespacedName]:
         """The bindings whose step may be drained at any moment: look at them again and again."""
         return [name for name, known in self._known.items() if self._may_drain((name, known.uid))]
 
-    def ended(self, run: LiveRun) -> list[BindingName]:
+    def ended(self, run: LiveRun) -> list[NamespacedName]:
         """A run has ended, and its counts are final; returns its bindings."""
         found = []
         for name, known in self._known.items():
@@ -96,7 +97,7 @@ class StreamView:
                 found.append(name)
         return found
 
-    def forget(self, name: BindingName) -> None:
+    def forget(self, name: NamespacedName) -> None:
         """The binding is gone."""
         known = self._known.pop(name, None)
         if known is not None:

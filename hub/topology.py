@@ -10,24 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from hub.routes import RouteError, RunRoutes, StreamRun
+from core.api.objects import NamespacedName
+from hub.routes import RouteError, RunRoutes
 
 
 class Place(NamedTuple):
     """A step of a run: what one client serves at a time."""
 
-    run: StreamRun
+    run: NamespacedName
     step: str
 
     def __str__(self) -> str:
         return f"{self.run}/{self.step}"
-
-
-class BindingName(NamedTuple):
-    """Namespace and name of a TransportBinding."""
-
-    namespace: str
-    name: str
 
 
 class Client(NamedTuple):
@@ -68,11 +62,11 @@ class UnservedStep:
 class Topology:
     """One state of the cluster. A run that is absent has ended; make it with ``build_topology``."""
 
-    runs: Mapping[StreamRun, RunRoutes] = field(default_factory=dict)
-    bindings: Mapping[BindingName, BoundStep] = field(default_factory=dict)
-    unserved: Mapping[BindingName, UnservedStep] = field(default_factory=dict)
+    runs: Mapping[NamespacedName, RunRoutes] = field(default_factory=dict)
+    bindings: Mapping[NamespacedName, BoundStep] = field(default_factory=dict)
+    unserved: Mapping[NamespacedName, UnservedStep] = field(default_factory=dict)
     """Bindings that are known and not in ``bindings``."""
-    lives: Mapping[StreamRun, str] = field(default_factory=dict)
+    lives: Mapping[NamespacedName, str] = field(default_factory=dict)
     """What tells a run from another one of the same name, and from itself after it has ended and begun again."""
     finished: frozenset[Place] = frozenset()
     """Steps of ``runs`` whose clients have gone for good."""
@@ -89,13 +83,13 @@ class TopologyPort(Protocol):
         ...
 
 
-def build_topology(runs: Iterable[RunRoutes], bindings: Mapping[BindingName, BoundStep]) -> Topology:
+def build_topology(runs: Iterable[RunRoutes], bindings: Mapping[NamespacedName, BoundStep]) -> Topology:
     """A topology whose bindings name steps of its runs.
 
     Raises:
         RouteError: two runs have one name, or a binding names a step that is not there.
     """
-    by_name: dict[StreamRun, RunRoutes] = {}
+    by_name: dict[NamespacedName, RunRoutes] = {}
     for routes in runs:
         if routes.run in by_name:
             raise RouteError(f"run {routes.run}: it is listed twice; names must be unique in a namespace")

@@ -13,13 +13,14 @@ import trio
 from pydantic import Field, ValidationError
 
 from bubu_contract.durations import parse_duration
+from core.api.objects import NamespacedName
 from core.api.schema import JsonObject, WireModel
 from core.api.streaming import Streaming
 from core.api.workflow import StoryConcurrency
 from core.story.kinds import PER_PACKET, StepKind
-from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
+from hub.routes import RouteError, StreamStep, compile_routes
 from hub.settings import DEFAULT_CHANNEL_BUFFER, settings_of, taking_turns
-from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
+from hub.topology import BoundStep, Place, Topology, build_topology
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 _PRIMITIVES: Final = frozenset(PER_PACKET) - {StepKind.EXECUTE_STORY}
@@ -84,17 +85,17 @@ def parse_topology(text: str) -> Topology:
     except ValidationError as error:
         found = error.errors()[0]
         raise TopologyFileError(f"{_path(found['loc'])}: {found['msg']}") from None
-    bindings: dict[BindingName, BoundStep] = {}
+    bindings: dict[NamespacedName, BoundStep] = {}
     runs = []
     for number, run_entry in enumerate(entry.runs):
-        run = StreamRun(run_entry.namespace, run_entry.name)
+        run = NamespacedName(run_entry.namespace, run_entry.name)
         steps = []
         for place, step in enumerate(run_entry.steps):
             path = f"runs[{number}].steps[{place}]"
             steps.append(_step(step, path, run_entry.concurrency))
             if step.binding is None:
                 continue
-            name = BindingName(run.namespace, step.binding.name)
+            name = NamespacedName(run.namespace, step.binding.name)
             if name in bindings:
                 raise TopologyFileError(f"{path}.binding.name: {name.name} is the binding of another step; rename it")
             bindings[name] = BoundStep(Place(run, step.name), step.binding.uid, step.binding.generation)

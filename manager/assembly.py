@@ -13,12 +13,13 @@ from pathlib import Path
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.api.resource import IMPULSE, STORY, STORY_RUN, TRANSPORT, TRANSPORT_BINDING, Resource
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
 from core.engine.executors import Executors
-from core.engine.ports import Clock, RunKey
+from core.engine.ports import Clock
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.slots.queueing import limits_of
@@ -173,7 +174,7 @@ class Operator:
         ``WRITE_DEADLINE_SECONDS`` of core.engine.calls. Bounded by that and ``reconcile_timeout``.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.supervisor.release, RunKey(*key))
+            nursery.start_soon(self.supervisor.release, NamespacedName(*key))
             nursery.start_soon(self._controllers.release, Key(*key))
 
     def adopt(self, key: OwnedKey) -> None:
@@ -240,7 +241,7 @@ class Operator:
             why_call_refused=partial(self._why_refused, STORY),
         )
 
-    def _scope_crashed(self, key: RunKey, error: BaseException) -> None:
+    def _scope_crashed(self, key: NamespacedName, error: BaseException) -> None:
         metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
         if isinstance(error, Exception):
             _log.error("a run crashed; it starts again from its recorded state", run=str(key), error=error)

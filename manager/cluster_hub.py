@@ -27,7 +27,7 @@ from typing import Final
 import trio
 from trio.abc import ReceiveStream
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.clock import system_now
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
@@ -44,7 +44,6 @@ from hub.report import StatusReporter
 from hub.run import LiveRun, RunServices
 from hub.service import Hub
 from hub.stream_view import StreamView
-from hub.topology import BindingName
 from manager.bind import Address
 from manager.followed_secret import FollowedSecret
 from manager.hub_console import ConsoleOptions, HubConsole
@@ -197,7 +196,7 @@ class _Term:
         reporter: StatusReporter | None = None
         view: StreamView | None = None
 
-        def look_at(name: BindingName) -> None:
+        def look_at(name: NamespacedName) -> None:
             if reporter is not None:
                 reporter.look_at(name)
 
@@ -249,7 +248,7 @@ class _Term:
                 nursery.cancel_scope.cancel()
 
     def _console(
-        self, topology: ClusterTopology, hub: Hub, look_at: Callable[[BindingName], None]
+        self, topology: ClusterTopology, hub: Hub, look_at: Callable[[NamespacedName], None]
     ) -> HubConsole | None:
         options = self.options.console
         if options is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.kube.informer import Change, Informer
 from core.telemetry.logs import get_logger
 from hub.binding_status import ConsolePlace
@@ -22,7 +22,6 @@ from hub.bindings import console_requests
 from hub.console_grants import live_grants
 from hub.run_book import BindingStanding, RunBook
 from hub.service import Hub
-from hub.topology import BindingName
 from manager.bind import Address
 from manager.hub_endpoint import is_loopback
 
@@ -60,7 +59,7 @@ class HubConsole:
         bindings: Informer,
         book: RunBook,
         hub: Hub,
-        look_at: Callable[[BindingName], None],
+        look_at: Callable[[NamespacedName], None],
         now: Callable[[], datetime],
         context: Callable[[], ssl.SSLContext] | None,
     ) -> None:
@@ -71,7 +70,7 @@ class HubConsole:
         self._look_at = look_at
         self._now = now
         self._context = context
-        self._until: dict[BindingName, datetime] = {}
+        self._until: dict[NamespacedName, datetime] = {}
         """The bindings that ask, and until when."""
         self._address = ""
         """Where commands reach it; empty while it does not listen."""
@@ -82,7 +81,7 @@ class HubConsole:
         """Whether a binding asks for it now."""
         return bool(self._until)
 
-    def place_of(self, name: BindingName) -> ConsolePlace | None:
+    def place_of(self, name: NamespacedName) -> ConsolePlace | None:
         """Where the console of a binding is; None if nobody asks for it, or it does not listen."""
         until = self._until.get(name)
         return ConsolePlace(self._address, until) if until is not None and self._address else None
@@ -101,10 +100,10 @@ class HubConsole:
 
     # What the bindings say.
 
-    def binding(self, name: BindingName) -> Object | None:
+    def binding(self, name: NamespacedName) -> Object | None:
         return self._bindings.get(*name)
 
-    def standing(self, name: BindingName) -> BindingStanding | None:
+    def standing(self, name: NamespacedName) -> BindingStanding | None:
         return self._book.standing(name)
 
     def _changed(self, change: Change) -> None:
@@ -114,7 +113,7 @@ class HubConsole:
         elif console_requests(change.new) or _name_of(change.new) in self._until:
             self._note(_name_of(change.new), change.new)
 
-    def _note(self, name: BindingName, binding: Object) -> None:
+    def _note(self, name: NamespacedName, binding: Object) -> None:
         grants = live_grants(binding, self._now())
         before = self._until.pop(name, None)
         if grants:
@@ -183,5 +182,5 @@ class HubConsole:
         return ConsoleApp(self, self._hub, self._now)
 
 
-def _name_of(binding: Object) -> BindingName:
-    return BindingName(binding["metadata"]["namespace"], binding["metadata"]["name"])
+def _name_of(binding: Object) -> NamespacedName:
+    return NamespacedName(binding["metadata"]["namespace"], binding["metadata"]["name"])

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from core.api.objects import NamespacedName
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import Resource
-from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
 from core.telemetry import catalogue, metrics
 
@@ -18,7 +18,7 @@ _Story = tuple[str, str]
 class RunsAlive(Protocol):
     """The part of ``Supervisor`` that the gauges need."""
 
-    def steps_at_work(self) -> Iterable[tuple[RunKey, int]]: ...
+    def steps_at_work(self) -> Iterable[tuple[NamespacedName, int]]: ...
 
 
 class CountedRuns(Protocol):
@@ -92,7 +92,7 @@ class QueueGauges:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._reported: set[tuple[RunKey, str]] = set()
+        self._reported: set[tuple[NamespacedName, str]] = set()
         self._queues: dict[str, None] = {}
         """Those that have a series; the one that has rested longest is the first."""
 

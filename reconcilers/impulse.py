@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, Final, TypeVar
 
 from core.api.conditions import find_condition, with_condition
-from core.api.objects import Object, is_being_deleted
+from core.api.objects import NamespacedName, Object, is_being_deleted
 from core.api.phases import ConditionType, ImpulseReason, Phase, Reason
 from core.api.resource import (
     DEPLOYMENT,
@@ -31,7 +31,7 @@ from core.api.resource import (
 from core.engine.errors import PortError
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
-from core.kube.store import Derived, StoreKey
+from core.kube.store import Derived
 from core.policy.settings import OperatorSettings
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.impulse_pod import listener
@@ -79,8 +79,8 @@ _OF_WORKLOAD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    triggers: Mapping[StoreKey, Derived[CountedTrigger]] = field(default_factory=dict)
-    runs: Mapping[StoreKey, Derived[CountedRun]] = field(default_factory=dict)
+    triggers: Mapping[NamespacedName, Derived[CountedTrigger]] = field(default_factory=dict)
+    runs: Mapping[NamespacedName, Derived[CountedRun]] = field(default_factory=dict)
 
 
 class ImpulseReconciler:
@@ -240,7 +240,7 @@ class ImpulseReconciler:
         return impulse_counts(known, _in_places(now.triggers, places), _in_places(now.runs, places), current_at)
 
 
-def _in_places(found: Mapping[StoreKey, Derived[T]], namespaces: Collection[str]) -> Iterator[T]:
+def _in_places(found: Mapping[NamespacedName, Derived[T]], namespaces: Collection[str]) -> Iterator[T]:
     return (derived.value for key, derived in found.items() if key.namespace in namespaces)
 
 

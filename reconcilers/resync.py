@@ -16,9 +16,8 @@ from typing import Final
 import trio
 
 from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY_RUN
-from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.errors import KubeError
 from core.kube.informer import Change, Informer
@@ -73,7 +72,7 @@ class Resync:
             await trio.sleep(self._interval.total_seconds())
             await self.look_again()
 
-    async def look_again(self) -> dict[RunKey, Found]:
+    async def look_again(self) -> dict[NamespacedName, Found]:
         """One round; returns the result for each live run, and counts it, too."""
         unknown = {key for key in self._live() if not self._supervisor.has_in_hand(key)}
         missed = self._runs_of(await self._lost())
@@ -92,10 +91,10 @@ class Resync:
                 _LOG.warning("no event reported this", run=str(key), found=str(what))
         return found
 
-    def _live(self) -> Iterator[RunKey]:
+    def _live(self) -> Iterator[NamespacedName]:
         for run in self._world.story_runs.in_motion():
             if not has_ended(run) and not is_being_deleted(run):
-                key = RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+                key = NamespacedName(run["metadata"]["namespace"], run["metadata"]["name"])
                 if self._ownership.owns(key):
                     yield key
 
@@ -114,30 +113,30 @@ class Resync:
                 nursery.start_soon(compare, informer)
         return changes
 
-    async def _wake(self, runs: Iterable[RunKey]) -> None:
+    async def _wake(self, runs: Iterable[NamespacedName]) -> None:
         """For a run that is already adopted, adoption means a wake-up."""
         for number, key in enumerate(runs, start=1):
             self._story_runs.enqueue(Key(key.namespace, key.name))
             if number % _AT_ONCE == 0:
                 await trio.sleep(_PAUSE_SECONDS)
 
-    def _runs_of(self, changes: Iterable[Change]) -> set[RunKey]:
+    def _runs_of(self, changes: Iterable[Change]) -> set[NamespacedName]:
         found = {self._run_of(change.object) for change in changes}
         return {key for key in found if key is not None and self._ownership.owns(key)}
 
-    def _run_of(self, obj: Object) -> RunKey | None:
+    def _run_of(self, obj: Object) -> NamespacedName | None:
         """The run that an object is, or belongs to; None for an object that many runs share."""
         namespace = obj["metadata"].get("namespace") or ""
         if obj.get("kind") == STORY_RUN.kind:
-            return RunKey(namespace, obj["metadata"]["name"])
+            return NamespacedName(namespace, obj["metadata"]["name"])
         owner = controller_of(obj) or {}
         if owner.get("kind") == STORY_RUN.kind:
-            return RunKey(namespace, owner["name"])
+            return NamespacedName(namespace, owner["name"])
         if owner.get("kind") == STEP_RUN.kind:
             return self._run_of_step_run(namespace, owner["name"])
         is_pod_of_ours = keys.LABEL_STEP_RUN in (obj["metadata"].get("labels") or {})
         return self._run_of_step_run(namespace, step_run_of_pod(obj)) if is_pod_of_ours else None
 
-    def _run_of_step_run(self, namespace: str, name: str) -> RunKey | None:
+    def _run_of_step_run(self, namespace: str, name: str) -> NamespacedName | None:
         step_run = self._world.step_runs.get(namespace, name)
         return self._run_of(step_run) if step_run is not None else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from core.api.objects import Object, controller_of, has_ended, step_path
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, step_path
 from core.api.resource import (
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -28,7 +28,6 @@ from core.api.resource import (
     TRANSPORT_BINDING,
 )
 from core.engine.errors import Definition
-from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
@@ -49,7 +48,7 @@ from reconcilers.runtime.watch import Caches, Watch, WatchedCaches, connect
 class WaitingTask(NamedTuple):
     """Tasks of a live run, as arguments of ``Supervisor.wake``."""
 
-    run: RunKey
+    run: NamespacedName
     step: str | None = None
     """The step with this full name; empty: the run's own tasks; None: every task of the run."""
 
@@ -103,13 +102,13 @@ def connect_streams(
     connect(STREAM_DEFINITIONS, caches, lambda definition, _: definition_changed(definition))
 
 
-def runs_with_streams(bindings: Iterable[Object]) -> set[RunKey]:
+def runs_with_streams(bindings: Iterable[Object]) -> set[NamespacedName]:
     """The runs that the TransportBindings are of; some may have ended."""
     found = set()
     for binding in bindings:
         name = ((binding.get("spec") or {}).get("storyRunRef") or {}).get("name")
         if isinstance(name, str):
-            found.add(RunKey(binding["metadata"]["namespace"], name))
+            found.add(NamespacedName(binding["metadata"]["namespace"], name))
     return found
 
 
@@ -197,8 +196,8 @@ def _step_run_ended(change: Change) -> bool:
     return change.new is None or (has_ended(change.new) and not has_ended(change.old or {}))
 
 
-def _run_key(run: Object) -> RunKey:
-    return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+def _run_key(run: Object) -> NamespacedName:
+    return NamespacedName(run["metadata"]["namespace"], run["metadata"]["name"])
 
 
 WAKE_UPS: Final = (

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
-from core.engine.ports import RunKey
 from core.engine.status.stored_run import terminated_at
 from core.kube.informer import Change
 from reconcilers.adapters.world import LIVE_RUNS
@@ -65,12 +64,12 @@ def begins_to_go(change: Change) -> bool:
     return ending and not (change.old is not None and is_being_deleted(change.old))
 
 
-def owning_run(obj: Object) -> RunKey | None:
+def owning_run(obj: Object) -> NamespacedName | None:
     """The StoryRun that controls a StepRun or a child run."""
     owner = controller_of(obj)
     if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None
-    return RunKey(obj["metadata"]["namespace"], owner["name"])
+    return NamespacedName(obj["metadata"]["namespace"], owner["name"])
 
 
 def _face(run: Object) -> tuple[Any, ...]:

@@ -20,16 +20,15 @@ from typing import Final
 
 from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
-from core.engine.ports import Clock, EventSink, RunKey
+from core.engine.ports import Clock, EventSink
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
 from core.engine.run_marks import needed_marks
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
-from core.kube.store import StoreKey
 from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.workloads.kept_data import stored_data_goes
@@ -129,7 +128,7 @@ class StoryRunReconciler:
         if has_ended(run):
             return await self._retire_or_hand_over(run)
         await self._mark(run)
-        self._supervisor.adopt(RunKey(key.namespace, key.name))
+        self._supervisor.adopt(NamespacedName(key.namespace, key.name))
         return Done()
 
     async def _retire_or_hand_over(self, run: Object) -> Outcome:
@@ -141,7 +140,7 @@ class StoryRunReconciler:
         request = pending_redrive(run)
         live = (self._world.step_runs.get(*key) for key in self._live_step_runs_of(run))
         if request is not None or orphans(one for one in live if one is not None):
-            self._supervisor.adopt(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
+            self._supervisor.adopt(NamespacedName(run["metadata"]["namespace"], run["metadata"]["name"]))
         if request is None or isinstance(request, Malformed):
             return await self._retire(run)
         return Done()
@@ -179,7 +178,7 @@ class StoryRunReconciler:
         is_needed = self._is_needed(run) or self._is_awaited(run) or self._records_that_its_story_rests(run)
         return next_act(run, self._story_of(run), self._settings(), self._clock.now(), is_needed=is_needed)
 
-    def _live_step_runs_of(self, run: Object) -> list[StoreKey]:
+    def _live_step_runs_of(self, run: Object) -> list[NamespacedName]:
         return [*self._world.step_runs.keys_by_index(LIVE_STEP_RUNS, run["metadata"]["uid"])]
 
     def _is_needed(self, run: Object) -> bool:

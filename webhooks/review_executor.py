@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 import trio
 
-from core.api.objects import ReadOnlyObject
+from core.api.objects import NamespacedName, ReadOnlyObject
 from core.api.resource import SECRET, Resource
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from core.fairness.turns import CrowdedError, Turns
@@ -33,7 +33,7 @@ from webhooks.decision import ReviewDecision
 from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import Review
-from webhooks.setup import AdmissionSetup, SecretKey
+from webhooks.setup import AdmissionSetup
 
 _PROGRAM: Final = str(Path(review_process.__file__).resolve())
 
@@ -173,11 +173,11 @@ class _Seen:
     ``missing``: Secrets that do not exist.
     """
 
-    def __init__(self, world: ClusterView, missing: frozenset[SecretKey] = frozenset()) -> None:
+    def __init__(self, world: ClusterView, missing: frozenset[NamespacedName] = frozenset()) -> None:
         self._world = world
         self._missing = missing
         self.missed: set[_Key] = set()
-        self.secrets: list[SecretKey] = []
+        self.secrets: list[NamespacedName] = []
         self.until: float | None = None
 
     @property
@@ -195,7 +195,7 @@ class _Seen:
         if found is Unseen.MISSING:
             self.missed.add((resource, namespace, name))
         if found is Unseen.UNKNOWN and resource is SECRET:
-            key = SecretKey(namespace, name)
+            key = NamespacedName(namespace, name)
             self.secrets.append(key)
             return Unseen.MISSING if key in self._missing else found
         return found

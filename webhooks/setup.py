@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import trio
 
+from core.api.objects import NamespacedName
 from webhooks.cluster_view import ClusterView
 
 
-class SecretKey(NamedTuple):
-    namespace: str
-    name: str
-
-
-async def none_is_known(wanted: Collection[SecretKey]) -> Collection[SecretKey]:
+async def none_is_known(wanted: Collection[NamespacedName]) -> Collection[NamespacedName]:
     """For a process that cannot look up Secrets."""
     del wanted
     await trio.lowlevel.checkpoint()
@@ -43,4 +39,4 @@ class AdmissionSetup:
     trouble: Callable[[], str]
     changed: Callable[[], Awaitable[None]]
     convert: Callable[[dict[str, Any]], dict[str, Any]]
-    missing_secrets: Callable[[Collection[SecretKey]], Awaitable[Collection[SecretKey]]] = none_is_known
+    missing_secrets: Callable[[Collection[NamespacedName]], Awaitable[Collection[NamespacedName]]] = none_is_known

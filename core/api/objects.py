@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from sys import intern
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
@@ -13,6 +14,7 @@ from kubewire.wire import Object
 
 __all__ = [
     "STEP_LISTS",
+    "NamespacedName",
     "Object",
     "ReadOnlyObject",
     "controller_of",
@@ -27,6 +29,23 @@ __all__ = [
     "story_depth",
     "without_data",
 ]
+
+
+class NamespacedName(NamedTuple):
+    """What tells objects of one kind apart that exist at the same time; two of the same name in turn differ in UID."""
+
+    namespace: str
+    """Empty for an object that has none."""
+    name: str
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any]) -> NamespacedName:
+        metadata = obj["metadata"]
+        return cls(intern(metadata.get("namespace") or ""), metadata["name"])
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
 
 ReadOnlyObject: TypeAlias = Mapping[str, Any]
 """The same for readers: it must not be changed."""

@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.phases import ExitClass, Phase, Reason
 from core.policy.retry import RetryPolicy
 from core.policy.timing import TimeoutChoice
@@ -40,23 +40,13 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 """``Observation.reason`` of an attempt that the executor's platform has ended because its deadline had passed."""
 
 
-class RunKey(NamedTuple):
-    """Namespace and name of a StoryRun. The UID, which distinguishes two runs of the same name, is in the object."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
 class RunStore(Protocol):
     """StoryRuns and Stories, as they are stored."""
 
-    async def read_run(self, key: RunKey) -> Object | None:
+    async def read_run(self, key: NamespacedName) -> Object | None:
         """The StoryRun, or None if it does not exist."""
 
-    async def read_run_anew(self, key: RunKey) -> Object | None:
+    async def read_run_anew(self, key: NamespacedName) -> Object | None:
         """The StoryRun as the API server has it now: asks the server, not the caches of this process.
 
         Raises:

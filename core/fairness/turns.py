@@ -7,7 +7,6 @@ flood only affects its source.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
@@ -15,6 +14,8 @@ from math import inf
 from typing import Final
 
 import trio
+
+from core.fairness.queue import FairQueue
 
 ALONE_SECONDS: Final = 30.0
 
@@ -30,7 +31,8 @@ class _State(Enum):
 
 
 class _Waiter:
-    def __init__(self) -> None:
+    def __init__(self, caller: Hashable) -> None:
+        self.caller = caller
         self.event = trio.Event()
         self.state = _State.WAITING
 
@@ -65,12 +67,15 @@ class Turns:
         self._alone = at_once_alone
         self._latest: Hashable = None
         self._shared_until = -inf
-        self._room = waiting
         self._room_of_one = waiting_of_one
-        self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
+        self._queue = FairQueue[_Waiter](waiting)
         self._busy: dict[Hashable, int] = {}
-        self.waiting = 0
         self._calm = trio.lowlevel.ParkingLot()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a turn."""
+        return len(self._queue)
 
     def __repr__(self) -> str:
         return f"<Turns: {self._at_once - self._free} of {self._at_once} under way, {self.waiting} wait>"
@@ -127,7 +132,7 @@ class Turns:
         """Whether no other request is ahead; requests that only wait for turns of their own caller do not count."""
         if self._free <= 0 or not self._may_begin(caller):
             return False
-        return not self._queues or not any(map(self._may_begin, self._queues))
+        return not self._queue.has_for(self._may_begin)
 
     def _note(self, caller: Hashable) -> None:
         if caller != self._latest:
@@ -142,40 +147,27 @@ class Turns:
         return self._alone is not None and busy < self._alone and trio.current_time() >= self._shared_until
 
     async def _wait(self, caller: Hashable) -> None:
-        queue = self._queues.get(caller)
-        if queue is not None and len(queue) >= self._room_of_one:
+        if self._queue.count_of(caller) >= self._room_of_one:
             raise CrowdedError
-        if self.waiting >= self._room:
-            self._make_room(len(queue) + 1 if queue else 1)
-        waiter = _Waiter()
-        self._queues.setdefault(caller, deque()).append(waiter)
-        self.waiting += 1
+        waiter = _Waiter(caller)
+        dropped = self._queue.put(caller, waiter)
+        if dropped is waiter:
+            raise CrowdedError
+        if dropped is not None:
+            dropped.enter(_State.SENT_AWAY)
         try:
             await waiter.event.wait()
         except BaseException:
             if waiter.state is _State.CALLED:
                 self.give_back(caller)
             elif waiter.state is _State.WAITING:
-                self._remove(caller, waiter)
+                self._queue.remove(caller, waiter)
+                self._note_calm()
             raise
         if waiter.state is _State.SENT_AWAY:
             raise CrowdedError
 
-    def _make_room(self, wanted: int) -> None:
-        """Reject the newest request of the caller with the most waiting requests, if it has more than ``wanted``."""
-        caller = max(self._queues, key=lambda each: len(self._queues[each]))
-        if len(self._queues[caller]) <= wanted:
-            raise CrowdedError
-        newest = self._queues[caller][-1]
-        self._remove(caller, newest)
-        newest.enter(_State.SENT_AWAY)
-
-    def _remove(self, caller: Hashable, waiter: _Waiter) -> None:
-        queue = self._queues[caller]
-        queue.remove(waiter)
-        self.waiting -= 1
-        if not queue:
-            del self._queues[caller]
+    def _note_calm(self) -> None:
         if not self.waiting:
             self._calm.unpark_all()
 
@@ -186,11 +178,9 @@ class Turns:
     def _call_next(self) -> None:
         """Start the turn of the first caller that may have one; the caller then moves to the end of the round."""
         while self._free > 0:
-            caller = next((each for each in self._queues if self._may_begin(each)), None)
-            if caller is None:
+            waiter = self._queue.get_nowait(self._may_begin)
+            if waiter is None:
                 return
-            waiter = self._queues[caller][0]
-            self._queues.move_to_end(caller)
-            self._remove(caller, waiter)
-            self._begin(caller)
+            self._note_calm()
+            self._begin(waiter.caller)
             waiter.enter(_State.CALLED)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.api.resource import Resource
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
@@ -20,17 +21,7 @@ from core.kube.kept_form import KeptForm
 from core.kube.own_versions import OwnVersions
 from core.kube.packed import Resting, identity
 from core.kube.retry import Backoff
-from core.kube.store import (
-    Change,
-    ChangeKind,
-    Derived,
-    Indexer,
-    InformerStore,
-    StoreKey,
-    T,
-    is_certainly_newer,
-    is_number,
-)
+from core.kube.store import Change, ChangeKind, Derived, Indexer, InformerStore, T, is_certainly_newer, is_number
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
 from core.telemetry import catalogue, metrics
@@ -120,7 +111,7 @@ class Informer:
 
     def get(self, namespace: str | None, name: str) -> Object | None:
         """The object, or None. The returned object is shared: do not change it."""
-        return self._store.get(StoreKey(namespace or "", name))
+        return self._store.get(NamespacedName(namespace or "", name))
 
     def list(self, namespace: str | None = None) -> Objects:
         """All objects, or those of one namespace."""
@@ -132,7 +123,7 @@ class Informer:
         """
         return self._store.list(namespace)
 
-    def all_keys(self) -> Collection[StoreKey]:
+    def all_keys(self) -> Collection[NamespacedName]:
         """Namespaces and names of all objects, without a look at them; may change with the cache."""
         return self._store.all_keys()
 
@@ -140,11 +131,11 @@ class Informer:
         """The objects that are not at rest, one at a time, like ``each``."""
         return self._store.in_motion()
 
-    def keys_in_motion(self) -> Iterable[StoreKey]:
+    def keys_in_motion(self) -> Iterable[NamespacedName]:
         """Namespaces and names of the objects that are not at rest, as they are now."""
         return self._store.keys(at_rest=False)
 
-    def keys_at_rest(self) -> Iterable[StoreKey]:
+    def keys_at_rest(self) -> Iterable[NamespacedName]:
         """Those of the others."""
         return self._store.keys(at_rest=True)
 
@@ -160,13 +151,13 @@ class Informer:
         """Like ``by_index``, one at a time, like ``each``."""
         return self._store.by_index(index, value)
 
-    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+    def keys_by_index(self, index: str, value: str) -> Collection[NamespacedName]:
         """Namespaces and names of the objects of ``by_index``, without a look at them; may change with the cache."""
         return self._store.keys_by_index(index, value)
 
     def derived(
-        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
-    ) -> dict[StoreKey, Derived[T]]:
+        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[NamespacedName, Derived[T]]
+    ) -> dict[NamespacedName, Derived[T]]:
         """The result of ``derive`` for each object of ``by_index``; ``derive`` must not wait.
 
         Args:
@@ -178,7 +169,7 @@ class Informer:
         """Whether ``index`` has any object."""
         return self._store.is_found_under(index)
 
-    def resting(self, key: StoreKey) -> Resting | None:
+    def resting(self, key: NamespacedName) -> Resting | None:
         """What is known of an object at rest without reading it; None if it is not at rest."""
         return self._store.resting(key)
 
@@ -272,7 +263,7 @@ class Informer:
         If the object waits for finalizers or a grace period, it comes back or stays, marked with its
         ``deletionTimestamp``, until it is really gone.
         """
-        self._publish(self._store.forget(StoreKey(namespace or "", name), uid))
+        self._publish(self._store.forget(NamespacedName(namespace or "", name), uid))
 
     # Checking against a list.
 

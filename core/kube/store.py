@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+from core.api.objects import NamespacedName
 from core.kube.packed import Entry, Opener, Packed, Packer, Resting, identity_of, is_at_rest, opened
-from core.kube.store_key import Identity, StoreKey, identity_in, key_of
+from core.kube.store_key import Identity, identity_in, key_of
 from kubewire.wire import Object
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "Indexer",
     "InformerStore",
     "Listed",
-    "StoreKey",
     "T",
     "is_certainly_newer",
     "is_newer",
@@ -42,7 +42,7 @@ _UNREPORTED_SECONDS: Final = 3_600.0
 """For the others: a watch that is away reports them when it is back."""
 _LONGEST_NUMBER: Final = 20
 _ALIKE: Final = 256
-_NOBODY: Final[dict[StoreKey, None]] = {}
+_NOBODY: Final[dict[NamespacedName, None]] = {}
 
 Indexer = Callable[[Object], Iterable[str]]
 T = TypeVar("T")
@@ -101,10 +101,10 @@ class Change:
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
 _Objects: TypeAlias = list[Object]
 _Entries: TypeAlias = list[Entry]
-_Keys: TypeAlias = list[StoreKey]
+_Keys: TypeAlias = list[NamespacedName]
 
 _IndexValues: TypeAlias = tuple[tuple[str, ...], ...]
-_Members: TypeAlias = StoreKey | dict[StoreKey, None]
+_Members: TypeAlias = NamespacedName | dict[NamespacedName, None]
 """Those found under one value, in their order. Mostly it is one, and a dict would take as much memory as the object."""
 
 
@@ -154,14 +154,14 @@ class InformerStore:
         self._complain = complain
         self._packer = packer or Packer()
         self._clock = clock
-        self._objects: dict[StoreKey, Entry] = {}
-        self._moving: dict[StoreKey, None] = {}
+        self._objects: dict[NamespacedName, Entry] = {}
+        self._moving: dict[NamespacedName, None] = {}
         """Those that are not at rest: a few beside many thousands."""
         self._opener = Opener()
-        self._namespaces: dict[str, dict[StoreKey, None]] | None = None
+        self._namespaces: dict[str, dict[NamespacedName, None]] | None = None
         """None until somebody asks: nobody lists the kinds with many thousands of objects by namespace."""
         self._indexes: dict[str, dict[str, _Members]] = {name: {} for name in indexers}
-        self._index_values: dict[StoreKey, _IndexValues] = {}
+        self._index_values: dict[NamespacedName, _IndexValues] = {}
         """For each object that is not packed, the values of each indexer, in the order of the indexers."""
         self._alike: dict[Any, Any] = {}
         """Those of the last objects, and their parts: finished runs of a Story have the same, so they share them."""
@@ -172,7 +172,7 @@ class InformerStore:
     def __len__(self) -> int:
         return len(self._objects)
 
-    def get(self, key: StoreKey) -> Object | None:
+    def get(self, key: NamespacedName) -> Object | None:
         entry = self._objects.get(key)
         return entry if entry is None or type(entry) is dict else self._opener.whole(entry)
 
@@ -186,14 +186,14 @@ class InformerStore:
                 self._namespaces.setdefault(key.namespace, {})[key] = None
         return (self._opener.glance(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
 
-    def all_keys(self) -> Collection[StoreKey]:
+    def all_keys(self) -> Collection[NamespacedName]:
         return self._objects.keys()
 
     def keys(self, *, at_rest: bool) -> _Keys:
         """The names of the objects that are at rest, or of the others."""
         return [key for key in self._objects if key not in self._moving] if at_rest else [*self._moving]
 
-    def resting(self, key: StoreKey) -> Resting | None:
+    def resting(self, key: NamespacedName) -> Resting | None:
         """What is known of an object at rest without reading it; None if it is not at rest."""
         entry = self._objects.get(key)
         return entry.resting if isinstance(entry, Packed) else None
@@ -212,7 +212,7 @@ class InformerStore:
     def by_index(self, index: str, value: str) -> Iterator[Object]:
         return (self._opener.whole(self._objects[key]) for key in [*self.keys_by_index(index, value)])
 
-    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+    def keys_by_index(self, index: str, value: str) -> Collection[NamespacedName]:
         """The names of the objects of ``by_index``, which are not read."""
         members = self._indexes[index].get(value, _NOBODY)
         return members.keys() if isinstance(members, dict) else (members,)
@@ -222,14 +222,14 @@ class InformerStore:
         return bool(self._indexes[index])
 
     def derived(
-        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
-    ) -> dict[StoreKey, Derived[T]]:
+        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[NamespacedName, Derived[T]]
+    ) -> dict[NamespacedName, Derived[T]]:
         """The result of ``derive`` for each object of ``by_index``.
 
         Args:
             known: the answer to the same question before: an object that has not changed since is not read.
         """
-        found: dict[StoreKey, Derived[T]] = {}
+        found: dict[NamespacedName, Derived[T]] = {}
         for key in self.keys_by_index(index, value):
             entry, before = self._objects[key], known.get(key)
             if before is None or before.entry is not entry:
@@ -302,7 +302,7 @@ class InformerStore:
         """How many deletions a late event or answer cannot undo."""
         return len(self._deletions)
 
-    def forget(self, key: StoreKey, uid: str) -> Iterable[Change]:
+    def forget(self, key: NamespacedName, uid: str) -> Iterable[Change]:
         """Treat the object as deleted, although only its deletion was requested.
 
         An object that is marked as ending stays: the server has sent that it still exists, and will send its deletion.
@@ -419,7 +419,7 @@ class InformerStore:
             self._complain(obj, error)
             return ()
 
-    def _set(self, key: StoreKey, new: Listed) -> Entry:
+    def _set(self, key: NamespacedName, new: Listed) -> Entry:
         """Store it, and return its entry."""
         entry, values = new
         if (before := self._objects.get(key)) is not None:
@@ -444,7 +444,7 @@ class InformerStore:
                 _add_member(self._indexes[name], value, key)
         return entry
 
-    def _unset(self, key: StoreKey) -> None:
+    def _unset(self, key: NamespacedName) -> None:
         self._drop_from_indexes(key)
         self._opener.close(self._objects.pop(key))
         self._moving.pop(key, None)
@@ -454,7 +454,7 @@ class InformerStore:
             if not members:
                 del self._namespaces[key.namespace]
 
-    def _drop_from_indexes(self, key: StoreKey) -> None:
+    def _drop_from_indexes(self, key: NamespacedName) -> None:
         entry = self._objects[key]
         found = entry.values if isinstance(entry, Packed) else self._index_values.pop(key)
         for name, values in zip(self._indexers, found, strict=True):
@@ -466,7 +466,7 @@ class InformerStore:
                     del self._indexes[name][value]
 
 
-def _add_member(index: dict[str, _Members], value: str, key: StoreKey) -> None:
+def _add_member(index: dict[str, _Members], value: str, key: NamespacedName) -> None:
     members = index.setdefault(value, key)
     if isinstance(members, dict):
         members[key] = None

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from sys import intern
 from typing import NamedTuple
 
+from core.api.objects import NamespacedName
 from kubewire.wire import Object
-
-
-class StoreKey(NamedTuple):
-    """``namespace`` is empty for an object that has none."""
-
-    namespace: str
-    name: str
-
-    @classmethod
-    def of(cls, obj: Object) -> StoreKey:
-        metadata = obj["metadata"]
-        return cls(intern(metadata.get("namespace") or ""), metadata["name"])
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 class Identity(NamedTuple):
     """Of one version of one object; a field that the server has not set is empty."""
 
-    key: StoreKey
+    key: NamespacedName
     uid: str
     version: str
     deleted_at: str
@@ -46,13 +31,13 @@ class Identity(NamedTuple):
         return {"metadata": {name: value for name, value in fields.items() if value}}
 
 
-key_of = StoreKey.of
+key_of = NamespacedName.of
 
 
 def identity_in(obj: Object) -> Identity:
     metadata = obj["metadata"]
     return Identity(
-        StoreKey.of(obj),
+        NamespacedName.of(obj),
         str(metadata.get("uid") or ""),
         str(metadata.get("resourceVersion") or ""),
         str(metadata.get("deletionTimestamp") or ""),

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Protocol, TypeAlias
 
 OwnedKey: TypeAlias = tuple[str, str]
-"""Namespace (empty for a cluster-scoped object) and name. ``RunKey`` and the ``Key`` of controllers are such keys."""
+"""Namespace (empty for a cluster-scoped object) and name, such as a ``NamespacedName``."""
 
 
 class Ownership(Protocol):

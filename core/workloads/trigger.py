@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bubu_contract.canonical import NotJsonError
 from bubu_contract.durations import format_duration
 from bubu_contract.submission import input_hash, story_run_name, trigger_name
 from core.api import canonical, keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.api.unreadable import why_unreadable
 from core.policy.references import ForeignReference, why_denied
@@ -69,30 +69,20 @@ _DIFFERS: Final = {
 }
 
 
-class QualifiedName(NamedTuple):
-    """Namespace and name of an object."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
 @dataclass(frozen=True, slots=True)
 class TriggerRequest:
     """The request in a StoryTrigger. Texts have no white space around them; a missing text is empty."""
 
-    place: QualifiedName
+    place: NamespacedName
     uid: str
     spec: Mapping[str, Any]
-    story: QualifiedName
+    story: NamespacedName
     version: str
     mode: str
     key: str
     submission_id: str
     input_hash: str
-    impulse: QualifiedName | None
+    impulse: NamespacedName | None
     trace: Mapping[str, str] = field(default_factory=dict)
     """Annotations with the context of the caller's trace, which the run inherits."""
 
@@ -132,7 +122,7 @@ def request_of(trigger: Object) -> TriggerRequest:
     """The request of a stored StoryTrigger, which may have any shape."""
     metadata, spec = trigger["metadata"], _fields(trigger.get("spec"))
     annotations = _fields(metadata.get("annotations"))
-    place = QualifiedName(metadata.get("namespace", ""), metadata["name"])
+    place = NamespacedName(metadata.get("namespace", ""), metadata["name"])
     story, impulse, identity = (_fields(spec.get(name)) for name in ("storyRef", "impulseRef", "deliveryIdentity"))
     return TriggerRequest(
         place=place,
@@ -361,12 +351,12 @@ def _link(source: Resource, request: TriggerRequest) -> ForeignReference:
     )
 
 
-def _referred(reference: Mapping[str, Any], default_namespace: str) -> QualifiedName:
-    return QualifiedName(_text(reference.get("namespace")) or default_namespace, _text(reference.get("name")))
+def _referred(reference: Mapping[str, Any], default_namespace: str) -> NamespacedName:
+    return NamespacedName(_text(reference.get("namespace")) or default_namespace, _text(reference.get("name")))
 
 
-def _place_of(run: Object) -> QualifiedName:
-    return QualifiedName(run["metadata"]["namespace"], run["metadata"]["name"])
+def _place_of(run: Object) -> NamespacedName:
+    return NamespacedName(run["metadata"]["namespace"], run["metadata"]["name"])
 
 
 def _fields(value: Any) -> Mapping[str, Any]:

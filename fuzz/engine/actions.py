@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object, has_ended
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object, has_ended
 from fuzz.engine.definitions import (
     apply_engram,
     apply_impulse,
@@ -117,7 +116,7 @@ class Action:
     """The name of the run, if it is not the first."""
 
 
-async def act(world: World, key: RunKey, action: Action) -> None:
+async def act(world: World, key: NamespacedName, action: Action) -> None:
     """Do the action now."""
     run = world.cluster.objects.get(("StoryRun", *key))
     if action.verb in _OF_RUN:
@@ -194,7 +193,7 @@ _OF_RUN = frozenset(
 )
 
 
-def _of_run(world: World, key: RunKey, action: Action) -> None:
+def _of_run(world: World, key: NamespacedName, action: Action) -> None:
     match action.verb:
         case Verb.APPROVE:
             world.approve(key, action.step, message=text_of(action.step), data=action.value)
@@ -226,7 +225,7 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             hold_run(world.cluster, key.name, held=action.verb is Verb.HOLD_RUN)
 
 
-def _delete_pods(world: World, key: RunKey, step: str) -> None:
+def _delete_pods(world: World, key: NamespacedName, step: str) -> None:
     namespace, name = of_step(key, step)
     world.warm.vanish(("StepRun", namespace, name))
     for place, pod in list(world.cluster.objects.items()):
@@ -245,7 +244,7 @@ async def _second_leader(world: World, seconds: float) -> None:
         world.end(second)
 
 
-async def _hand_over(world: World, key: RunKey, action: Action) -> None:
+async def _hand_over(world: World, key: NamespacedName, action: Action) -> None:
     """Hand the run from the shard that owns it to the other one; do nothing if a hand-over is in progress."""
     giver = world.shards.owner_of(key)
     if giver is None or not world.incarnations:
@@ -262,7 +261,7 @@ async def _hand_over(world: World, key: RunKey, action: Action) -> None:
         for old in world.at_work_for(giver):
             world.end(old)
         if giver == SECOND_SHARD:  # no new process starts for it, so all its keys are handed over
-            keys = [RunKey(*each) for each in world.shards.keys_of(giver)]
+            keys = [NamespacedName(*each) for each in world.shards.keys_of(giver)]
     await world.until_server_up()  # the new owner must list first
     let_go = action.verb is not Verb.HAND_OVER_LATE
     for each in keys:

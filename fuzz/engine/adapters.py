@@ -15,6 +15,7 @@ import trio
 
 from bubu_contract.durations import parse_positive_duration
 from core.api.objects import (
+    NamespacedName,
     Object,
     has_ended,
     is_controlled_by,
@@ -25,7 +26,7 @@ from core.api.objects import (
 )
 from core.api.phases import StepReason
 from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError, UnavailableError
-from core.engine.ports import JOB, STREAM, Binding, RunKey
+from core.engine.ports import JOB, STREAM, Binding
 from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.policy.retry import TRANSIENT, RetryPolicy
@@ -73,10 +74,10 @@ class ModelRunStore:
     cluster: Cluster
     process: Process
 
-    async def read_run(self, key: RunKey) -> Object | None:
+    async def read_run(self, key: NamespacedName) -> Object | None:
         return await self._find("StoryRun", key.namespace, key.name)
 
-    async def read_run_anew(self, key: RunKey) -> Object | None:
+    async def read_run_anew(self, key: NamespacedName) -> Object | None:
         stored = await self.process.call(self.cluster, lambda: self.cluster.get("StoryRun", *key))
         if stored is not None:
             self.process.known.remember(stored)

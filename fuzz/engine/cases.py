@@ -17,10 +17,9 @@ from typing import Any
 import trio
 import trio.testing
 
-from core.api.objects import Object, step_path
+from core.api.objects import NamespacedName, Object, step_path
 from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
-from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.settings import EngineSettings, RunDefaults
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings, TriggerSettings
@@ -275,7 +274,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             world.add_story("story", case.spec)
         else:
             world.nursery.start_soon(_add_story_later, world, case)
-        key = RunKey(NAMESPACE, case.names[0])
+        key = NamespacedName(NAMESPACE, case.names[0])
         if case.has_clients:
             _begin_clients(world, case, trouble)
         if not case.submissions:
@@ -291,7 +290,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         life = await _lives(world, key, killer, case, trouble)
         killer.number = 0
         ended_at = trio.current_time()
-        left = tuple(name for name in case.names if not _is_over(world, RunKey(NAMESPACE, name)))
+        left = tuple(name for name in case.names if not _is_over(world, NamespacedName(NAMESPACE, name)))
         ending = tuple(name for name in _alive(world) if _is_told_to_end(world, name))
         await trio.sleep(SETTLE_SECONDS + max(trouble.second_lags.values(), default=0.0))
         await trio.testing.wait_all_tasks_blocked()
@@ -362,7 +361,7 @@ class _Life:
     moments: list[Sequence[int]] = field(default_factory=list)
 
 
-async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
+async def _lives(world: World, key: NamespacedName, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
     """Runs one process after the other, until all runs have ended or their time is over."""
     life = _Life()
     number = 0
@@ -419,7 +418,7 @@ def _is_told_to_end(world: World, name: str) -> bool:
 
 async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Case, trouble: Trouble) -> bool:
     """Whether the runs have ended for good or are deleted; False if the process died or the time is over."""
-    keys = [RunKey(NAMESPACE, name) for name in case.names]
+    keys = [NamespacedName(NAMESPACE, name) for name in case.names]
     ended = False
     async with trio.open_nursery() as nursery:
 
@@ -439,11 +438,11 @@ async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Cas
     return ended and not incarnation.process.dead
 
 
-def _is_all_over(world: World, case: Case, keys: Sequence[RunKey]) -> bool:
+def _is_all_over(world: World, case: Case, keys: Sequence[NamespacedName]) -> bool:
     return all(_is_over(world, key) for key in keys) and are_settled(world.cluster.objects, case.times)
 
 
-def _is_over(world: World, key: RunKey) -> bool:
+def _is_over(world: World, key: NamespacedName) -> bool:
     """Whether the run is deleted, or has ended and is kept for longer than any execution lasts."""
     run = world.cluster.objects.get(("StoryRun", *key))
     if run is None:
@@ -457,7 +456,7 @@ def _is_over(world: World, key: RunKey) -> bool:
 
 async def _act_later(world: World, action: Action, first: str) -> None:
     await trio.sleep(action.at)
-    await act(world, RunKey(NAMESPACE, action.run or first), action)
+    await act(world, NamespacedName(NAMESPACE, action.run or first), action)
 
 
 async def _add_rival_later(world: World, case: Case, name: str, rival: Rival) -> None:

@@ -15,17 +15,16 @@ from typing import Any, Final, cast
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import Resource
 from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
-from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler
 from core.kube.packed import Resting
-from core.kube.store import Change, StoreKey, key_of
+from core.kube.store import Change, key_of
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
 from fuzz.engine.process import Process
@@ -121,12 +120,12 @@ class Housekeeping:
         for handler in self._informers[kind].handlers:
             handler(change)
 
-    def adopt(self, key: RunKey) -> None:
+    def adopt(self, key: NamespacedName) -> None:
         """The process now owns the run."""
         for _, controller in self._controllers:
             controller.enqueue(Key(*key))
 
-    async def release(self, key: RunKey) -> None:
+    async def release(self, key: NamespacedName) -> None:
         """Return when no controller works for the key any more, which the process does not own any more."""
         for _, controller in self._controllers:
             await controller.release(Key(*key))
@@ -153,10 +152,10 @@ class ModelInformer:
     def get(self, namespace: str, name: str) -> Object | None:
         return self.known.get(self.kind, namespace, name)
 
-    def all_keys(self) -> Collection[StoreKey]:
+    def all_keys(self) -> Collection[NamespacedName]:
         return {key_of(obj) for obj in self.known.all(self.kind)}
 
-    def resting(self, key: StoreKey) -> Resting | None:
+    def resting(self, key: NamespacedName) -> Resting | None:
         obj, kind = self.get(*key), _AT_REST[self.kind]
         if obj is None or kind.is_at_rest is None or not kind.is_at_rest(obj):
             return None
@@ -187,7 +186,7 @@ class ModelInformer:
     def each_by_index(self, index: str, value: str) -> Iterator[Object]:
         return iter(self.by_index(index, value))
 
-    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+    def keys_by_index(self, index: str, value: str) -> Collection[NamespacedName]:
         return [key_of(obj) for obj in self.by_index(index, value)]
 
     def remember(self, obj: Object) -> Object:

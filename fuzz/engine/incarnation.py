@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from core.engine.run.supervisor import Supervisor
 from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.process import Process
@@ -28,13 +28,13 @@ class Incarnation:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
 
-    async def release(self, key: RunKey) -> None:
+    async def release(self, key: NamespacedName) -> None:
         """Release the run as ``manager.assembly.Operator.release`` does."""
         await self.supervisor.release(key)
         if self.house is not None:
             await self.house.release(key)
 
-    def adopt(self, key: RunKey) -> None:
+    def adopt(self, key: NamespacedName) -> None:
         """Adopt the run as ``manager.assembly.Operator.adopt`` does, including the lists that it requires."""
         self.watches.list_anew()
         if self.house is not None:

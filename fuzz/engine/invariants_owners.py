@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api import keys
+from core.api.objects import NamespacedName
 from core.engine.calls import WRITE_DEADLINE_SECONDS
-from core.engine.ports import RunKey
 from core.ownership.ownership import OwnedKey
 from fuzz.engine.answers import origin_of
 from fuzz.engine.cluster import Write
@@ -47,9 +47,9 @@ def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
     """
     kind, namespace, name = write.place
     if kind in ("StoryTrigger", "EffectClaim"):
-        yield RunKey(namespace, name)
+        yield NamespacedName(namespace, name)
     elif write.verb == "create" and kind == "StoryRun" and origin_of(write.object):
-        yield RunKey(namespace, write.object["metadata"]["annotations"][keys.ANNOTATION_TRIGGER_REQUEST_NAME])
+        yield NamespacedName(namespace, write.object["metadata"]["annotations"][keys.ANNOTATION_TRIGGER_REQUEST_NAME])
     elif kind in ("StepRun", BINDING, *OF_ATTEMPTS):
         run = history.run_of(write.object)
         if run is not None:
@@ -60,7 +60,7 @@ def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
             yield key_of_run(write.object)
         owner = controller_owner(write.object)
         if owner is not None and (goes or write.verb == "create"):
-            yield RunKey(namespace, owner["name"])
+            yield NamespacedName(namespace, owner["name"])
 
 
 def _asks_to_cancel(write: Write) -> bool:

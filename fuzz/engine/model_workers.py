@@ -17,13 +17,13 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.objects import Object, has_ended, step_path
+from core.api.objects import NamespacedName, Object, has_ended, step_path
 from core.engine.errors import NoRoomError
 from core.engine.executor_port import StopReason
-from core.engine.ports import AttemptOrder, AttemptState, CreateStepRun, Observation, RunKey
+from core.engine.ports import AttemptOrder, AttemptState, CreateStepRun, Observation
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import is_released, observe_worker
-from core.kube.store import Change, StoreKey
+from core.kube.store import Change
 from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.model_room import WorkerLoad, least_loaded
 from fuzz.engine.process import Process
@@ -46,7 +46,7 @@ class ModelWorkerExecutor:
     process: Process
     step_runs: ModelStepRuns
     workers: WarmWorkers
-    wake: Callable[[RunKey, str | None], None] = lambda key, step: None
+    wake: Callable[[NamespacedName, str | None], None] = lambda key, step: None
     _missing: set[str] = field(default_factory=set)
     """UIDs of the workers that this process knows to be missing."""
     _reserved: Counter[str] = field(default_factory=Counter)
@@ -104,7 +104,7 @@ class ModelWorkerExecutor:
         if step_run is not None:
             assignment = assignment_of(step_run)
             seen = observe_worker(step_run, assignment is not None and self._is_lost(assignment))
-        if seen.state is AttemptState.ABSENT and StoreKey(namespace, name) in self._leftovers:
+        if seen.state is AttemptState.ABSENT and NamespacedName(namespace, name) in self._leftovers:
             return Observation(step_run, AttemptState.LINGERING)
         return seen
 
@@ -211,7 +211,7 @@ class ModelWorkerExecutor:
     def _wake(self, step_run: Object) -> None:
         owner = controller_owner(step_run)
         if owner is not None and owner["kind"] == "StoryRun":
-            self.wake(RunKey(step_run["metadata"]["namespace"], owner["name"]), step_path(step_run) or None)
+            self.wake(NamespacedName(step_run["metadata"]["namespace"], owner["name"]), step_path(step_run) or None)
 
 
 def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
@@ -220,9 +220,9 @@ def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
 
 
 def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> AwaitedRoom:
-    run = RunKey(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
+    run = NamespacedName(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
     return AwaitedRoom(run, step_path(order.step_run), inf, hear=hear)
 
 
-def _key_of(step_run: Object) -> StoreKey:
-    return StoreKey(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
+def _key_of(step_run: Object) -> NamespacedName:
+    return NamespacedName(step_run["metadata"]["namespace"], step_run["metadata"]["name"])

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.api.objects import Object, has_ended
+from core.api.objects import NamespacedName, Object, has_ended
 from core.api.phases import Phase
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.errors import Definition
-from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
@@ -35,7 +34,7 @@ class Router:
     def __init__(
         self,
         supervisor: Supervisor,
-        only: set[RunKey] | None,
+        only: set[NamespacedName] | None,
         run_ended: Callable[[str], None],
         awaited: AwaitedDefinitions,
     ) -> None:
@@ -76,7 +75,7 @@ class Router:
             self._hand_over(run["metadata"], key.namespace)
         self._supervisor.wake(key)
         if owner is not None and owner.get("kind") == "StoryRun":
-            self._supervisor.wake(RunKey(key.namespace, owner["name"]), step_path(run) or None)
+            self._supervisor.wake(NamespacedName(key.namespace, owner["name"]), step_path(run) or None)
 
     def _hand_over(self, owner: Object | None, namespace: str) -> None:
         """Adopts a run that has ended if its steps are still running, because another process had started them."""
@@ -92,7 +91,7 @@ class Router:
         if has_ended(run) and orphans(self.known.by_owner("StepRun", owner["uid"])):
             self._supervisor.adopt(key_of_run(run))
 
-    def _is_ours(self, key: RunKey, owner: Object | None, run: Object) -> bool:
+    def _is_ours(self, key: NamespacedName, owner: Object | None, run: Object) -> bool:
         child = owner is not None and owner.get("kind") == "StoryRun"
         return self._only is None or child or key in self._only or pending_redrive(run) is not None
 
@@ -115,7 +114,7 @@ class Router:
     def _wake_step(self, step_run: Object) -> None:
         owner = controller_owner(step_run)
         if owner is not None and owner.get("kind") == "StoryRun":
-            key = RunKey(step_run["metadata"]["namespace"], owner["name"])
+            key = NamespacedName(step_run["metadata"]["namespace"], owner["name"])
             self._supervisor.wake(key, step_path(step_run) or None)
 
 
@@ -126,12 +125,12 @@ def wake_owner(supervisor: Supervisor, known: Known | None, obj: Object) -> None
     step_run = known.get("StepRun", obj["metadata"]["namespace"], name) if known is not None else None
     parent = controller_owner(step_run) if step_run is not None else None
     if step_run is not None and parent is not None:
-        key = RunKey(step_run["metadata"]["namespace"], parent["name"])
+        key = NamespacedName(step_run["metadata"]["namespace"], parent["name"])
         supervisor.wake(key, step_path(step_run) or None)
 
 
-def key_of_run(run: Object) -> RunKey:
-    return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
+def key_of_run(run: Object) -> NamespacedName:
+    return NamespacedName(run["metadata"]["namespace"], run["metadata"]["name"])
 
 
 def is_live(run: Object) -> bool:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.engine.clock import WallClock
-from core.engine.ports import RunKey
 from core.engine.slots.queueing import Demand, Occupant, Owner, SlotLimits
 from core.policy.settings import QueueSettings
 
@@ -44,7 +44,15 @@ def demand(
     """``name`` is run and step; the UID of run ``one`` is ``uid-one``."""
     run, _, step = name.partition("/")
     return Demand(
-        RunKey("team", run), f"uid-{run}", step, f"team/{story}", story_limit, queue, priority, at(queued), order
+        NamespacedName("team", run),
+        f"uid-{run}",
+        step,
+        f"team/{story}",
+        story_limit,
+        queue,
+        priority,
+        at(queued),
+        order,
     )
 
 

@@ -14,8 +14,7 @@ from typing import Any, Final
 import pytest
 from trio.testing import MockClock
 
-from core.api.objects import Object
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object
 from core.engine.primitives import engram as engram_steps
 from core.engine.run import restored
 from core.engine.slots.queueing import SlotLimits
@@ -119,7 +118,7 @@ async def restored_world(
             world.cluster.create("backup tool", {**obj, "metadata": {**metadata, "labels": labels}})
             if with_status and obj.get("status"):
                 world.cluster.force_patch("backup tool", place, "status", obj["status"])
-        key = RunKey(NAMESPACE, "run")
+        key = NamespacedName(NAMESPACE, "run")
         world.start(key)
         assert await world.until_ended(key), saved
         await world.quiet()

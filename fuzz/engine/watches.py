@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 import trio
 
-from core.api.objects import Object
-from core.kube.store import Change, InformerStore, StoreKey
+from core.api.objects import NamespacedName, Object
+from core.kube.store import Change, InformerStore
 from fuzz.engine.cluster import Cluster, RefusedError, Write
 from reconcilers import effectclaim, storytrigger
 from reconcilers.adapters.watched_kind import WatchedKind
@@ -63,7 +63,7 @@ class Known:
         }
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        return self._stores[kind].get(StoreKey(namespace, name))
+        return self._stores[kind].get(NamespacedName(namespace, name))
 
     def by_owner(self, kind: str, uid: str) -> list[Object]:
         return [*self._stores[kind].by_index(OWNER_UID, uid)]
@@ -86,7 +86,7 @@ class Known:
         """Remove an object: the server accepted this process's delete."""
         metadata = obj["metadata"]
         if not metadata.get("finalizers"):
-            key = StoreKey(metadata["namespace"], metadata["name"])
+            key = NamespacedName(metadata["namespace"], metadata["name"])
             self._publish(obj["kind"], self._stores[obj["kind"]].forget(key, metadata["uid"]))
 
     def take(self, write: Write) -> None:

@@ -18,12 +18,11 @@ import trio.testing
 
 from bubu_contract.identity import compose
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
 from core.engine.executors import Executors
-from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import SlotLimits
@@ -128,33 +127,38 @@ class World:
         manifest = {"apiVersion": "bubustack.io/v1alpha1", "kind": "Story", "spec": spec}
         self.cluster.create("user", manifest | {"metadata": {"name": name, "namespace": NAMESPACE}})
 
-    def add_run(self, name: str, story: str, reuse_from: str = "", **spec: Any) -> RunKey:
+    def add_run(self, name: str, story: str, reuse_from: str = "", **spec: Any) -> NamespacedName:
         """``reuse_from``: name of the run whose outputs it may take."""
         manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun"}
         metadata: Object = {"name": name, "namespace": NAMESPACE}
         if reuse_from:
             metadata["annotations"] = {keys.ANNOTATION_CACHE_REUSE: reuse_from}
         self.cluster.create("user", manifest | {"metadata": metadata, "spec": {"storyRef": {"name": story}, **spec}})
-        return RunKey(NAMESPACE, name)
+        return NamespacedName(NAMESPACE, name)
 
-    def cancel_run(self, key: RunKey) -> None:
+    def cancel_run(self, key: NamespacedName) -> None:
         self.cluster.force_patch("user", ("StoryRun", *key), "spec", {"cancelRequested": True})
 
     def approve(
-        self, key: RunKey, gate: str, state: str = "Approved", message: str = "", data: Mapping[str, str] | None = None
+        self,
+        key: NamespacedName,
+        gate: str,
+        state: str = "Approved",
+        message: str = "",
+        data: Mapping[str, str] | None = None,
     ) -> None:
         """Decide a gate, as ``kubectl patch --subresource status`` does; ``gate`` is its full name."""
         decision: Object = {"state": state} | ({"message": message} if message else {})
         decision |= {"data": dict(data)} if data else {}
         self.cluster.force_patch("user", ("StoryRun", *key), "status", {"gates": {gate: decision}})
 
-    def redrive(self, key: RunKey, token: str) -> None:
+    def redrive(self, key: NamespacedName, token: str) -> None:
         self._annotate(key, keys.ANNOTATION_REDRIVE_TOKEN, token)
 
-    def redrive_from(self, key: RunKey, step: str, token: str) -> None:
+    def redrive_from(self, key: NamespacedName, step: str, token: str) -> None:
         self._annotate(key, keys.ANNOTATION_REDRIVE_FROM_STEP, f"{step}:{token}")
 
-    def _annotate(self, key: RunKey, annotation: str, value: str) -> None:
+    def _annotate(self, key: NamespacedName, annotation: str, value: str) -> None:
         self.cluster.force_patch("user", ("StoryRun", *key), "metadata", {"annotations": {annotation: value}})
 
     def edit_story(self, name: str, spec: Object) -> None:
@@ -175,39 +179,39 @@ class World:
         for place in [place for place in self.cluster.objects if place[0] == "ControllerRevision"]:
             self.cluster.delete("user", place)
 
-    def delete_run(self, key: RunKey) -> None:
+    def delete_run(self, key: NamespacedName) -> None:
         self.cluster.delete("user", ("StoryRun", *key))
 
-    def delete_step_run(self, key: RunKey, step: str) -> None:
+    def delete_step_run(self, key: NamespacedName, step: str) -> None:
         self.cluster.delete("user", ("StepRun", *of_step(key, step)))
 
-    def delete_job(self, key: RunKey, step: str) -> None:
+    def delete_job(self, key: NamespacedName, step: str) -> None:
         """The Job of a step, or the workload of a realtime one."""
         for kind in ("Job", WORKLOAD):
             self.cluster.delete("user", (kind, *of_step(key, step)))
 
-    def terminate_topology(self, key: RunKey) -> None:
+    def terminate_topology(self, key: NamespacedName) -> None:
         """Record, as another program than the operator, that the streams of a run are to end."""
         conditions = [one for one in self.status(key).get("conditions") or () if one["type"] != "Degraded"]
         at = self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         degraded = {"type": "Degraded", "status": "True", "reason": "TopologyTerminated", "lastTransitionTime": at}
         self.cluster.force_patch("user", ("StoryRun", *key), "status", {"conditions": [*conditions, degraded]})
 
-    def run(self, key: RunKey) -> Object:
+    def run(self, key: NamespacedName) -> Object:
         stored = self.cluster.get("StoryRun", *key)
         assert stored is not None
         return stored
 
-    def status(self, key: RunKey) -> Object:
+    def status(self, key: NamespacedName) -> Object:
         return dict(self.run(key).get("status") or {})
 
-    def phases(self, key: RunKey) -> dict[str, str]:
+    def phases(self, key: NamespacedName) -> dict[str, str]:
         return {name: state["phase"] for name, state in (self.status(key).get("stepStates") or {}).items()}
 
-    def step_run(self, key: RunKey, step: str) -> Object | None:
+    def step_run(self, key: NamespacedName, step: str) -> Object | None:
         return self.cluster.get("StepRun", *of_step(key, step))
 
-    def child_run(self, key: RunKey, step: str, iteration: int | None = None) -> Object | None:
+    def child_run(self, key: NamespacedName, step: str, iteration: int | None = None) -> Object | None:
         """The run that a step of ``key`` started; for a loop, the run of that iteration."""
         parts = step.split("/") + ([str(iteration)] if iteration else [])
         return self.cluster.get("StoryRun", NAMESPACE, compose(key.name, *parts))
@@ -216,7 +220,7 @@ class World:
 
     def start(
         self,
-        *keys: RunKey,
+        *keys: NamespacedName,
         faults: Mapping[int, Fault] | None = None,
         latency: float = 0.0,
         everything: bool = False,
@@ -285,7 +289,7 @@ class World:
             self.nursery.start_soon(self._deliver_abandoned_requests, process)
         return process
 
-    def start_twin(self, key: RunKey) -> None:
+    def start_twin(self, key: NamespacedName) -> None:
         """Start a second process beside the one that ``start`` will start, as a broken leader election would."""
         self.start(key, second=True)
         self.twins.append(self.incarnations[-1])
@@ -408,7 +412,7 @@ class World:
     def hub_changed(self) -> None:
         """Wake the runs that have streams, in all processes, as ``Operator.hub_changed`` does."""
         bindings = [(place, obj) for place, obj in self.cluster.objects.items() if place[0] == BINDING]
-        for run in dict.fromkeys(RunKey(place[1], obj["spec"]["run"]) for place, obj in bindings):
+        for run in dict.fromkeys(NamespacedName(place[1], obj["spec"]["run"]) for place, obj in bindings):
             for one in self.alive:
                 one.supervisor.wake(run)
 
@@ -458,7 +462,7 @@ class World:
             self.cluster.listeners.remove(look)
         return changed.is_set()
 
-    async def until_ended(self, *keys: RunKey, seconds: float = LONGEST_SECONDS) -> bool:
+    async def until_ended(self, *keys: NamespacedName, seconds: float = LONGEST_SECONDS) -> bool:
         return await self.until(lambda: all(self.status(key).get("finishedAt") for key in keys), seconds)
 
     async def quiet(self) -> None:
@@ -522,6 +526,6 @@ async def open_world(
         nursery.cancel_scope.cancel()
 
 
-def of_step(key: RunKey, step: str) -> tuple[str, str]:
+def of_step(key: NamespacedName, step: str) -> tuple[str, str]:
     """Namespace and name of a step's StepRun and Job, by the full name of the step."""
     return key.namespace, compose(key.name, *step.split("/"))

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.api.resource import SECRET, Resource
 from core.kube.errors import KubeError, NotFoundError
 from kubewire.wire import Object
 from reconcilers.adapters.world import is_object_name
-from webhooks.setup import SecretKey
 
 ANSWER_SECONDS: Final = 0.5
 """Longest time for all Secrets of one object, out of the four seconds that a review has."""
@@ -39,16 +39,16 @@ class SecretNames:
         self._reader = reader
         self._limiter = trio.CapacityLimiter(AT_ONCE)
 
-    async def missing(self, wanted: Collection[SecretKey]) -> Collection[SecretKey]:
+    async def missing(self, wanted: Collection[NamespacedName]) -> Collection[NamespacedName]:
         """Those that do not exist. Those about which nothing is known in time count as existing."""
-        found: list[SecretKey] = []
+        found: list[NamespacedName] = []
         with trio.move_on_after(ANSWER_SECONDS):
             async with trio.open_nursery() as nursery:
                 for key in wanted:
                     nursery.start_soon(self._ask, key, found)
         return found
 
-    async def _ask(self, key: SecretKey, missing: list[SecretKey]) -> None:
+    async def _ask(self, key: NamespacedName, missing: list[NamespacedName]) -> None:
         if not (is_object_name(key.name) and is_object_name(key.namespace)):
             missing.append(key)  # no Secret can have this name
             return

@@ -8,7 +8,6 @@ StepRun contract 6, 10 and 11.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -19,6 +18,7 @@ from core.api.phases import Reason, StepReason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, TRANSPORT
 from core.api.text import text
 from core.api.unreadable import why_unreadable
+from core.caches.recently_used import RecentlyUsed
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.engine.ports import JOB, STREAM, WORKER, AttemptOrder, Binding
 from core.kube.client import KubeClient
@@ -109,7 +109,7 @@ class Binder:
         self._world = world
         self._settings = settings
         self._rules = rules
-        self._last: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
+        self._last = RecentlyUsed[tuple[object, ...], _Known](REMEMBERED)
         """Bindings of the last steps, by the identities of what they follow from: the items of a loop share one."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> ResolvedBinding:
@@ -123,9 +123,8 @@ class Binder:
         key = (namespace, rules, *map(id, (settings, *found, story, step)))
         known = self._last.get(key)
         if known is None:
-            known = self._last[key] = _Known(sources, _bound(sources, found, None, rules))
-            if len(self._last) > REMEMBERED:
-                self._last.popitem(last=False)
+            known = _Known(sources, _bound(sources, found, None, rules))
+            self._last.put(key, known, 1)
         return known.binding
 
     async def definitions(self, story: Object, step: Mapping[str, Any]) -> Definitions:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import STORY, STORY_RUN
-from core.engine.ports import RunKey
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.policy.settings import OperatorSettings
@@ -39,11 +38,11 @@ class KubeRunStore:
         self._children = ChildRuns(client, world, settings, rules)
         self._revisions = StoryRevisions(client, world)
 
-    async def read_run(self, key: RunKey) -> Object | None:
+    async def read_run(self, key: NamespacedName) -> Object | None:
         with port_errors():
             return await find(self._client, self._world.story_runs, STORY_RUN, key.namespace, key.name)
 
-    async def read_run_anew(self, key: RunKey) -> Object | None:
+    async def read_run_anew(self, key: NamespacedName) -> Object | None:
         with port_errors():
             try:
                 stored = await self._background.get(STORY_RUN, key.name, key.namespace)

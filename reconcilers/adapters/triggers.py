@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from core.api import keys
-from core.api.objects import Object, is_being_deleted
+from core.api.objects import NamespacedName, Object, is_being_deleted
 from core.api.resource import IMPULSE, STORY_TRIGGER
-from core.workloads.trigger import QualifiedName, TriggerRequest, is_answered, is_origin, request_of
+from core.workloads.trigger import TriggerRequest, is_answered, is_origin, request_of
 from reconcilers.adapters.watched_kind import WatchedKind, slim
 from reconcilers.adapters.world import World
 
@@ -23,13 +23,13 @@ BY_RUN: Final = "run"
 """Index of all StoryTriggers: ``namespace/name`` of the StoryRun that answers them, or would."""
 
 
-def run_of(trigger: Object) -> QualifiedName:
+def run_of(trigger: Object) -> NamespacedName:
     """The StoryRun in the answer; without an answer, the one that the request would start. Its name may be empty."""
     namespace = trigger["metadata"]["namespace"]
     reference = (trigger.get("status") or {}).get("storyRunRef") or {}
     if reference:
-        return QualifiedName(str(reference.get("namespace") or namespace), str(reference.get("name") or ""))
-    return QualifiedName(namespace, "" if is_answered(trigger) else request_of(trigger).run_name)
+        return NamespacedName(str(reference.get("namespace") or namespace), str(reference.get("name") or ""))
+    return NamespacedName(namespace, "" if is_answered(trigger) else request_of(trigger).run_name)
 
 
 def is_awaited(world: World, run: Object) -> bool:

@@ -7,7 +7,6 @@ other object has to be read before. Source: StepRun contract 3.5, reliability of
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,8 +18,9 @@ import trio
 from bubu_contract.canonical import NotJsonError
 from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.objects import Object, step_path
+from core.api.objects import NamespacedName, Object, step_path
 from core.api.phases import Reason
+from core.caches.recently_used import RecentlyUsed
 from core.engine.errors import NoRoomError, RejectedError, StaleError
 from core.engine.executor_port import ExecutorTraits, StopReason
 from core.engine.ports import (
@@ -33,11 +33,9 @@ from core.engine.ports import (
     EventSink,
     EventType,
     Observation,
-    RunKey,
 )
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import exit_of, observe_worker
-from core.kube.store import StoreKey
 from core.policy.warm import WarmPolicy
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.runner import account_annotations
@@ -97,7 +95,7 @@ class WorkerExecutor:
         before_creation_seconds: float = BEFORE_CREATION_SECONDS,
     ) -> None:
         self._before_creation_seconds = before_creation_seconds
-        self._last: OrderedDict[tuple[str, int, int], _KnownPool] = OrderedDict()
+        self._last = RecentlyUsed[tuple[str, int, int], _KnownPool](REMEMBERED)
         """By namespace, and the identities of binding and Story."""
         self._step_runs = step_runs
         self._pools = pools
@@ -207,9 +205,8 @@ class WorkerExecutor:
             # To write the outputs of all steps again for each one would cost more than all the rest of a long loop.
             workload = ordered_workload(order, "", with_context=not order.is_resolved)
             if known is None:
-                known = self._last[key] = _KnownPool(order.binding, order.story, _pool_of(order, workload))
-                if len(self._last) > REMEMBERED:
-                    self._last.popitem(last=False)
+                known = _KnownPool(order.binding, order.story, _pool_of(order, workload))
+                self._last.put(key, known, 1)
             return _Work(known.pool, environment_of(workload), workload.policy.notes)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
@@ -240,7 +237,7 @@ class WorkerExecutor:
 
     async def observe(self, namespace: str, name: str, step_run: Object | None) -> Observation:
         seen = Observation(None) if step_run is None else await self._look(step_run)
-        if seen.state is AttemptState.ABSENT and self._registry.lingers(StoreKey(namespace, name)):
+        if seen.state is AttemptState.ABSENT and self._registry.lingers(NamespacedName(namespace, name)):
             return Observation(step_run, AttemptState.LINGERING)
         return seen
 
@@ -298,9 +295,9 @@ def _pool(wanted: WorkersWanted) -> PoolKey:
     return PoolKey(wanted.namespace, wanted.name)
 
 
-def _key(order: AttemptOrder) -> StoreKey:
+def _key(order: AttemptOrder) -> NamespacedName:
     metadata = order.step_run["metadata"]
-    return StoreKey(metadata["namespace"], metadata["name"])
+    return NamespacedName(metadata["namespace"], metadata["name"])
 
 
 def _timeout_seconds(order: AttemptOrder) -> float:
@@ -313,6 +310,6 @@ def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> Awa
     return AwaitedRoom(_run(order), step_path(order.step_run) or None, gives_up_at, hear=hear)
 
 
-def _run(order: AttemptOrder) -> RunKey:
+def _run(order: AttemptOrder) -> NamespacedName:
     metadata = order.run["metadata"]
-    return RunKey(metadata["namespace"], metadata["name"])
+    return NamespacedName(metadata["namespace"], metadata["name"])

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from core.api import keys
 from core.api.conditions import is_true
-from core.api.objects import Object, has_ended, is_being_deleted
+from core.api.objects import NamespacedName, Object, has_ended, is_being_deleted
 from core.kube.informer import Informer
-from core.kube.store import Derived, StoreKey
+from core.kube.store import Derived
 from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.world import POOL
 
@@ -43,7 +43,7 @@ class PoolFacts:
         self._pods = pods
         self._standing: dict[_Pool, tuple[Object, StandingPool | None]] = {}
         """With the Deployment that says so."""
-        self._workers: dict[_Pool, dict[StoreKey, Derived[WorkerFacts]]] = {}
+        self._workers: dict[_Pool, dict[NamespacedName, Derived[WorkerFacts]]] = {}
 
     def standing(self, pool: _Pool) -> StandingPool | None:
         """None: there is no such pool, or it is being deleted."""

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.step.assignment import Assignment, assignment_of
 from core.engine.step.worker_observation import is_released
-from core.kube.store import StoreKey
 
 HEARS_WITHIN_SECONDS: Final = 15.0
 """``bubu_sdk.workers.watching.HEARS_WITHIN_SECONDS``; a test compares them."""
@@ -32,9 +31,9 @@ class Leftover:
     """A renewal from then on shows that the worker has heard."""
 
     @property
-    def key(self) -> StoreKey:
+    def key(self) -> NamespacedName:
         metadata = self.step_run["metadata"]
-        return StoreKey(metadata["namespace"], metadata["name"])
+        return NamespacedName(metadata["namespace"], metadata["name"])
 
     @property
     def worker(self) -> str:
@@ -47,9 +46,9 @@ class WorkerLeftovers:
 
     def __init__(self, hears_within: float = HEARS_WITHIN_SECONDS) -> None:
         self._hears_within = hears_within
-        self._left: dict[StoreKey, Leftover] = {}
+        self._left: dict[NamespacedName, Leftover] = {}
 
-    def __contains__(self, step_run: StoreKey) -> bool:
+    def __contains__(self, step_run: NamespacedName) -> bool:
         """Whether something may still run for a StepRun of that name that is gone."""
         return step_run in self._left
 

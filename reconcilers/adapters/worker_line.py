@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from core.engine.ports import RunKey
-from core.kube.store import StoreKey
+from core.api.objects import NamespacedName
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitedRoom:
     """Whom to wake."""
 
-    run: RunKey
+    run: NamespacedName
     step: str | None
     """Full name of the step."""
     gives_up_at: float
@@ -33,23 +32,23 @@ class AwaitedRoom:
 class WorkerLine:
     """The line of one pool."""
 
-    _waiting: dict[StoreKey, AwaitedRoom] = field(default_factory=dict)
-    _called: dict[StoreKey, tuple[AwaitedRoom, float]] = field(default_factory=dict)
+    _waiting: dict[NamespacedName, AwaitedRoom] = field(default_factory=dict)
+    _called: dict[NamespacedName, tuple[AwaitedRoom, float]] = field(default_factory=dict)
     """With the instant until which a place is kept."""
 
     def __len__(self) -> int:
         """The steps that wait or are called."""
         return len(self._waiting) + len(self._called)
 
-    def __contains__(self, step_run: StoreKey) -> bool:
+    def __contains__(self, step_run: NamespacedName) -> bool:
         return step_run in self._waiting or step_run in self._called
 
-    def __iter__(self) -> Iterator[StoreKey]:
+    def __iter__(self) -> Iterator[NamespacedName]:
         """The called ones first, then the others in their order."""
         yield from self._called
         yield from self._waiting
 
-    def may_take(self, step_run: StoreKey, free: int) -> bool:
+    def may_take(self, step_run: NamespacedName, free: int) -> bool:
         """Whether the step gets one of ``free`` places; it then leaves the line, whose place it may have been."""
         if (called := self._called.pop(step_run, None)) is not None:
             if free > len(self._called):
@@ -64,18 +63,18 @@ class WorkerLine:
             return True
         return left > len(self._waiting)
 
-    def join(self, step_run: StoreKey, waiting: AwaitedRoom) -> None:
+    def join(self, step_run: NamespacedName, waiting: AwaitedRoom) -> None:
         """Wait at the end of the line; who waits already keeps place and time, and is woken as it says now."""
         if step_run not in self._called:
             known = self._waiting.get(step_run, waiting)
             self._waiting[step_run] = replace(known, hear=waiting.hear)
 
-    def gives_up_at(self, step_run: StoreKey) -> float:
+    def gives_up_at(self, step_run: NamespacedName) -> float:
         """When the step waits no longer; infinite if it does not wait."""
         waiting = self._waiting.get(step_run)
         return float("inf") if waiting is None else waiting.gives_up_at
 
-    def leave(self, step_run: StoreKey) -> None:
+    def leave(self, step_run: NamespacedName) -> None:
         """The step has ended or is gone."""
         self._waiting.pop(step_run, None)
         self._called.pop(step_run, None)

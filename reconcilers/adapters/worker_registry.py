@@ -16,15 +16,13 @@ from typing import Final, NamedTuple
 import trio
 
 from core.api import keys
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted, step_path
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, is_being_deleted, step_path
 from core.api.resource import STORY_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import GoneError, PortError
-from core.engine.ports import RunKey
 from core.engine.step.assignment import Assignment, assignment_of
 from core.engine.step.worker_observation import exit_of
 from core.kube.client import KubeClient
 from core.kube.informer import Change
-from core.kube.store import StoreKey
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_misconfigured, is_of_its_pool
@@ -34,7 +32,7 @@ from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 from reconcilers.adapters.worker_use import PoolUse, PoolUses, WorkerLoad
 from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
 
-Wake = Callable[[RunKey, str | None], None]
+Wake = Callable[[NamespacedName, str | None], None]
 """``Supervisor.wake``."""
 
 PLACE_KEPT_SECONDS: Final = 30.0
@@ -121,7 +119,7 @@ class WorkerRegistry:
 
     @contextmanager
     def place_for(
-        self, pool: PoolKey, step_run: StoreKey, waiting: AwaitedRoom | None = None
+        self, pool: PoolKey, step_run: NamespacedName, waiting: AwaitedRoom | None = None
     ) -> Iterator[WorkerPlace | None]:
         """A place in the ready worker with the most room, kept until the block ends; None: there is none for this step.
 
@@ -153,7 +151,7 @@ class WorkerRegistry:
                 del self._kept[held]
             self._advance(pool)  # the write may have failed
 
-    def leave(self, pool: PoolKey, step_run: StoreKey) -> None:
+    def leave(self, pool: PoolKey, step_run: NamespacedName) -> None:
         """The step does not come for the place that it waits for."""
         if pool in self._lines:
             self._lines[pool].leave(step_run)
@@ -175,7 +173,7 @@ class WorkerRegistry:
                 return f"no worker of pool {pool.name} is ready: {': '.join(filter(None, words.values()))}"
         return f"no worker of pool {pool.name} is ready"
 
-    def has_waited_too_long(self, pool: PoolKey, step_run: StoreKey, now: float) -> bool:
+    def has_waited_too_long(self, pool: PoolKey, step_run: NamespacedName, now: float) -> bool:
         """Whether the time of a step that waits is over, and no worker is ready. It does not wait any longer then."""
         line = self._lines.get(pool)
         if line is None or now < line.gives_up_at(step_run) or self.is_served(pool):
@@ -257,7 +255,7 @@ class WorkerRegistry:
         self._gone.add(uid)
         return True
 
-    def lingers(self, step_run: StoreKey) -> bool:
+    def lingers(self, step_run: NamespacedName) -> bool:
         """Whether a worker may still run something for a StepRun of that name, which exists or is gone."""
         if step_run in self._leftovers:
             return True
@@ -346,7 +344,7 @@ class WorkerRegistry:
 
     def _leave(self, step_run: Object) -> None:
         metadata = step_run["metadata"]
-        key = StoreKey(metadata["namespace"], metadata["name"])
+        key = NamespacedName(metadata["namespace"], metadata["name"])
         for pool in [pool for pool, line in self._lines.items() if key in line]:
             self.leave(pool, key)
 
@@ -489,8 +487,8 @@ def _full_name(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _run_of(step_run: Object) -> RunKey | None:
+def _run_of(step_run: Object) -> NamespacedName | None:
     owner = controller_of(step_run)
     if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None
-    return RunKey(step_run["metadata"]["namespace"], str(owner["name"]))
+    return NamespacedName(step_run["metadata"]["namespace"], str(owner["name"]))

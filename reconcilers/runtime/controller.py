@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
-from core.kube.store import StoreKey
 from core.ownership.acting import acting_for
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.logs import get_logger, log_fields
@@ -25,7 +25,7 @@ from reconcilers.runtime.controller_meter import ControllerMeter
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
 
-Key: TypeAlias = StoreKey
+Key: TypeAlias = NamespacedName
 """Of an object of the controller's kind. Those of finished runs are the informer's own: there may be many thousands."""
 DRAIN_SECONDS: Final = 2.0
 """How long a reconcile may continue when the process stops: shorter than the remaining life of any lease."""

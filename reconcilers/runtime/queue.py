@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,8 @@ from math import ceil, inf
 from typing import Final, Generic, TypeVar
 
 import trio
+
+from core.fairness.queue import FairQueue
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -90,8 +91,8 @@ class WorkQueue(Generic[Key]):
         self._max_seconds = max_delay.total_seconds()
         self._tenant_of = tenant_of
         self._of_one_tenant = of_one_tenant
-        self._ready: OrderedDict[Hashable, deque[Key]] = OrderedDict()
-        """By tenant, the tenant with the next turn first; no entry is empty."""
+        self._ready = FairQueue[Key]()
+        """By tenant."""
         self._at_work: dict[Hashable, int] = {}
         self._dirty: set[Key] = set()
         self._working: dict[Key, float] = {}
@@ -173,9 +174,10 @@ class WorkQueue(Generic[Key]):
         await trio.lowlevel.checkpoint()
         while True:
             next_due = self._promote_due()
-            tenant = next((each for each in self._ready if self._may_work(each)), None)
-            if tenant is not None:
-                return self._begin(tenant)
+            key = self._ready.get_nowait(self._may_work)
+            if key is not None:
+                self._begin(key)
+                return key
             if self._timekeeper is None:
                 await self._keep_time(next_due)
             else:
@@ -205,7 +207,7 @@ class WorkQueue(Generic[Key]):
             del self._at_work[tenant]
         if key in self._dirty:
             self._make_ready(key)
-        elif was_full and tenant in self._ready:
+        elif was_full and self._ready.count_of(tenant):
             self._wake()
 
     async def until_done(self, key: Key) -> None:
@@ -214,20 +216,14 @@ class WorkQueue(Generic[Key]):
             await self._done.setdefault(key, trio.Event()).wait()
 
     def _make_ready(self, key: Key) -> None:
-        self._ready.setdefault(self._tenant_of(key), deque()).append(key)
+        self._ready.put(self._tenant_of(key), key)
         self._ready_at[key] = trio.current_time()
         self._wake()
 
     def _may_work(self, tenant: Hashable) -> bool:
         return self._at_work.get(tenant, 0) < self._of_one_tenant
 
-    def _begin(self, tenant: Hashable) -> Key:
-        """The first key of ``tenant``, who then moves to the end of the round."""
-        keys = self._ready[tenant]
-        key = keys.popleft()
-        self._ready.move_to_end(tenant)
-        if not keys:
-            del self._ready[tenant]
+    def _begin(self, key: Key) -> None:
         self._dirty.discard(key)
         now = self._working[key] = trio.current_time()
         waited = now - self._ready_at.pop(key)
@@ -236,8 +232,8 @@ class WorkQueue(Generic[Key]):
             self._ready_at.clear()
         if self.observe_wait is not None:
             self.observe_wait(waited)
+        tenant = self._tenant_of(key)
         self._at_work[tenant] = self._at_work.get(tenant, 0) + 1
-        return key
 
     def working_seconds(self) -> list[float]:
         """For how long each key is being processed."""
@@ -245,8 +241,7 @@ class WorkQueue(Generic[Key]):
         return [now - since for since in self._working.values()]
 
     def statistics(self) -> QueueStatistics:
-        ready = sum(map(len, self._ready.values()))
-        return QueueStatistics(ready, len(self._due), len(self._working), len(self._failures))
+        return QueueStatistics(len(self._ready), len(self._due), len(self._working), len(self._failures))
 
     def _promote_due(self) -> float:
         """Make keys ready whose delay has passed; returns the time of the next one."""

@@ -14,8 +14,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from bubu_contract.instants import parse_instant_or_none
-from core.api.objects import Object, controller_of, has_ended, is_controlled_by, step_path
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object, controller_of, has_ended, is_controlled_by, step_path
 from core.engine.status.state import RunState
 from core.engine.step.manifest import step_run_name
 from core.engine.step.record import retries_of
@@ -47,7 +46,7 @@ class PatientSink(SpanSink, Protocol):
 class LiveStates(Protocol):
     """The part of ``Supervisor`` that is needed here."""
 
-    def live_state(self, key: RunKey, uid: str) -> RunState | None: ...
+    def live_state(self, key: NamespacedName, uid: str) -> RunState | None: ...
 
 
 class TraceProjection:
@@ -184,7 +183,7 @@ class TraceProjection:
 
     def _facts(self, run: Object, trace: RunTrace) -> TracedRun:
         metadata = run["metadata"]
-        live = self._live.live_state(RunKey(metadata["namespace"], metadata["name"]), metadata["uid"])
+        live = self._live.live_state(NamespacedName(metadata["namespace"], metadata["name"]), metadata["uid"])
         return TracedRun(run, trace, live, self._seen.of(metadata["uid"]))
 
     def _step_facts(self, run: Object, path: str) -> TracedStep:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.authority import Lifetimes, Pair, issue_authority, issue_leaf
 from certs.material import pem_of
 from certs.serving import ServingContext
-from core.api.objects import ReadOnlyObject
+from core.api.objects import NamespacedName, ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, SECRET, STORY, STORY_RUN, Resource
 from core.engine.clock import system_now
 from core.evaluation import pool
@@ -38,7 +38,7 @@ from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.limits import ReviewLimits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_admission
-from webhooks.setup import AdmissionSetup, SecretKey
+from webhooks.setup import AdmissionSetup
 
 HOST = "127.0.0.1"
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
@@ -295,7 +295,7 @@ async def test_a_secret_is_looked_up_without_its_data(world: OperatorCluster) ->
     assert "s3cr3t" not in str(found)
     assert found.keys() == {"apiVersion", "kind", "metadata"}
 
-    wanted = [SecretKey(NAMESPACE_NAME, name) for name in ("openai", "gone")]
+    wanted = [NamespacedName(NAMESPACE_NAME, name) for name in ("openai", "gone")]
     assert await SecretNames(world.client).missing(wanted) == wanted[1:]
 
 

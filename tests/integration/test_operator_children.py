@@ -6,10 +6,9 @@ import pytest
 import trio
 
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import CONTROLLER_REVISION, STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, StaleError, UnavailableError
-from core.engine.ports import RunKey
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.world import World
 from tests.integration.adapter_world import AdapterWorld
@@ -42,7 +41,7 @@ async def test_a_run_can_be_read_as_it_is_stored_whatever_is_known_of_it(there: 
     known = await there.known(there.world.story_runs, "one")
     deaf = World.watching(there.wired)
     deaf.story_runs.remember(known)
-    runs, key = KubeRunStore(there.wired, deaf), RunKey(NAMESPACE_NAME, "one")
+    runs, key = KubeRunStore(there.wired, deaf), NamespacedName(NAMESPACE_NAME, "one")
     asked = {"spec": {"cancelRequested": True}}
     await there.client.patch(STORY_RUN, "one", asked, namespace=NAMESPACE_NAME)
     assert await runs.read_run(key) == known
@@ -52,7 +51,7 @@ async def test_a_run_can_be_read_as_it_is_stored_whatever_is_known_of_it(there: 
     found = await runs.read_run(key)
     assert found is not None
     assert found["spec"] == newest["spec"]
-    assert await runs.read_run_anew(RunKey(NAMESPACE_NAME, "nobody")) is None
+    assert await runs.read_run_anew(NamespacedName(NAMESPACE_NAME, "nobody")) is None
 
 
 async def test_a_child_run_is_created_once_and_seen_at_once(there: AdapterWorld) -> None:

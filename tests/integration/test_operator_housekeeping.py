@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from core.api.keys import FINALIZER_STORY_RUN
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import StaleError
-from core.engine.ports import RunKey
 from core.kube.errors import NotFoundError
 from core.policy.settings import StorageProvider, StorageSettings
 from reconcilers.adapters.world import World
@@ -118,7 +117,7 @@ async def test_a_live_run_is_marked_in_one_write_and_handed_over(there: AdapterW
     assert await controller.reconcile() == Done()
     assert await controller.reconcile() == Done()
     assert there.wire.writes == ["PATCH one"]
-    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")] * 2
+    assert controller.supervisor.adopted == [NamespacedName(NAMESPACE_NAME, "one")] * 2
     marked = await there.client.get(STORY_RUN, "one", NAMESPACE_NAME)
     assert marked["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
     assert marked["metadata"]["labels"]["bubustack.io/queue"] == "default"
@@ -131,7 +130,7 @@ async def test_a_live_run_without_an_object_store_is_handed_over_without_a_write
     await there.known(there.world.stories, "report")
     controller = Controller(there)
     assert await controller.reconcile() == Done()
-    assert (controller.supervisor.adopted, there.wire.writes) == ([RunKey(NAMESPACE_NAME, "one")], [])
+    assert (controller.supervisor.adopted, there.wire.writes) == ([NamespacedName(NAMESPACE_NAME, "one")], [])
 
 
 async def test_a_run_that_is_gone_needs_nothing(there: AdapterWorld) -> None:
@@ -234,7 +233,7 @@ async def test_a_finished_run_that_is_asked_to_run_again_is_handed_over_and_left
     await annotated(there, **asked)
     controller = Controller(there)
     assert await controller.reconcile(now=NOW + timedelta(days=2)) == Done()
-    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    assert controller.supervisor.adopted == [NamespacedName(NAMESPACE_NAME, "one")]
     assert there.wire.writes == []
 
 
@@ -251,7 +250,7 @@ async def test_a_request_that_says_nothing_is_handed_over_and_keeps_nothing(ther
     await annotated(there, redrive_from_step="nonsense")
     controller = Controller(there)
     assert await controller.reconcile(now=NOW + timedelta(days=1)) == Done()
-    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    assert controller.supervisor.adopted == [NamespacedName(NAMESPACE_NAME, "one")]
     assert there.wire.writes == ["DELETE one"]
 
 
@@ -331,7 +330,7 @@ async def test_what_is_at_work_of_a_finished_run_is_handed_over_with_it(there: A
     await finished(there, at_work=("b",))
     controller = Controller(there)
     assert isinstance(await controller.reconcile(), After)
-    assert controller.supervisor.adopted == [RunKey(NAMESPACE_NAME, "one")]
+    assert controller.supervisor.adopted == [NamespacedName(NAMESPACE_NAME, "one")]
     await end(there, "one-b")
     await controller.reconcile()
     assert len(controller.supervisor.adopted) == 1

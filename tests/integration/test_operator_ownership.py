@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from core.api.keys import LABEL_STORY_RUN
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import JOB, STEP_RUN, STORY_RUN
-from core.engine.ports import RunKey
 from core.ownership.ownership import OwnedKey
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of
 
-ONE = RunKey(NAMESPACE_NAME, "one")
+ONE = NamespacedName(NAMESPACE_NAME, "one")
 
 
 class Share:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 
+from core.api.objects import NamespacedName
 from core.api.resource import STORY_RUN
-from core.engine.ports import RunKey
 from core.kube.informer import Informer
 from core.kube.watch import WatchTiming
 from core.kube.watch_line import WatchEvent
@@ -28,12 +28,12 @@ It does not wait for the bookmarks of a real API server, which come once a minut
 
 
 @pytest.fixture
-def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[RunKey, Found]]:
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[NamespacedName, Found]]:
     """What each of the second looks found. Each follows a moment after the one before."""
-    seen: list[dict[RunKey, Found]] = []
+    seen: list[dict[NamespacedName, Found]] = []
     whole = Resync.look_again
 
-    async def look_again(self: Resync) -> dict[RunKey, Found]:
+    async def look_again(self: Resync) -> dict[NamespacedName, Found]:
         found = await whole(self)
         seen.append(found)
         return found
@@ -53,7 +53,7 @@ def _given(defaults: dict[str, Any] | None) -> dict[str, Any]:
 
 
 async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
-    world: OperatorCluster, rounds: list[dict[RunKey, Found]], monkeypatch: pytest.MonkeyPatch
+    world: OperatorCluster, rounds: list[dict[NamespacedName, Found]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Informer._take
     lost: list[str] = []
@@ -84,12 +84,12 @@ async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
     assert lost == ["one"]
     assert status_of(run)["conditions"][0]["reason"] == "Canceled"
     assert [found for found in rounds if Found.LOST_EVENT in found.values()] == [
-        {RunKey("team", "one"): Found.LOST_EVENT, RunKey("team", "two"): Found.NOTHING}
+        {NamespacedName("team", "one"): Found.LOST_EVENT, NamespacedName("team", "two"): Found.NOTHING}
     ]
 
 
 async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
-    world: OperatorCluster, rounds: list[dict[RunKey, Found]]
+    world: OperatorCluster, rounds: list[dict[NamespacedName, Found]]
 ) -> None:
     await world.story(
         "waiting",

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.calls import Pace, committed, patiently
 from core.engine.concurrency.rules import (
     LONGEST_CHAIN,
@@ -31,7 +31,6 @@ from core.engine.concurrency.rules import (
 )
 from core.engine.concurrency.wait_line import WaitLine
 from core.engine.errors import GoneError, StaleError
-from core.engine.ports import RunKey
 
 LOOK_AGAIN_SECONDS: Final = 10.0
 """Shortest time between two looks of a waiting run; further back in the line it is one second for each place."""
@@ -45,7 +44,7 @@ _KEPT_SECONDS_FOR_EACH: Final = 0.001
 class StoredRuns(Protocol):
     """The part of ``RunStore`` that waiting for a turn needs; with the same guarantees and errors."""
 
-    async def read_run(self, key: RunKey) -> Object | None: ...
+    async def read_run(self, key: NamespacedName) -> Object | None: ...
 
     async def read_story(self, namespace: str, name: str) -> Object | None: ...
 
@@ -195,7 +194,7 @@ class ConcurrencyLimiter:
             if parent is None:
                 break
             found.append(str(parent.get("uid")))
-            key = RunKey(str(one["metadata"]["namespace"]), str(parent.get("name")))
+            key = NamespacedName(str(one["metadata"]["namespace"]), str(parent.get("name")))
             one = await patiently(self._runs.read_run, key, pace=pace)
             if one is not None and one["metadata"]["uid"] != found[-1]:
                 break

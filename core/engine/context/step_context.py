@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.phases import Phase
 from core.engine.calls import Pace
 from core.engine.context import step_start
 from core.engine.context.run_context import RunContext
 from core.engine.engine_context import EngineContext
 from core.engine.plan import StepPlan
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.status.state import RunState
 from core.engine.status.writer import StatusWriter
 from core.engine.values.stored_data import StoredData
@@ -68,8 +68,8 @@ class StepContext:
         return self.run_context.run
 
     @property
-    def key(self) -> RunKey:
-        return RunKey(self.namespace, self.run_name)
+    def key(self) -> NamespacedName:
+        return NamespacedName(self.namespace, self.run_name)
 
     @property
     def namespace(self) -> str:

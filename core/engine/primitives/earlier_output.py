@@ -16,12 +16,12 @@ import trio
 
 from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.api.objects import Object, step_path
+from core.api.objects import NamespacedName, Object, step_path
 from core.api.unreadable import why_unreadable
 from core.engine.calls import patiently
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import AttemptOrder, Binding, EventType, RunKey
+from core.engine.ports import AttemptOrder, Binding, EventType
 from core.engine.primitives.output_copies import OutputCopies
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import record
@@ -115,7 +115,7 @@ class EarlierOutputs:
     async def _equal(self, name: str, key: str, rules: CacheRules | None) -> Object | None:
         """The StepRun of the earlier run whose output can be taken."""
         context, engine = self._context, self._context.engine
-        earlier = await patiently(engine.runs.read_run, RunKey(context.namespace, name), pace=context.pace())
+        earlier = await patiently(engine.runs.read_run, NamespacedName(context.namespace, name), pace=context.pace())
         if earlier is None or (earlier.get("status") or {}).get("childrenCleanedAt"):
             gone = "does not exist" if earlier is None else "has no StepRuns any more"
             context.emit(EventType.WARNING, "EarlierRunGone", f"all steps execute: run {name!r} {gone}")

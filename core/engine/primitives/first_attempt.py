@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.calls import committed, patiently
 from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
 from core.engine.context.step_context import StepContext
 from core.engine.errors import RejectedError
-from core.engine.ports import AttemptOrder, Binding, RunKey, StepError, StepRuns
+from core.engine.ports import AttemptOrder, Binding, StepError, StepRuns
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.earlier_output import reuses_from
 from core.engine.step.past import may_have_a_past, may_have_begun
@@ -94,7 +94,7 @@ async def _starts_at_once(context: StepContext, binding: Binding, run: Object) -
     above: dict[tuple[str, str], Object | None] = {}
     one: Object | None = run
     while one is not None and len(above) < LONGEST_CHAIN and (parent := parent_of(one)) is not None:
-        key = RunKey(str(one["metadata"]["namespace"]), str(parent.get("name")))
+        key = NamespacedName(str(one["metadata"]["namespace"]), str(parent.get("name")))
         one = above[key] = await patiently(context.engine.runs.read_run, key, pace=context.pace())
     return not may_have_a_past(run, lambda namespace, name: above.get((namespace, name)))
 

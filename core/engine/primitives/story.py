@@ -17,14 +17,14 @@ import trio
 
 from core.api.conditions import truncated
 from core.api.loops import MAX_ITERATIONS
-from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, story_depth
+from core.api.objects import NamespacedName, Object, has_ended, is_being_deleted, is_controlled_by, story_depth
 from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, NoStoreError, PortError, RejectedError
 from core.engine.payload_port import StoredAs
-from core.engine.ports import EventType, RunKey, StepError
+from core.engine.ports import EventType, StepError
 from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
@@ -132,7 +132,9 @@ class _Children:
         """The StoryRun of an iteration, if it exists and this run controls it."""
         context = self._context
         name = child_run_name(context.run_name, context.step.name, number if self._call.until else None)
-        child = await patiently(context.engine.runs.read_run, RunKey(context.namespace, name), pace=context.pace())
+        child = await patiently(
+            context.engine.runs.read_run, NamespacedName(context.namespace, name), pace=context.pace()
+        )
         if child is None or not is_controlled_by(child, context.run["metadata"]["uid"]):
             return None
         ref = child["spec"].get("storyRef") or {}
@@ -272,7 +274,7 @@ class _Children:
     async def _ended(self, child: Object, deadline_at: Any) -> Object | Verdict:
         """The StoryRun once it has ended; a verdict if there is nothing left to wait for."""
         context = self._context
-        key = RunKey(context.namespace, str(child["metadata"]["name"]))
+        key = NamespacedName(context.namespace, str(child["metadata"]["name"]))
         asked = False
         while True:
             context.wakeup.clear()
@@ -321,7 +323,7 @@ async def cancel_child(context: StepContext, child: Object) -> None:
             if isinstance(error, RejectedError):
                 raise
             await trio.sleep(pace.next_seconds(error))
-            key = RunKey(str(child["metadata"]["namespace"]), str(child["metadata"]["name"]))
+            key = NamespacedName(str(child["metadata"]["namespace"]), str(child["metadata"]["name"]))
             current = await patiently(context.engine.runs.read_run, key, pace=context.pace())
             if current is None or current["metadata"]["uid"] != child["metadata"]["uid"]:
                 return

@@ -19,7 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.conditions import with_condition, with_ready
-from core.api.objects import Object, is_being_deleted, packet_step, step_path
+from core.api.objects import NamespacedName, Object, is_being_deleted, packet_step, step_path
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
@@ -29,7 +29,7 @@ from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.executor_port import StopReason
 from core.engine.plan import GroupName, Refusal, StoryPlan
-from core.engine.ports import AttemptState, EventType, RunKey
+from core.engine.ports import AttemptState, EventType
 from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
@@ -100,7 +100,7 @@ class _OvertakenError(Exception):
 class Redrive:
     """Answers the request that one run carries."""
 
-    def __init__(self, engine: EngineContext, key: RunKey, wakeup: WakeUp) -> None:
+    def __init__(self, engine: EngineContext, key: NamespacedName, wakeup: WakeUp) -> None:
         self._engine = engine
         self._key = key
         self._wakeup = wakeup

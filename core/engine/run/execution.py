@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 import trio
 
 from bubu_contract.instants import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.phases import Phase, Reason
 from core.engine.context.run_context import RunContext
 from core.engine.engine_context import EngineContext
 from core.engine.plan import StoryPlan
-from core.engine.ports import RunKey
 from core.engine.primitives.stop import recorded_stop, stop_in_effect
 from core.engine.run.cleanup import Cleanup
 from core.engine.run.early_end import EarlyEnd, Stage
@@ -47,7 +46,7 @@ class RunExecution:
     """The way of one run to its end. ``end`` ends it early; ``cancel`` does so at a person's request."""
 
     def __init__(
-        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
+        self, engine: EngineContext, key: NamespacedName, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
     ) -> None:
         self._engine = engine
         self._key = key

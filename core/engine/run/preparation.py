@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api import keys
-from core.api.objects import Object, owners_of, packet_step, step_path, without_data
+from core.api.objects import NamespacedName, Object, owners_of, packet_step, step_path, without_data
 from core.api.phases import Phase, Reason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
@@ -23,7 +23,7 @@ from core.engine.context.watchers import Watchers
 from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.realtime import story_of_step
 from core.engine.run import inputs
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
@@ -47,7 +47,7 @@ class Preparation:
     """Creates the ``RunContext`` of one run."""
 
     def __init__(
-        self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
+        self, engine: EngineContext, key: NamespacedName, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
     ) -> None:
         self._engine = engine
         self._key = key
@@ -197,7 +197,7 @@ class Preparation:
         for owner in owners_of(self._run):
             if owner.get("kind") != STORY_RUN.kind:
                 continue
-            key = RunKey(self._key.namespace, str(owner.get("name")))
+            key = NamespacedName(self._key.namespace, str(owner.get("name")))
             stream = await patiently(self._engine.runs.read_run, key, pace=self._status.pace())
             if stream is not None and stream["metadata"]["uid"] == owner.get("uid"):
                 return str((stream.get("status") or {}).get("storyRevision") or "")

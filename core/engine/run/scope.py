@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import trio
 
-from core.api.objects import Object, has_ended, is_being_deleted
+from core.api.objects import NamespacedName, Object, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.redrive.redrive import Redrive
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.execution import RunExecution
@@ -30,7 +30,7 @@ from core.engine.wakeup import WakeUp
 class StoryRunScope:
     """The life of one run. ``run`` returns when the run is terminal, gone or being deleted."""
 
-    def __init__(self, engine: EngineContext, key: RunKey) -> None:
+    def __init__(self, engine: EngineContext, key: NamespacedName) -> None:
         self._engine = engine
         self._key = key
         self._wakeup = WakeUp()

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import trio
 
 from core.api.conditions import with_condition, with_ready
-from core.api.objects import Object, controller_of
+from core.api.objects import NamespacedName, Object, controller_of
 from core.api.phases import ConditionType, Reason
 from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.run.scope import StoryRunScope
 from core.engine.status.state import RunState
 from core.ownership.acting import acting_for
@@ -53,12 +53,12 @@ class Supervisor:
     ``on_crash`` is called with the key and the exception whenever a scope crashes; it must not raise.
     """
 
-    def __init__(self, engine: EngineContext, on_crash: Callable[[RunKey, BaseException], None]) -> None:
+    def __init__(self, engine: EngineContext, on_crash: Callable[[NamespacedName, BaseException], None]) -> None:
         self._engine = engine
         self._on_crash = on_crash
-        self._charges: dict[RunKey, _Charge] = {}
+        self._charges: dict[NamespacedName, _Charge] = {}
         self._nursery: trio.Nursery | None = None
-        self._waiting: dict[RunKey, None] = {}
+        self._waiting: dict[NamespacedName, None] = {}
         self._draining = False
         self._over = trio.Event()
         self._scopes_started = 0
@@ -86,7 +86,7 @@ class Supervisor:
         finally:
             self._over.set()
 
-    def adopt(self, key: RunKey) -> None:
+    def adopt(self, key: NamespacedName) -> None:
         """Start the scope of the run, or wake it; may be called any number of times. Returns at once.
 
         The run is read by its own task. A run that this process does not own is ignored.
@@ -103,7 +103,7 @@ class Supervisor:
             charge = self._charges[key] = _Charge()
             self._nursery.start_soon(self._take_care, key, charge, name=f"run {key}")
 
-    def wake(self, key: RunKey, step: str | None = None) -> None:
+    def wake(self, key: NamespacedName, step: str | None = None) -> None:
         """Something has changed about ``step`` (its StepRun, Job, Pods); None: about the run, its Story or everything.
 
         With an empty ``step``, only a run that waits for its Story looks again.
@@ -115,17 +115,17 @@ class Supervisor:
         if charge is not None and charge.scope is not None:
             charge.scope.wake(step)
 
-    def has_in_hand(self, key: RunKey) -> bool:
+    def has_in_hand(self, key: NamespacedName) -> bool:
         """Whether the run was adopted and has not ended since."""
         return key in self._charges or key in self._waiting
 
-    def live_state(self, key: RunKey, uid: str) -> RunState | None:
+    def live_state(self, key: NamespacedName, uid: str) -> RunState | None:
         """What this process knows of a run that it has in hand, stored or not; instants are not cut to seconds."""
         charge = self._charges.get(key)
         scope = charge.scope if charge is not None else None
         return scope.state if scope is not None and scope.run_uid == uid else None
 
-    async def release(self, key: RunKey) -> None:
+    async def release(self, key: NamespacedName) -> None:
         """Give up one run without a write, so that another process can adopt it; success, too, if it was not adopted.
 
         Returns once no task of the run is left here: a write that was sent is answered, or given up after
@@ -146,7 +146,7 @@ class Supervisor:
             self._nursery.cancel_scope.cancel()
             await self._over.wait()
 
-    def steps_at_work(self) -> Iterator[tuple[RunKey, int]]:
+    def steps_at_work(self) -> Iterator[tuple[NamespacedName, int]]:
         """Each run that has a scope here, and the number of its running steps."""
         for key, charge in self._charges.items():
             if charge.scope is not None:
@@ -169,9 +169,9 @@ class Supervisor:
     def _is_ours(self, step_run: Object) -> bool:
         owner = controller_of(step_run)
         namespace = str(step_run["metadata"].get("namespace") or "")
-        return owner is None or self._engine.ownership.owns(RunKey(namespace, str(owner.get("name"))))
+        return owner is None or self._engine.ownership.owns(NamespacedName(namespace, str(owner.get("name"))))
 
-    async def _take_care(self, key: RunKey, charge: _Charge) -> None:
+    async def _take_care(self, key: NamespacedName, charge: _Charge) -> None:
         """Run it until it has ended or is released; if it was adopted again during the release, adopt it again."""
         try:
             with acting_for(key), charge.cancel_scope:
@@ -182,7 +182,7 @@ class Supervisor:
         if charge.cancel_scope.cancelled_caught and charge.adopted_again:
             self.adopt(key)
 
-    async def _keep_alive(self, key: RunKey, charge: _Charge) -> None:
+    async def _keep_alive(self, key: NamespacedName, charge: _Charge) -> None:
         settings = self._engine.settings
         pause = settings.first_restart_delay_seconds
         while True:
@@ -200,7 +200,7 @@ class Supervisor:
                 self._in_backoff -= 1
             pause = min(pause * 2, settings.longest_restart_delay_seconds)
 
-    async def _ended_well(self, key: RunKey, charge: _Charge) -> bool:
+    async def _ended_well(self, key: NamespacedName, charge: _Charge) -> bool:
         """One scope from start to end; False if it crashed, which is then recorded."""
         charge.adopted_again = False
         charge.scope = StoryRunScope(self._engine, key)
@@ -224,7 +224,7 @@ class Supervisor:
             self._on_crash(key, group)
         return False
 
-    async def _report(self, key: RunKey, crash: BaseException) -> None:
+    async def _report(self, key: NamespacedName, crash: BaseException) -> None:
         """Report on the run that the engine failed; only with the type of the error, whose text may hold user data."""
         run = await self._engine.runs.read_run(key)
         if run is None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from core.api.objects import Object, has_ended, is_being_deleted, step_path
+from core.api.objects import NamespacedName, Object, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase, member_or_none
 from core.engine.calls import patiently, persistently
 from core.engine.clock import wait_for_wakeup
@@ -23,7 +23,6 @@ from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import record_end
 from core.engine.executor_port import StopReason
 from core.engine.plan import GroupPlan, StepPlan
-from core.engine.ports import RunKey
 from core.engine.primitives.own_step_run import OwnStepRun
 from core.engine.primitives.story import cancel_child
 from core.engine.run.drain import end_engram
@@ -170,7 +169,7 @@ async def _child_of(context: StepContext) -> Object | None:
 
 async def _phase_at_end(context: StepContext, child: Object, until: datetime) -> Phase | None:
     """The phase in which the StoryRun ended; None if it had not ended by ``until``, or is gone."""
-    key = RunKey(context.namespace, str(child["metadata"]["name"]))
+    key = NamespacedName(context.namespace, str(child["metadata"]["name"]))
     while True:
         context.wakeup.clear()
         current = await patiently(context.engine.runs.read_run, key, pace=context.pace())

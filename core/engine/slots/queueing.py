@@ -21,7 +21,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final, NamedTuple
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from core.engine.slots.queue_heads import QueueHeads, Standing, Terms
 from core.engine.slots.queue_positions import Filing, QueueEntry, QueuePositions, level
 from core.policy.settings import OperatorSettings, QueueSettings
@@ -54,7 +54,7 @@ class Occupant:
 class Demand:
     """An engram step that is ready to start."""
 
-    run: RunKey
+    run: NamespacedName
     run_uid: str
     step: str
     """The full name, ``fan/a`` for a branch."""

@@ -18,8 +18,8 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.objects import Object, controller_of, step_path
-from core.engine.ports import STREAM, Clock, RunKey
+from core.api.objects import NamespacedName, Object, controller_of, step_path
+from core.engine.ports import STREAM, Clock
 from core.engine.slots.queueing import Demand, Held, Ledger, Occupant, Owner, SlotLimits
 from core.engine.slots.scheduling import story_key
 from core.engine.wakeup import WakeUp
@@ -157,7 +157,7 @@ class Slots:
         """Number of slots taken, by queue."""
         return self._ledger.running()
 
-    def waiting(self) -> Mapping[tuple[RunKey, str], int]:
+    def waiting(self) -> Mapping[tuple[NamespacedName, str], int]:
         """Number of waiting steps, by run and queue."""
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 

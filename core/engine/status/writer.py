@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.api.phases import Phase
 from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.status.state import RunState
 from core.engine.step.timers import Timer
 from core.engine.wakeup import WakeUp
@@ -44,7 +45,7 @@ class StatusWriter:
     that stops leaves them to its successor.
     """
 
-    def __init__(self, engine: EngineContext, key: RunKey, state: RunState) -> None:
+    def __init__(self, engine: EngineContext, key: NamespacedName, state: RunState) -> None:
         self._engine = engine
         self._key = key
         self._state = state

@@ -31,17 +31,15 @@ from cli.session import Session
 from cli.stream_console import console_address, open_console, step_of
 from cli.tapping import TapWish, tap
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
 from core.engine.clock import system_now
 from core.kube.errors import ForbiddenError
 from hub.cluster_topology import ClusterTopology
 from hub.console_grants import ConsoleVerb
 from hub.report import StatusReporter
-from hub.routes import StreamRun
 from hub.service import Hub
 from hub.stream_view import StreamView
-from hub.topology import BindingName
 from manager.bind import Address
 from manager.hub_console import ConsoleOptions, HubConsole
 from tests.unit.cli.conftest import Refusing, Server, of
@@ -57,7 +55,7 @@ from tests.unit.hub.stand import KEY, until
 from tests.unit.hub.test_hub_run import RecordedLink
 
 STORY = realtime_story(engram_step("emit"), engram_step("sink", "emit"), namespace="default")
-RUN = StreamRun("default", "run-1")
+RUN = NamespacedName("default", "run-1")
 
 
 @dataclass
@@ -92,7 +90,7 @@ class ConsoleRig:
         return {name: text for name, text in kept.items() if name.startswith(keys.ANNOTATION_STREAM_CONSOLE)}
 
     async def until_closed(self) -> None:
-        await until(lambda: not any(self.console.place_of(BindingName("default", n)) for n in self.bindings))
+        await until(lambda: not any(self.console.place_of(NamespacedName("default", n)) for n in self.bindings))
 
 
 @asynccontextmanager
@@ -107,7 +105,7 @@ async def console_rig(session: Session, port: int = 0) -> AsyncIterator[ConsoleR
         bindings[step] = await client.create(TRANSPORT_BINDING, made)
     reporters: list[StatusReporter] = []
 
-    def look_at(name: BindingName) -> None:
+    def look_at(name: NamespacedName) -> None:
         for each in reporters:
             each.look_at(name)
 
@@ -286,7 +284,7 @@ async def test_a_port_in_use_is_tried_again(session: Session, monkeypatch: pytes
                 nursery.start_soon(tap, session, run, binding, TapWish(count=1))
                 await until(lambda: rig.console.is_asked)
                 await trio.sleep(0.2)
-                assert rig.console.place_of(BindingName("default", "run-1-sink-transport")) is None
+                assert rig.console.place_of(NamespacedName("default", "run-1-sink-transport")) is None
                 other.close()
                 await rig.until_tapped("sink")
                 rig.emit("hello")

@@ -10,17 +10,18 @@ from typing import Final
 
 import trio
 
+from core.api.objects import NamespacedName
 from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook
 from hub.delivery import DeliveryCounts
 from hub.listener import HubListenerRules
-from hub.routes import RunRoutes, StreamRun, StreamStep, compile_routes
+from hub.routes import RunRoutes, StreamStep, compile_routes
 from hub.run import LiveStep
 from hub.service import Hub
-from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
+from hub.topology import BoundStep, Place, Topology, build_topology
 
 KEY: Final = bytes(range(32))
-RUN: Final = StreamRun("team", "run-1")
+RUN: Final = NamespacedName("team", "run-1")
 
 
 class ChangingTopology:
@@ -44,7 +45,7 @@ class ChangingTopology:
 def topology_of(*runs: RunRoutes, generation: int = 1, uid: str = "uid") -> Topology:
     """These runs, with a binding for each step."""
     bindings = {
-        BindingName(routes.run.namespace, binding_of(routes.run, step)): BoundStep(
+        NamespacedName(routes.run.namespace, binding_of(routes.run, step)): BoundStep(
             Place(routes.run, step), f"{uid}-{step}", generation
         )
         for routes in runs
@@ -53,11 +54,11 @@ def topology_of(*runs: RunRoutes, generation: int = 1, uid: str = "uid") -> Topo
     return build_topology(runs, bindings)
 
 
-def binding_of(run: StreamRun, step: str) -> str:
+def binding_of(run: NamespacedName, step: str) -> str:
     return f"{run.name}-{step}-transport"
 
 
-def identity(step: str, *, generation: int = 1, run: StreamRun = RUN, key: bytes = KEY) -> str:
+def identity(step: str, *, generation: int = 1, run: NamespacedName = RUN, key: bytes = KEY) -> str:
     """What a client of ``step`` says about itself."""
     token = issue_token(key, run.namespace, binding_of(run, step), f"uid-{step}", generation)
     return f"{run.namespace}/{token}"
@@ -72,7 +73,7 @@ class HubStand:
     topology: ChangingTopology
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
-    def step(self, name: str, run: StreamRun = RUN) -> LiveStep:
+    def step(self, name: str, run: NamespacedName = RUN) -> LiveStep:
         return self.hub.runs[run].steps[name]
 
     def counts(self, name: str) -> DeliveryCounts:

@@ -15,19 +15,20 @@ from hypothesis import strategies as st
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import BinaryFrame, DataRequest, DataResponse, StreamEnvelope
+from core.api.objects import NamespacedName
 from hub.acceptance import Acceptance
 from hub.delivery import StepDelivery
 from hub.nodes import LiveStep
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.run import LiveRun
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, Ordering
 from hub.troubles import Troubles
 from tests.unit.hub.modelled_client import text_packet
 from tests.unit.hub.stand import until
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 ALO = DeliverySettings(
     at_least_once=True, ordering=Ordering.PER_STREAM, window_messages=4, max_messages=100, redeliver_seconds=1e6
 )

@@ -8,9 +8,10 @@ import pytest
 
 from bubu_wire.messages import ACCEPTED_HEADER, BINDING_HEADER, PROCESS_HEADER, PROTOCOL_HEADER
 from bubu_wire.status import StatusCode
+from core.api.objects import NamespacedName
 from hub.admission import Admitted, admit, refusal_of_protocol
 from hub.client_refusal import ClientRefusal, Refused
-from hub.topology import BindingName, BoundStep, Client, Place, Topology, UnservedStep
+from hub.topology import BoundStep, Client, Place, Topology, UnservedStep
 from tests.unit.hub.stand import KEY, RUN, binding_of, identity
 
 ECHO: Final = Place(RUN, "echo")
@@ -28,8 +29,10 @@ def asked(
     """``echo`` is served from ``generation`` on; ``waits`` is not yet, and ``wrong`` never."""
     unserved = {"waits": UnservedStep("uid-waits", "no Story"), "wrong": UnservedStep("uid-wrong", "no step", True)}
     topology = Topology(
-        bindings={BindingName("team", binding_of(RUN, "echo")): BoundStep(ECHO, "uid-echo", generation, is_finished)},
-        unserved={BindingName("team", binding_of(RUN, step)): each for step, each in unserved.items()},
+        bindings={
+            NamespacedName("team", binding_of(RUN, "echo")): BoundStep(ECHO, "uid-echo", generation, is_finished)
+        },
+        unserved={NamespacedName("team", binding_of(RUN, step)): each for step, each in unserved.items()},
     )
     metadata = ((BINDING_HEADER, binding),) if binding is not None else ()
     said = ((PROCESS_HEADER, process), (ACCEPTED_HEADER, accepted))

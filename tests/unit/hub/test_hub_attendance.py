@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from core.api.objects import NamespacedName
 from hub.attendance import RETURN_SETTLES, SHOWN_AT_ONCE, SHOWN_EVERY, AttendanceBook
 from hub.client_refusal import ClientRefusal
-from hub.routes import StreamRun
 from hub.topology import BoundStep, Client, Place
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-ECHO = Place(StreamRun("team", "run-1"), "echo")
+ECHO = Place(NamespacedName("team", "run-1"), "echo")
 
 
 class Clock:
@@ -59,7 +59,7 @@ def test_a_step_shows_one_refusal_in_half_a_minute_and_then_the_last_one() -> No
 
 def test_refusals_of_many_steps_share_a_bound() -> None:
     clock = Clock()
-    places = [Place(StreamRun("team", f"run-{number}"), "echo") for number in range(10 * SHOWN_AT_ONCE)]
+    places = [Place(NamespacedName("team", f"run-{number}"), "echo") for number in range(10 * SHOWN_AT_ONCE)]
     for place in places:
         clock.refuse("wrong", place)
     assert len(clock.news) == SHOWN_AT_ONCE

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import NamespacedName
 from core.api.unreadable import Unreadable, marked
 from hub.bindings import read_binding, trimmed
-from hub.routes import StreamRun
-from hub.topology import BindingName
 from tests.unit.hub.cluster_samples import transport_binding
 
 
 def test_a_binding_names_its_step_and_its_run() -> None:
     found = read_binding(transport_binding("ask", uid="u1", generation=3, settings={"env": {"A": "b"}}))
-    assert found.name == BindingName("team", "run-1-ask-transport")
-    assert (found.run, found.run_uid, found.step) == (StreamRun("team", "run-1"), "run-uid", "ask")
+    assert found.name == NamespacedName("team", "run-1-ask-transport")
+    assert (found.run, found.run_uid, found.step) == (NamespacedName("team", "run-1"), "run-uid", "ask")
     assert (found.uid, found.generation, found.revision) == ("u1", 3, "story-0")
     assert (found.settings, found.problem) == ({"env": {"A": "b"}}, "")
     assert not found.is_over

@@ -11,10 +11,9 @@ import httpx
 import trio
 import trio.testing
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from hub.cluster_topology import ClusterTopology
-from hub.routes import StreamRun
-from hub.topology import BindingName, Place, Topology
+from hub.topology import Place, Topology
 from tests.unit.core.kube.scripted_server import ScriptedServer, WatchConnection, listing, ok, refusal
 from tests.unit.hub.cluster_samples import (
     engram_step,
@@ -24,7 +23,7 @@ from tests.unit.hub.cluster_samples import (
     transport_binding,
 )
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 STORY = realtime_story(engram_step("a"), engram_step("b", "a"))
 REVISION = pinned_revision(STORY)
 REVISION_NAME: str = REVISION["metadata"]["name"]
@@ -49,7 +48,7 @@ class TopologyStand:
     def __post_init__(self) -> None:
         self.objects = {"run-1": stored_run(), REVISION_NAME: REVISION, **self.objects}
         self.server = ScriptedServer(self._answer)
-        self.told: list[BindingName] = []
+        self.told: list[NamespacedName] = []
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         name = request.url.path.rpartition("/")[2]
@@ -80,7 +79,7 @@ async def now(topology: ClusterTopology) -> Topology:
 
 
 def reason(topology: Topology, step: str) -> tuple[str, bool]:
-    found = topology.unserved[BindingName("team", f"run-1-{step}-transport")]
+    found = topology.unserved[NamespacedName("team", f"run-1-{step}-transport")]
     return found.why, found.is_final
 
 
@@ -90,7 +89,7 @@ async def test_a_run_costs_two_reads_however_many_bindings_it_has(autojump_clock
         found = await now(topology)
         assert found.runs[RUN].targets == {"a": ("b",), "b": ()}
         stand.watch.push("MODIFIED", stored_binding("a", 101, generation=2))
-        assert (await now(topology)).bindings[BindingName("team", "run-1-a-transport")].generation == 2
+        assert (await now(topology)).bindings[NamespacedName("team", "run-1-a-transport")].generation == 2
         assert stand.reads == {"transportbindings": 2, "run-1": 1, REVISION_NAME: 1}
 
 
@@ -115,7 +114,7 @@ async def test_a_change_is_told_to_the_one_who_waits_and_the_own_writes_are_none
         stand.watch.push("ADDED", stored_binding("b", 102))
         await trio.testing.wait_all_tasks_blocked()
         assert RUN in found[0].runs
-        assert stand.told == [BindingName("team", f"run-1-{step}-transport") for step in "ba"]
+        assert stand.told == [NamespacedName("team", f"run-1-{step}-transport") for step in "ba"]
 
 
 async def test_a_finished_run_leaves_and_what_is_deleted_is_unknown(autojump_clock: trio.testing.MockClock) -> None:
@@ -127,7 +126,7 @@ async def test_a_finished_run_leaves_and_what_is_deleted_is_unknown(autojump_clo
         stand.watch.push("DELETED", stored_binding("b", 102))
         found = await now(topology)
         assert found.runs == {}
-        assert set(found.unserved) == {BindingName("team", "run-1-a-transport")}
+        assert set(found.unserved) == {NamespacedName("team", "run-1-a-transport")}
 
 
 async def test_a_binding_of_another_uid_under_the_same_name_is_another_one(

@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from hub.console import MAX_BODY_BYTES, MAX_SENDS, ConsoleApp
 from hub.console_grants import KEY_HEADER, ConsoleReason
 from hub.run_book import BindingStanding
 from hub.taps import MAX_TAPS_OF_STEP
-from hub.topology import BindingName, Place
+from hub.topology import Place
 from tests.unit.hub.cluster_samples import transport_binding
 from tests.unit.hub.modelled_client import EngramIO, collecting
 from tests.unit.hub.stand import RUN, until
@@ -67,10 +67,10 @@ class Desk:
     clock: datetime = NOW
     app: ConsoleApp = field(init=False)
 
-    def binding(self, name: BindingName) -> Object | None:
+    def binding(self, name: NamespacedName) -> Object | None:
         return self.bindings.get(name.name)
 
-    def standing(self, name: BindingName) -> BindingStanding | None:
+    def standing(self, name: NamespacedName) -> BindingStanding | None:
         return self.stand.topology.book.standing(name)
 
     def ask(self, step: str = "sink", **more: Any) -> None:

@@ -13,7 +13,7 @@ import trio.testing
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import AudioFrame, DataRequest, DataResponse
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.evaluation.pool import OverLimitError
 from core.story.kinds import StepKind
 from hub.child_runs import ChildOrder, ChildRunError
@@ -22,7 +22,7 @@ from hub.evaluation import PacketEvaluator
 from hub.packets import PacketChecker
 from hub.questions import Question
 from hub.refusal import PacketRefusal, PacketRefusedError
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import (
     DeliverySettings,
@@ -40,7 +40,7 @@ from hub.settings import (
 from tests.unit.hub.json_packets import json_packet, metadata_of, received
 from tests.unit.hub.test_hub_run import RecordedLink
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 OPEN = DeliverySettings(max_messages=1_000, window_messages=10_000)
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM, max_messages=4, window_messages=2)
 EMIT = StreamStep("emit")

@@ -13,11 +13,12 @@ import trio.testing
 
 from bubu_wire.codec import decode
 from bubu_wire.messages import BinaryFrame, DataResponse
+from core.api.objects import NamespacedName
 from core.api.streaming import StreamHook
 from core.story.kinds import StepKind
 from hub.hooks import consumers
 from hub.packets import PacketChecker
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import DeliverySettings, JoinMode, JoinSettings, Ordering
 from hub.taps import TapBook, TapDirection
@@ -25,7 +26,7 @@ from hub.topology import Place
 from tests.unit.hub.json_packets import json_packet, metadata_of, received
 from tests.unit.hub.test_hub_run import RecordedLink
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 READY = '{{ eq (default "" packet.type) "storyrun.ready" }}'
 STEP_READY = '{{ eq (default "" packet.type) "steprun.ready" }}'
 LISTEN = StreamStep("listen")

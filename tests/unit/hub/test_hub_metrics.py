@@ -6,11 +6,12 @@ import trio
 import trio.testing
 
 from bubu_wire.codec import encode
+from core.api.objects import NamespacedName
 from core.telemetry import metrics
 from core.telemetry.hub_catalogue import HUB_CATALOGUE
 from hub.metrics import HubMetrics
 from hub.packets import PacketChecker
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.run import LiveRun
 from hub.settings import DeliverySettings, Ordering
 from tests.unit.hub.modelled_client import text_packet
@@ -37,7 +38,7 @@ class Client:
 
 
 def live_run(name: str, *, packets: int) -> LiveRun:
-    run = LiveRun(compile_routes(StreamRun("team", name), "voice", STEPS), "1", PacketChecker())
+    run = LiveRun(compile_routes(NamespacedName("team", name), "voice", STEPS), "1", PacketChecker())
     client = Client()
     run.attach("emit", client)
     heartbeat = b"\x22\x16\x0a\x0ebubu-heartbeat\x12\x04true"

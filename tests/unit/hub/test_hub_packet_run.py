@@ -9,18 +9,17 @@ import pytest
 
 from core.api import keys
 from core.api.keys import RUN_ANNOTATIONS_OF_OPERATOR
-from core.api.objects import Object, controller_of
+from core.api.objects import NamespacedName, Object, controller_of
 from core.policy.settings import RunSettings
 from hub.child_runs import ChildOrder, ChildRunError
 from hub.packet_run import MAX_DEPTH, packet_run_manifest, packet_run_name, result_of, trimmed, why_not_the_run
-from hub.routes import StreamRun
 from reconcilers.adapters.world import owner_uid, packet_parent
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate import author
 
 HUB = Caller("system:serviceaccount:bobrapet-system:bobrapet-hub", is_hub=True)
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 ORDER = ChildOrder(RUN, "call", "m-1", {"name": "child"}, {"text": "a"}, waits=True, parent_uid="u1")
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.api.objects import NamespacedName
 from hub.registry import Registry, StaleGenerationError
-from hub.routes import StreamRun
 from hub.topology import Place
 
 CLIENTS = ("one", "two", "three", "four")
-RUN, OTHER = StreamRun("team", "run-1"), StreamRun("team", "run-2")
+RUN, OTHER = NamespacedName("team", "run-1"), NamespacedName("team", "run-2")
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4), st.integers(0, 3), st.sampled_from([RUN, OTHER]))))
-def test_the_holder_is_the_last_of_the_highest_generation(calls: list[tuple[bool, int, int, StreamRun]]) -> None:
+def test_the_holder_is_the_last_of_the_highest_generation(calls: list[tuple[bool, int, int, NamespacedName]]) -> None:
     registry: Registry[str] = Registry()
     holders: dict[Place, str] = {}
     highest: dict[Place, int] = {}

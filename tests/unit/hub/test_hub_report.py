@@ -16,14 +16,14 @@ import trio.testing
 
 from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.informer import Informer
 from hub.attendance import NOBODY, Attendance
 from hub.binding_status import StepTraffic, StreamState
 from hub.bindings import trimmed
 from hub.report import StatusReporter
-from hub.topology import BindingName, Client
+from hub.topology import Client
 from kubewire.wire import apply_merge_patch
 from tests.unit.core.kube.scripted_server import ScriptedServer, listing, ok, refusal
 from tests.unit.hub.cluster_samples import transport_binding
@@ -38,16 +38,16 @@ class Views:
     """What the hub sees, as a test says it."""
 
     seen: dict[str, StreamState] = field(default_factory=dict)
-    may_drain: list[BindingName] = field(default_factory=list)
-    forgotten: list[BindingName] = field(default_factory=list)
+    may_drain: list[NamespacedName] = field(default_factory=list)
+    forgotten: list[NamespacedName] = field(default_factory=list)
 
-    def of(self, name: BindingName, uid: str) -> StreamState:
+    def of(self, name: NamespacedName, uid: str) -> StreamState:
         return self.seen.get(name.name, NONE)
 
-    def draining(self) -> list[BindingName]:
+    def draining(self) -> list[NamespacedName]:
         return self.may_drain
 
-    def forget(self, name: BindingName) -> None:
+    def forget(self, name: NamespacedName) -> None:
         self.forgotten.append(name)
 
 
@@ -126,12 +126,12 @@ class ReportStand:
             nursery.cancel_scope.cancel()
 
 
-def key(binding: Object) -> BindingName:
-    return BindingName(binding["metadata"]["namespace"], binding["metadata"]["name"])
+def key(binding: Object) -> NamespacedName:
+    return NamespacedName(binding["metadata"]["namespace"], binding["metadata"]["name"])
 
 
-def name_of(step: str) -> BindingName:
-    return BindingName("team", f"run-1-{step}-transport")
+def name_of(step: str) -> NamespacedName:
+    return NamespacedName("team", f"run-1-{step}-transport")
 
 
 async def test_edges_are_written_at_once_and_counts_every_ten_seconds(

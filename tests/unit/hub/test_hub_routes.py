@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import NamespacedName
 from core.api.streaming import Streaming
 from core.story.kinds import StepKind
-from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
+from hub.routes import RouteError, StreamStep, compile_routes
 from hub.settings import (
     DeliverySettings,
     DropPolicy,
@@ -24,9 +25,9 @@ from hub.settings import (
     RouteRule,
     settings_of,
 )
-from hub.topology import BindingName, BoundStep, Place, build_topology
+from hub.topology import BoundStep, Place, build_topology
 
-RUN = StreamRun("team", "run")
+RUN = NamespacedName("team", "run")
 QUORUM = DeliverySettings(join=JoinSettings(JoinMode.QUORUM, 3))
 
 
@@ -63,12 +64,12 @@ def test_any_number_of_steps_may_need_one() -> None:
 
 def test_a_binding_must_name_a_step_of_a_run() -> None:
     routes = compile_routes(RUN, "story", [StreamStep("a")])
-    bound = {BindingName("team", "run-a"): BoundStep(Place(RUN, "a"), "uid")}
+    bound = {NamespacedName("team", "run-a"): BoundStep(Place(RUN, "a"), "uid")}
 
     assert build_topology([routes], bound).bindings == bound
-    for place in (Place(RUN, "b"), Place(StreamRun("team", "other"), "a")):
+    for place in (Place(RUN, "b"), Place(NamespacedName("team", "other"), "a")):
         with pytest.raises(RouteError, match="there is no step"):
-            build_topology([routes], {BindingName("team", "run-a"): BoundStep(place, "uid")})
+            build_topology([routes], {NamespacedName("team", "run-a"): BoundStep(place, "uid")})
     with pytest.raises(RouteError, match="twice"):
         build_topology([routes, routes], {})
 

@@ -11,15 +11,16 @@ import trio.testing
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import DataResponse
+from core.api.objects import NamespacedName
 from hub import delivery as deliveries
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
-from hub.routes import StreamRun, StreamStep, compile_routes, stream_id_of
+from hub.routes import StreamStep, compile_routes, stream_id_of
 from hub.run import LiveRun
 from hub.settings import DeliverySettings, Ordering
 from tests.unit.hub.modelled_client import text_packet
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM, max_messages=4, window_messages=2)
 PACKET = encode(text_packet("a"))
 
@@ -166,10 +167,10 @@ async def test_the_end_of_a_run_counts_all_that_it_holds() -> None:
 
 
 def test_names_of_streams_are_short_and_never_equal() -> None:
-    long = StreamRun("n" * 63, "r" * 200)
+    long = NamespacedName("n" * 63, "r" * 200)
     names = {
         stream_id_of(run, step, epoch)
-        for run in (RUN, long, StreamRun("team", "run-1/x"))
+        for run in (RUN, long, NamespacedName("team", "run-1/x"))
         for step in ("x", "y", "x/y", "z" * 200)
         for epoch in ("1", "2")
     }

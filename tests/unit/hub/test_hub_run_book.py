@@ -8,14 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from hub.bindings import StreamBinding, read_binding
-from hub.routes import StreamRun
 from hub.run_book import PinnedRun, RunBook
-from hub.topology import BindingName, BoundStep, Place, Topology
+from hub.topology import BoundStep, Place, Topology
 from tests.unit.hub.cluster_samples import engram_step, realtime_story, transport_binding
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 STORY = realtime_story(engram_step("a"), engram_step("b", "a"))
 
 
@@ -23,8 +22,8 @@ def stream_binding(step: str, **fields: Any) -> StreamBinding:
     return read_binding(transport_binding(step, **{"uid": f"uid-{step}", **fields}))
 
 
-def name_of(step: str) -> BindingName:
-    return BindingName("team", f"run-1-{step}-transport")
+def name_of(step: str) -> NamespacedName:
+    return NamespacedName("team", f"run-1-{step}-transport")
 
 
 def read_stories(book: RunBook, story: Object = STORY) -> None:
@@ -130,7 +129,7 @@ def test_another_run_of_the_same_name_is_another_run() -> None:
 
 def test_of_two_runs_of_one_name_the_newer_is_served() -> None:
     book = served()
-    left = replace(stream_binding("c"), name=BindingName("team", "x"), run_uid="second", uid="c")
+    left = replace(stream_binding("c"), name=NamespacedName("team", "x"), run_uid="second", uid="c")
     book.put(left)
     read_stories(book, realtime_story(engram_step("c")))
     found = book.topology()
@@ -221,7 +220,7 @@ EVENTS = st.one_of(
 )
 
 
-def check(book: RunBook, known: dict[BindingName, StreamBinding], found: Topology) -> None:
+def check(book: RunBook, known: dict[NamespacedName, StreamBinding], found: Topology) -> None:
     assert set(found.bindings) | set(found.unserved) == set(known)
     assert not set(found.bindings) & set(found.unserved)
     assert set(found.runs) == set(found.lives)
@@ -239,7 +238,7 @@ def check(book: RunBook, known: dict[BindingName, StreamBinding], found: Topolog
 @given(st.lists(EVENTS, max_size=25))
 def test_every_binding_is_served_or_has_a_reason_whatever_happens(events: list[tuple[str, Any]]) -> None:
     """And a run that is served keeps its life as long as one of its bindings lives on."""
-    book, known = RunBook(), dict[BindingName, StreamBinding]()
+    book, known = RunBook(), dict[NamespacedName, StreamBinding]()
     for what, value in events:
         before = book.topology()
         lived = {name: binding for name, binding in known.items() if not binding.is_over}

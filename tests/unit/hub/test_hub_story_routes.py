@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.story.kinds import StepKind
-from hub.routes import StreamRun
 from hub.settings import Ordering
 from hub.story_routes import BoundSettings, StoryProblemError, delivery_of, needs_of, routes_of, streaming_steps
 from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
 
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 
 
 def routes(story: Object, **settings: Object) -> Any:

@@ -15,7 +15,7 @@ import trio
 
 from bubu_contract.instants import format_instant
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.workloads.binding_token import issue_token
 from hub.attendance import AttendanceBook
 from hub.binding_status import StreamState
@@ -25,7 +25,7 @@ from hub.run import LiveRun
 from hub.run_book import PinnedRun, RunBook
 from hub.service import Hub
 from hub.stream_view import StreamView
-from hub.topology import BindingName, Client, Place, Topology
+from hub.topology import Client, Place, Topology
 from tests.unit.hub.cluster_samples import engram_step, realtime_story, transport_binding
 from tests.unit.hub.modelled_client import (
     EngramIO,
@@ -116,7 +116,7 @@ class ClusterStand:
         return self.engram("emit", emitting(["a"]))
 
     def see(self, step: str) -> StreamState:
-        return self.view.of(BindingName("team", f"run-1-{step}-transport"), f"uid-{step}")
+        return self.view.of(NamespacedName("team", f"run-1-{step}-transport"), f"uid-{step}")
 
     def trouble(self, step: str) -> str:
         traffic = self.see(step).traffic
@@ -219,7 +219,7 @@ async def test_a_step_is_not_drained_while_its_packets_wait() -> None:
         await stand.until_drained("emit")
         await trio.sleep(0.5)
         assert not stand.see("echo").is_drained
-        assert stand.view.draining() == [BindingName("team", "run-1-echo-transport")]
+        assert stand.view.draining() == [NamespacedName("team", "run-1-echo-transport")]
 
 
 async def test_a_join_does_not_wait_for_branches_that_have_finished() -> None:
@@ -361,7 +361,7 @@ async def test_another_binding_of_a_step_counts_its_generations_from_the_start()
         stand.bind_all()
         first = stand.engram("echo", forever, generation=3)
         await first.ready.wait()
-        stand.topology.book.remove(BindingName("team", "run-1-echo-transport"))
+        stand.topology.book.remove(NamespacedName("team", "run-1-echo-transport"))
         stand.topology.tell()
         await until(lambda: bool(first.ends))
         first.kill()

@@ -17,8 +17,9 @@ from bubu_wire.messages import (
     DataRequest,
     StreamEnvelope,
 )
+from core.api.objects import NamespacedName
 from hub.delivery import Loss
-from hub.routes import StreamRun, StreamStep, compile_routes
+from hub.routes import StreamStep, compile_routes
 from hub.settings import DeliverySettings, Ordering
 from tests.e2e.wire.rig import open_client
 from tests.unit.hub.modelled_client import (
@@ -38,7 +39,7 @@ SINK = StreamStep("sink", ("emit",), ALO)
 VERSION = (PROTOCOL_HEADER, "1.0.0")
 
 
-def balance(stand: HubStand, step: str, run: StreamRun = RUN) -> int:
+def balance(stand: HubStand, step: str, run: NamespacedName = RUN) -> int:
     delivery = stand.step(step, run).delivery
     counts = delivery.counts
     return counts.offered - counts.delivered - sum(counts.lost.values()) - delivery.pending
@@ -147,7 +148,7 @@ async def test_receipts_that_the_client_has_dropped_are_asked_for_again() -> Non
 async def test_a_stalled_consumer_holds_its_source_and_nobody_else() -> None:
     """emit → stalled; other → free, in the same run; and a second run. The stalled buffer does not grow."""
     steps = (EMIT, replace(SINK, name="stalled"), StreamStep("other"), StreamStep("free", ("other",), ALO))
-    second = compile_routes(StreamRun("team", "run-2"), "story", (EMIT, SINK))
+    second = compile_routes(NamespacedName("team", "run-2"), "story", (EMIT, SINK))
     free: list[str] = []
     elsewhere: list[str] = []
     emitted: list[int] = []
@@ -166,7 +167,7 @@ async def test_a_stalled_consumer_holds_its_source_and_nobody_else() -> None:
 
     async with open_hub(compile_routes(RUN, "story", steps), second) as stand, trio.open_nursery() as nursery:
 
-        def start(step: str, program: Program, run: StreamRun = RUN) -> ModelledEngram:
+        def start(step: str, program: Program, run: NamespacedName = RUN) -> ModelledEngram:
             engram = ModelledEngram(stand.port, identity(step, run=run), program)
             nursery.start_soon(engram.run)
             return engram
@@ -316,7 +317,7 @@ async def test_best_effort_packets_go_to_all_who_need_them() -> None:
 
 
 async def test_a_run_that_fails_starts_again_and_the_others_do_not_notice() -> None:
-    second = compile_routes(StreamRun("team", "run-2"), "story", (EMIT, SINK))
+    second = compile_routes(NamespacedName("team", "run-2"), "story", (EMIT, SINK))
     received: list[str] = []
     async with (
         open_hub(compile_routes(RUN, "story", (EMIT, SINK)), second) as stand,

@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from core.api.objects import NamespacedName
 from core.story.kinds import StepKind
-from hub.routes import StreamRun
 from hub.settings import Ordering
-from hub.topology import BindingName, BoundStep, Place
+from hub.topology import BoundStep, Place
 from hub.topology_file import TopologyFile, TopologyFileError, parse_topology
 
 FILE = """
@@ -29,7 +29,7 @@ runs:
         maxAttempts: 0
         streaming: {delivery: {semantics: at_least_once}, backpressure: {buffer: {maxMessages: 7}}}
 """
-RUN = StreamRun("team", "run-1")
+RUN = NamespacedName("team", "run-1")
 
 
 def test_a_file_is_runs_steps_and_bindings() -> None:
@@ -38,8 +38,8 @@ def test_a_file_is_runs_steps_and_bindings() -> None:
     routes = topology.runs[RUN]
     assert (routes.story, routes.targets) == ("voice", {"emit": ("sink",), "sink": ()})
     assert topology.bindings == {
-        BindingName("team", "run-1-emit-transport"): BoundStep(Place(RUN, "emit"), "u1", 1),
-        BindingName("team", "run-1-sink-transport"): BoundStep(Place(RUN, "sink"), "u2", 3),
+        NamespacedName("team", "run-1-emit-transport"): BoundStep(Place(RUN, "emit"), "u1", 1),
+        NamespacedName("team", "run-1-sink-transport"): BoundStep(Place(RUN, "sink"), "u2", 3),
     }
     delivery = routes.steps["sink"].delivery
     assert (delivery.window_messages, delivery.max_messages, delivery.redeliver_seconds) == (7, 7, 5.0)

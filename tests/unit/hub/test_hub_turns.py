@@ -12,9 +12,10 @@ import trio.testing
 from bubu_wire.codec import decode, encode
 from bubu_wire.inspection import Inspected, Inspector
 from bubu_wire.messages import AudioFrame, BinaryFrame, DataRequest, DataResponse
+from core.api.objects import NamespacedName
 from hub import partitions
 from hub.delivery import Loss, StepDelivery
-from hub.routes import StreamRun, StreamStep
+from hub.routes import StreamStep
 from hub.settings import DeliverySettings, Ordering, taking_turns
 from hub.story_routes import BoundSettings, StoryProblemError, routes_of
 from hub.topology_file import parse_topology
@@ -181,7 +182,7 @@ def test_the_story_says_how_many_packets_its_engrams_handle_at_a_time(concurrenc
     steps = [{"name": "a", "ref": {"name": "e"}}, {"name": "b", "ref": {"name": "e"}, "needs": ["a"]}]
     spec = {"steps": steps, **({"concurrency": concurrency} if concurrency is not None else {})}
     story = {"metadata": {"name": "s"}, "spec": spec}
-    routes = routes_of(StreamRun("team", "r"), story, {}, {"a": BoundSettings(), "b": BoundSettings()})
+    routes = routes_of(NamespacedName("team", "r"), story, {}, {"a": BoundSettings(), "b": BoundSettings()})
     found = [(step.delivery.concurrency.value, step.delivery.by_participant) for step in routes.steps.values()]
     wanted = concurrency or {}
     assert found == [(wanted.get("mode", "parallel"), wanted.get("scope") == "participant")] * 2
@@ -190,7 +191,7 @@ def test_the_story_says_how_many_packets_its_engrams_handle_at_a_time(concurrenc
 def test_a_mode_that_the_schema_did_not_see_is_refused_with_the_step() -> None:
     spec = {"steps": [{"name": "a", "ref": {"name": "e"}}], "concurrency": {"mode": "single"}}
     with pytest.raises(StoryProblemError, match=r"step a: spec\.concurrency\.mode: 'single'"):
-        routes_of(StreamRun("team", "r"), {"metadata": {"name": "s"}, "spec": spec}, {}, {"a": BoundSettings()})
+        routes_of(NamespacedName("team", "r"), {"metadata": {"name": "s"}, "spec": spec}, {}, {"a": BoundSettings()})
 
 
 def test_a_topology_file_may_say_it_for_a_run() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from core.api.objects import NamespacedName
 from core.api.resource import STORY_RUN, Resource
-from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
 from core.engine.wakeup import WakeUp
 from core.telemetry import metrics
@@ -21,9 +21,9 @@ class Alive:
     """Stands for the supervisor: the number of steps at work of each run."""
 
     def __init__(self) -> None:
-        self.runs: dict[RunKey, int] = {}
+        self.runs: dict[NamespacedName, int] = {}
 
-    def steps_at_work(self) -> Iterator[tuple[RunKey, int]]:
+    def steps_at_work(self) -> Iterator[tuple[NamespacedName, int]]:
         yield from self.runs.items()
 
 
@@ -40,11 +40,15 @@ def active(story: str) -> float | None:
 
 def test_steps_of_all_runs_of_a_story_are_added_up_when_somebody_asks() -> None:
     alive = Alive()
-    alive.runs = {RunKey("team", "etl-1"): 2, RunKey("team", "etl-2"): 3, RunKey("team", "idle-1"): 0}
+    alive.runs = {
+        NamespacedName("team", "etl-1"): 2,
+        NamespacedName("team", "etl-2"): 3,
+        NamespacedName("team", "idle-1"): 0,
+    }
     with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
         metrics.exposition()
         assert (active("etl"), active("idle")) == (5, 0)
-        alive.runs = {RunKey("team", "idle-1"): 1}
+        alive.runs = {NamespacedName("team", "idle-1"): 1}
         assert active("etl") == 5
         metrics.exposition()
         assert (active("etl"), active("idle")) == (None, 1)
@@ -60,7 +64,7 @@ def test_steps_that_have_ended_are_added_up_too_while_their_runs_live() -> None:
         return metrics.sample("bobrapet_storyrun_steps_completed", namespace="team", story="etl")
 
     alive = Alive()
-    alive.runs = {RunKey("team", "etl-1"): 1, RunKey("team", "etl-2"): 1}
+    alive.runs = {NamespacedName("team", "etl-1"): 1, NamespacedName("team", "etl-2"): 1}
     with metrics.recording(), metrics.collected_by(LiveGauges(alive, WithStates()).collect):
         metrics.exposition()
         assert completed() == 4
@@ -71,7 +75,7 @@ def test_steps_that_have_ended_are_added_up_too_while_their_runs_live() -> None:
 
 def test_a_run_that_is_gone_from_the_store_counts_under_an_unknown_story() -> None:
     alive = Alive()
-    alive.runs = {RunKey("team", "lost"): 1}
+    alive.runs = {NamespacedName("team", "lost"): 1}
     with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
         metrics.exposition()
         assert active("(unknown)") == 1
@@ -79,12 +83,16 @@ def test_a_run_that_is_gone_from_the_store_counts_under_an_unknown_story() -> No
 
 def test_live_runs_are_counted_by_namespace_and_a_namespace_without_any_has_no_series() -> None:
     alive = Alive()
-    alive.runs = {RunKey("team", "etl-1"): 0, RunKey("team", "etl-2"): 3, RunKey("other", "etl-1"): 1}
+    alive.runs = {
+        NamespacedName("team", "etl-1"): 0,
+        NamespacedName("team", "etl-2"): 3,
+        NamespacedName("other", "etl-1"): 1,
+    }
     with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
         metrics.exposition()
         numbers = [metrics.sample("bobrapet_storyruns_live", namespace=name) for name in ("team", "other")]
         assert numbers == [2, 1]
-        alive.runs = {RunKey("team", "etl-1"): 0}
+        alive.runs = {NamespacedName("team", "etl-1"): 0}
         metrics.exposition()
         numbers = [metrics.sample("bobrapet_storyruns_live", namespace=name) for name in ("team", "other")]
         assert numbers == [1, None]
@@ -92,7 +100,7 @@ def test_live_runs_are_counted_by_namespace_and_a_namespace_without_any_has_no_s
 
 def test_after_the_block_nobody_collects() -> None:
     alive = Alive()
-    alive.runs = {RunKey("team", "etl-1"): 2}
+    alive.runs = {NamespacedName("team", "etl-1"): 2}
     with metrics.recording():
         with metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
             pass

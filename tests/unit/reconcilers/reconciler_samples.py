@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import orjson
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.clock import WallClock
 from core.engine.engine_context import EngineContext
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import EventType
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
@@ -99,13 +99,13 @@ class RecordingSupervisor(Supervisor):
     """Records the calls and does nothing else."""
 
     def __init__(self, engine: EngineContext | None = None) -> None:
-        self.adopted: list[RunKey] = []
+        self.adopted: list[NamespacedName] = []
         self.woken: list[tuple[str, str | None]] = []
 
-    def adopt(self, key: RunKey) -> None:
+    def adopt(self, key: NamespacedName) -> None:
         self.adopted.append(key)
 
-    def wake(self, key: RunKey, step: str | None = None) -> None:
+    def wake(self, key: NamespacedName, step: str | None = None) -> None:
         self.woken.append((str(key), step))
 
 

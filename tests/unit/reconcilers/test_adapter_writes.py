@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from core.api.objects import Object, is_being_deleted
+from core.api.objects import NamespacedName, Object, is_being_deleted
 from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, PortError, UnavailableError
-from core.engine.ports import RunKey
 from core.kube.client import KubeClient
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.step_runs import KubeStepRuns
@@ -55,7 +54,7 @@ async def test_a_run_that_the_server_does_not_have_is_not_read_again_from_a_cach
         world.story_runs.add_handler(lambda change: heard.append(change.new))
         with pytest.raises(GoneError):
             await act(client, world, known)
-        assert await KubeRunStore(client, world).read_run(RunKey("team", "one")) is None
+        assert await KubeRunStore(client, world).read_run(NamespacedName("team", "one")) is None
         assert heard == [known, None]
         world.story_runs.remember(known)  # its watch reports an old version
         assert world.story_runs.list() == []
@@ -83,7 +82,7 @@ async def test_a_check_shows_the_run_that_has_the_name_now() -> None:
         other = server.put(run(meta={"uid": "another"}))
         with pytest.raises(PortError, match="has been deleted"):
             await confirm(client, world.story_runs, STORY_RUN, known)
-        assert await KubeRunStore(client, world).read_run(RunKey("team", "one")) == other
+        assert await KubeRunStore(client, world).read_run(NamespacedName("team", "one")) == other
 
 
 async def test_what_is_deleted_is_not_read_again() -> None:

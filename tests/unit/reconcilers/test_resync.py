@@ -14,8 +14,7 @@ import trio
 import trio.testing
 
 from core.api import keys
-from core.api.objects import Object
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
 from core.telemetry import metrics
@@ -25,7 +24,7 @@ from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
 from tests.unit.reconcilers.reconciler_samples import RecordingSupervisor, job, open_world, pod, run, step_run, story
 
-ONE, TWO = RunKey("team", "one"), RunKey("team", "two")
+ONE, TWO = NamespacedName("team", "one"), NamespacedName("team", "two")
 
 
 class Lists(httpx.AsyncBaseTransport):
@@ -62,11 +61,11 @@ def _is_selected(obj: Object, selector: str) -> bool:
 class InHand(RecordingSupervisor):
     """Has exactly the runs in ``known``."""
 
-    def __init__(self, known: set[RunKey]) -> None:
+    def __init__(self, known: set[NamespacedName]) -> None:
         super().__init__()
         self.known = known
 
-    def has_in_hand(self, key: RunKey) -> bool:
+    def has_in_hand(self, key: NamespacedName) -> bool:
         return key in self.known
 
 
@@ -95,7 +94,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    *, known: set[RunKey], adopts: bool = True, ownership: Ownership = WHOLE_CLUSTER
+    *, known: set[NamespacedName], adopts: bool = True, ownership: Ownership = WHOLE_CLUSTER
 ) -> AsyncIterator[Stage]:
     server, supervisor = Lists(), InHand(known)
     async with open_world(server) as (_, world):
@@ -104,7 +103,7 @@ async def stage(
             def enqueue(self, key: Key) -> None:
                 result.enqueued.append(str(key))
                 if adopts:
-                    supervisor.known.add(RunKey(key.namespace, key.name))
+                    supervisor.known.add(NamespacedName(key.namespace, key.name))
 
         options = ControllerOptions(1, timedelta(seconds=1), timedelta(seconds=1))
         controller = NotingController("storyrun", _never, options)

@@ -213,7 +213,7 @@ def test_no_key_waits_beside_an_idle_worker(
 
     def check() -> None:
         has_idle = len(work._idle) > 0 or work._timekeeper is not None
-        assert not (has_idle and any(map(work._may_work, work._ready)))
+        assert not (has_idle and work._ready.has_for(work._may_work))
         assert work._timekeeper is not None or not len(work._idle)
         if work._timekeeper is not None and work._due:
             assert work._timekeeper.until <= min(timer.due for timer in work._due.values())

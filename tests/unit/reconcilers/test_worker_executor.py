@@ -12,12 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import NameConflictError, NoRoomError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import assignment_of
-from core.kube.store import StoreKey
 from reconcilers.adapters.binding import ResolvedBinding
 from reconcilers.adapters.worker_heartbeats import LOST_AFTER_SECONDS
 from reconcilers.adapters.worker_leftovers import HEARS_WITHIN_SECONDS
@@ -413,7 +412,7 @@ async def deleted(scene: WorkerScene) -> Any:
 
 def is_over(scene: WorkerScene) -> bool:
     """Whether nothing runs for the StepRun that is gone, and everybody knows it."""
-    over = not scene.registry.lingers(StoreKey(NAMESPACE, "first-fetch"))
+    over = not scene.registry.lingers(NamespacedName(NAMESPACE, "first-fetch"))
     assert scene.registry.is_at_work(scene.pool) != over or not scene.server.all(WORKER_POD)
     assert ((("team", "first"), "fetch") in scene.woken) == over
     return over

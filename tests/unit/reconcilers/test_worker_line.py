@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from core.engine.ports import RunKey
-from core.kube.store import StoreKey
+from core.api.objects import NamespacedName
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 
 
-def key(name: str) -> StoreKey:
-    return StoreKey("team", name)
+def key(name: str) -> NamespacedName:
+    return NamespacedName("team", name)
 
 
 def awaited(name: str, gives_up_at: float = 100.0) -> AwaitedRoom:
-    return AwaitedRoom(RunKey("team", name), "s", gives_up_at)
+    return AwaitedRoom(NamespacedName("team", name), "s", gives_up_at)
 
 
 def line_of(*names: str) -> WorkerLine:

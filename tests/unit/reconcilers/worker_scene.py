@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from core.api import keys
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.resource import (
     ENGRAM,
     ROLE_BINDING,
@@ -22,7 +22,7 @@ from core.api.resource import (
     WORKER_POD,
 )
 from core.engine.clock import WallClock
-from core.engine.ports import AttemptOrder, Observation, RunKey
+from core.engine.ports import AttemptOrder, Observation
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
@@ -60,7 +60,7 @@ class WorkerScene:
     registry: WorkerRegistry
     executor: WorkerExecutor
     events: RecordedEvents
-    woken: list[tuple[RunKey, str | None]] = field(default_factory=list)
+    woken: list[tuple[NamespacedName, str | None]] = field(default_factory=list)
     _renewals: int = 0
 
     def hears(self, obj: Object) -> Object:

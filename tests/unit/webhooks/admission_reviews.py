@@ -7,12 +7,12 @@ from typing import Any
 
 import trio
 
-from core.api.objects import Object, ReadOnlyObject
+from core.api.objects import NamespacedName, Object, ReadOnlyObject
 from core.api.resource import SECRET, Resource
 from core.policy.settings import OperatorSettings
 from webhooks.cluster_view import ClusterView, InMemoryView, Unseen
 from webhooks.registration import HOOKS, Hook
-from webhooks.setup import AdmissionSetup, SecretKey, none_is_known
+from webhooks.setup import AdmissionSetup, none_is_known
 
 OPERATOR = "system:serviceaccount:bobrapet-system:bobrapet-controller-manager"
 BY_PATH = {hook.path: hook for hook in HOOKS}
@@ -112,7 +112,7 @@ def gate(
     world: ChangingWorld | None = None,
     convert: Callable[[Object], Object] = lambda body: body,
     changed: Callable[[], Awaitable[None]] | None = None,
-    missing_secrets: Callable[[Collection[SecretKey]], Awaitable[Collection[SecretKey]]] = none_is_known,
+    missing_secrets: Callable[[Collection[NamespacedName]], Awaitable[Collection[NamespacedName]]] = none_is_known,
 ) -> AdmissionSetup:
     seen = world or ChangingWorld(*objects)
     return AdmissionSetup(

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import trio
 
-from core.api.objects import ReadOnlyObject
+from core.api.objects import NamespacedName, ReadOnlyObject
 from core.api.resource import Resource
 from core.evaluation import pool
 from core.fairness.turns import CrowdedError
@@ -40,7 +40,6 @@ from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import review_of
 from webhooks.review_executor import ReviewExecutor, ReviewRequest, ReviewUnavailableError
-from webhooks.setup import SecretKey
 from webhooks.validate.dependency import NEED_UNKNOWN
 from webhooks.validate.template_use import MISSING
 
@@ -252,9 +251,9 @@ class Store:
     """Records which Secrets it was asked about; those named ``gone`` do not exist."""
 
     def __init__(self) -> None:
-        self.asked: list[list[SecretKey]] = []
+        self.asked: list[list[NamespacedName]] = []
 
-    async def missing(self, wanted: Collection[SecretKey]) -> Collection[SecretKey]:
+    async def missing(self, wanted: Collection[NamespacedName]) -> Collection[NamespacedName]:
         await trio.lowlevel.checkpoint()
         self.asked.append(list(wanted))
         return [key for key in wanted if key.name == "gone"]
@@ -271,7 +270,7 @@ async def test_a_secret_that_does_not_exist_is_a_warning(limits: ReviewLimits) -
         "spec.secrets.api: Secret gone does not exist in this namespace (create it)",
         "spec.secrets.same: Secret gone does not exist in this namespace (create it)",
     ]
-    assert store.asked == [[SecretKey("team", "gone"), SecretKey("team", "there")]], "each once"
+    assert store.asked == [[NamespacedName("team", "gone"), NamespacedName("team", "there")]], "each once"
 
 
 async def test_the_api_server_is_not_asked_without_need() -> None:
@@ -284,7 +283,7 @@ async def test_the_api_server_is_not_asked_without_need() -> None:
     assert (await executor.examine(naming(api="there"))).findings == ()
     assert world.looks == looks + 1, "it is examined once more only for a warning"
     await executor.examine(naming(api="there", more="gone"))
-    assert store.asked == [[SecretKey("team", "there")]] * 2, "one at most"
+    assert store.asked == [[NamespacedName("team", "there")]] * 2, "one at most"
 
 
 # Decisions.

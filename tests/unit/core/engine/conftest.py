@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from fuzz.engine.world import World
 
 
@@ -17,7 +17,7 @@ class Scenario:
     def __init__(self, world: World, steps: list[dict[str, Any]], run: Mapping[str, Any] | None = None, **spec: Any):
         self.world = world
         world.add_story("story", {"steps": steps, **spec})
-        self.key: RunKey = world.add_run("run", "story", **(run or {}))
+        self.key: NamespacedName = world.add_run("run", "story", **(run or {}))
 
     async def to_the_end(self) -> dict[str, Any]:
         """Start an engine and wait until the run ends; returns its status."""

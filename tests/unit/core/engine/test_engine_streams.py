@@ -11,8 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
-from core.api.objects import Object
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import CONTINUE, engram, primitive
 from fuzz.engine.model_hub import RENEWS_SECONDS, SILENCE_SECONDS, is_drained, is_finished
@@ -32,7 +31,7 @@ class Realtime:
     def __init__(self, world: World, *steps: Any, **spec: Any) -> None:
         self.world = world
         world.add_story("story", realtime(*steps, **spec))
-        self.key: RunKey = world.add_run("run", "story", inputs={"n": 7})
+        self.key: NamespacedName = world.add_run("run", "story", inputs={"n": 7})
 
     @property
     def status(self) -> Object:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.api.objects import NamespacedName
 from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
 from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, Resting, identity_of, opened
-from core.kube.store import InformerStore, StoreKey
+from core.kube.store import InformerStore
 from tests.unit.core.kube.scripted_server import widget
 
 
@@ -77,9 +78,9 @@ def test_a_store_tells_what_is_known_of_objects_at_rest() -> None:
     for name, phase in (("a", "Succeeded"), ("b", "Running")):
         store.put(widget(name, 1, phase=phase))
 
-    assert store.resting(StoreKey("team", "a")) == Resting("uid-a", "Succeeded")
-    assert store.resting(StoreKey("team", "b")) is None
-    assert store.resting(StoreKey("team", "c")) is None
+    assert store.resting(NamespacedName("team", "a")) == Resting("uid-a", "Succeeded")
+    assert store.resting(NamespacedName("team", "b")) is None
+    assert store.resting(NamespacedName("team", "c")) is None
     assert store.is_found_under("phase")
 
 
@@ -117,8 +118,8 @@ def test_a_store_keeps_what_rests_as_text_and_names_it_without_reading() -> None
     assert (updated.old, updated.new) == (widget("a", 1, phase="Running"), widget("a", 2, phase="Succeeded"))
     updated.let_go()
     assert updated.new == widget("a", 2, phase="Succeeded")
-    assert store.get(StoreKey("team", "a")) == widget("a", 2, phase="Succeeded")
-    assert [*store.keys_by_index("phase", "Succeeded")] == [StoreKey("team", "a")]
+    assert store.get(NamespacedName("team", "a")) == widget("a", 2, phase="Succeeded")
+    assert [*store.keys_by_index("phase", "Succeeded")] == [NamespacedName("team", "a")]
     assert [*store.keys_by_index("phase", "Failed")] == []
     assert [change.new for change in store.as_added()] == [widget("b", 3, phase="Running")]
     assert [*store.in_motion()] == [widget("b", 3, phase="Running")]

@@ -9,19 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.kube.store import (
-    REMEMBERED_DELETIONS,
-    REMEMBERED_SECONDS,
-    Change,
-    ChangeKind,
-    InformerStore,
-    Listed,
-    StoreKey,
-)
+from core.api.objects import NamespacedName
+from core.kube.store import REMEMBERED_DELETIONS, REMEMBERED_SECONDS, Change, ChangeKind, InformerStore, Listed
 from kubewire.wire import Object
 from tests.unit.core.kube.scripted_server import version_of, widget
 
-A = StoreKey("team", "a")
+A = NamespacedName("team", "a")
 
 
 def kinds(changes: Any) -> list[str]:
@@ -254,14 +247,14 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         self.truth: dict[str, Any] = {}
         self.stream: list[tuple[str, Any]] = []
         self.it = store(name=lambda obj: [obj["metadata"]["name"]])
-        self.told: dict[StoreKey, Any] = {}
+        self.told: dict[NamespacedName, Any] = {}
 
     def tell(self, changes: Any) -> None:
         for change in changes:
             self.tell_one(change)
 
     def tell_one(self, change: Change) -> None:
-        key = StoreKey("team", change.object["metadata"]["name"])
+        key = NamespacedName("team", change.object["metadata"]["name"])
         if change.kind is ChangeKind.ADDED:
             assert key not in self.told
             self.told[key] = change.new
@@ -284,7 +277,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         self.stream.append((kind, self.truth[name]))
         if ours:
             self.tell(self.it.put(self.truth[name], in_order=False))
-            assert version_of(self.it.get(StoreKey("team", name)) or widget("none", 0)) == str(self.version)
+            assert version_of(self.it.get(NamespacedName("team", name)) or widget("none", 0)) == str(self.version)
 
     @precondition(lambda self: self.truth)
     @rule(data=st.data(), ours=st.booleans())
@@ -296,8 +289,8 @@ class StoreAgainstTruth(RuleBasedStateMachine):
             ("DELETED", {**gone, "metadata": {**gone["metadata"], "resourceVersion": str(self.version)}})
         )
         if ours:
-            self.tell(self.it.forget(StoreKey("team", name), gone["metadata"]["uid"]))
-            left = self.it.get(StoreKey("team", name))  # perhaps a predecessor whose end was not reported yet
+            self.tell(self.it.forget(NamespacedName("team", name), gone["metadata"]["uid"]))
+            left = self.it.get(NamespacedName("team", name))  # perhaps a predecessor whose end was not reported yet
             assert left is None or left["metadata"]["uid"] != gone["metadata"]["uid"]
 
     @precondition(lambda self: self.stream)
@@ -316,7 +309,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
 
     @invariant()
     def told_is_stored(self) -> None:
-        assert {StoreKey("team", obj["metadata"]["name"]): obj for obj in self.it.list(None)} == self.told
+        assert {NamespacedName("team", obj["metadata"]["name"]): obj for obj in self.it.list(None)} == self.told
         assert all([*self.it.by_index("name", key.name)] == [obj] for key, obj in self.told.items())
 
     def agree(self) -> None:

@@ -14,12 +14,11 @@ from core.api.keys import (
     ANNOTATION_TRIGGER_REQUEST_UID,
     ANNOTATION_TRIGGER_TOKEN,
 )
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.api.unreadable import Unreadable, marked
 from core.policy.settings import CrossNamespacePolicy
 from core.workloads.keyed_request import Decision
 from core.workloads.trigger import (
-    QualifiedName,
     TriggerAnswer,
     TriggerFacts,
     TriggerReason,
@@ -378,5 +377,5 @@ def test_an_answer_is_final_for_the_spec_that_it_is_about(status: Object | None,
 
 
 def test_an_impulse_without_a_namespace_is_in_that_of_the_request() -> None:
-    assert request_of(WITH_IMPULSE).impulse == QualifiedName("team", "hook")
+    assert request_of(WITH_IMPULSE).impulse == NamespacedName("team", "hook")
     assert request_of(trigger()).impulse is None

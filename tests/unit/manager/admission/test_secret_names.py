@@ -8,13 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from core.api.objects import NamespacedName
 from core.api.resource import SECRET, Resource
 from core.kube.errors import KubeError, UnreachableError, error_from_status
 from kubewire.wire import Object, StatusReason, status_failure
 from manager.admission.secret_names import ANSWER_SECONDS, AT_ONCE, SecretNames
-from webhooks.setup import SecretKey
 
-HAVE, LACK = SecretKey("team", "openai"), SecretKey("team", "gone")
+HAVE, LACK = NamespacedName("team", "openai"), NamespacedName("team", "gone")
 
 
 def refusal(reason: StatusReason) -> KubeError:
@@ -55,7 +55,7 @@ async def test_only_what_the_server_says_does_not_exist_is_missing() -> None:
 async def test_a_name_that_no_secret_can_have_is_missing_without_a_request() -> None:
     store = Store()
 
-    assert await SecretNames(store).missing([SecretKey("team", "a/../b")]) == [SecretKey("team", "a/../b")]
+    assert await SecretNames(store).missing([NamespacedName("team", "a/../b")]) == [NamespacedName("team", "a/../b")]
     assert store.asked == []
 
 
@@ -70,6 +70,6 @@ async def test_without_an_answer_nothing_is_missing(error: KubeError) -> None:
 async def test_a_slow_server_holds_no_review_up(autojump_clock: MockClock) -> None:
     store = Store(seconds=60)
 
-    assert await SecretNames(store).missing([SecretKey("team", f"s{number}") for number in range(20)]) == []
+    assert await SecretNames(store).missing([NamespacedName("team", f"s{number}") for number in range(20)]) == []
     assert trio.current_time() == ANSWER_SECONDS
     assert store.most_at_once == AT_ONCE

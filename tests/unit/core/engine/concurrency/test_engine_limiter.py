@@ -8,11 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.calls import Pace
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.errors import StaleError, UnavailableError
-from core.engine.ports import RunKey
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Runs:
         }
         return self.live[name]
 
-    async def read_run(self, key: RunKey) -> Object | None:
+    async def read_run(self, key: NamespacedName) -> Object | None:
         await trio.lowlevel.checkpoint()
         return self.live.get(key.name)
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from core.evaluation.evaluator import Evaluator
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Act, Script
@@ -22,7 +22,7 @@ def call(name: str, *needs: str, story: str = "child", **with_: Any) -> dict[str
 
 
 def child_of(world: World, name: str) -> dict[str, Any]:
-    return world.run(RunKey(NAMESPACE, name))
+    return world.run(NamespacedName(NAMESPACE, name))
 
 
 async def test_26_3_an_omitted_wait_waits_and_its_output_is_there(autojump_clock: MockClock, scenario: Any) -> None:
@@ -79,7 +79,7 @@ async def test_26_2_18_without_waiting_the_step_succeeds_at_once(autojump_clock:
         one = scenario(world, [call("sub", waitForCompletion=False)])
         status = await one.to_the_end()
         ended_at = trio.current_time()
-        assert await world.until_ended(RunKey(NAMESPACE, "run-sub"))
+        assert await world.until_ended(NamespacedName(NAMESPACE, "run-sub"))
 
     assert ended_at < 0.5
     assert status["stepStates"]["sub"]["subStoryRunName"] == "run-sub"
@@ -139,7 +139,9 @@ async def test_cancel_reaches_the_child_and_its_containers(autojump_clock: MockC
         await trio.sleep(10)
         world.cancel_run(one.key)
         at = trio.current_time()
-        assert await world.until_ended(one.key, RunKey(NAMESPACE, "run-sub"), RunKey(NAMESPACE, "run-free"))
+        assert await world.until_ended(
+            one.key, NamespacedName(NAMESPACE, "run-sub"), NamespacedName(NAMESPACE, "run-free")
+        )
 
     assert trio.current_time() - at < 2
     assert (one.status["phase"], one.phases) == ("Finished", {"sub": "Canceled", "free": "Succeeded"})
@@ -154,12 +156,12 @@ async def test_the_timeout_of_the_step_and_of_the_story_reach_the_child(
         one = scenario(world, [call("sub") | {"execution": {"timeout": "30s"}}])
         status = await one.to_the_end()
         assert trio.current_time() == pytest.approx(30.0, abs=1.0)
-        assert await world.until_ended(RunKey(NAMESPACE, "run-sub"), seconds=5)
+        assert await world.until_ended(NamespacedName(NAMESPACE, "run-sub"), seconds=5)
 
         world.add_story("bounded", {"steps": [call("sub")], "policy": {"timeouts": {"story": "40s"}}})
         other = world.add_run("other", "bounded")
         world.supervisor.adopt(other)
-        assert await world.until_ended(other, RunKey(NAMESPACE, "other-sub"))
+        assert await world.until_ended(other, NamespacedName(NAMESPACE, "other-sub"))
 
     assert (status["stepStates"]["sub"]["phase"], status["phase"]) == ("Timeout", "Failed")
     why = "StoryRun run-sub had not ended and was canceled; it was at step ask: Waiting for approval"
@@ -173,7 +175,7 @@ async def test_a_child_deleted_under_way_fails_the_step(autojump_clock: MockCloc
         one = scenario(world, [call("sub")])
         world.start(one.key)
         await trio.sleep(10)
-        world.delete_run(RunKey(NAMESPACE, "run-sub"))
+        world.delete_run(NamespacedName(NAMESPACE, "run-sub"))
         assert await world.until_ended(one.key, seconds=60)
 
     assert "was deleted before it had ended" in one.status["stepStates"]["sub"]["message"]
@@ -233,7 +235,10 @@ async def test_a_loop_goes_on_where_it_stood_whenever_the_process_dies(
             await trio.sleep(7)
             await world.kill()
             world.start(
-                *(RunKey(NAMESPACE, run["metadata"]["name"]) for run in world.cluster.list("StoryRun", NAMESPACE))
+                *(
+                    NamespacedName(NAMESPACE, run["metadata"]["name"])
+                    for run in world.cluster.list("StoryRun", NAMESPACE)
+                )
             )
         assert await world.until_ended(one.key)
 

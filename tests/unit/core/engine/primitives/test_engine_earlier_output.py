@@ -12,7 +12,8 @@ from trio.testing import MockClock
 
 from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
-from core.engine.ports import WORKER, RunKey
+from core.api.objects import NamespacedName
+from core.engine.ports import WORKER
 from core.engine.primitives import earlier_output
 from core.engine.step import record
 from core.evaluation.evaluator import Evaluator
@@ -28,7 +29,7 @@ SCRIPTS = {"a": (Script(output={"n": 1}),), "b": (Script(output={"n": 2}),), "un
 LATER = {"inputs": {"x": 2}}
 
 
-async def play(world: World, name: str, reuse_from: str = "", ends: bool = True, **spec: Any) -> RunKey:
+async def play(world: World, name: str, reuse_from: str = "", ends: bool = True, **spec: Any) -> NamespacedName:
     """A run of the Story in a process of its own."""
     key = world.add_run(name, "story", reuse_from, **({"inputs": {"x": 1}} | spec))
     world.start(key)
@@ -45,7 +46,7 @@ def executed(world: World, run: str) -> list[str]:
 
 
 def status_of(world: World, run: str, step: str = "a") -> dict[str, Any]:
-    found = world.step_run(RunKey("default", run), step)
+    found = world.step_run(NamespacedName("default", run), step)
     assert found is not None
     return dict(found["status"])
 
@@ -219,7 +220,7 @@ async def test_an_output_that_is_not_all_that_the_step_did_is_not_taken(autojump
     async with open_world(SCRIPTS, engrams={"work": PLAIN}) as world:
         world.add_story("story", {"steps": [engram("a")]})
         await play(world, "one")
-        found = world.step_run(RunKey("default", "one"), "a") or {}
+        found = world.step_run(NamespacedName("default", "one"), "a") or {}
         status, key = dict(found["status"]), found["status"]["attempt"]["key"]
         now = parse_instant_or_none(status["finishedAt"])
         assert now is not None

@@ -12,8 +12,8 @@ import trio
 from trio.testing import MockClock
 
 from core.api import keys
+from core.api.objects import NamespacedName
 from core.engine.errors import StorageUnavailableError
-from core.engine.ports import RunKey
 from core.evaluation.evaluator import Evaluator
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
@@ -26,7 +26,7 @@ CACHED = Engram(cache={}, max_inline_size_bytes=400, shares_store=True)
 TAKES_A_SECOND = {"a": (Script(output={"n": 1}),), "b": (Script(output={"n": 2}),)}
 
 
-async def play(world: World, *names: str, together: bool = False, **spec: Any) -> list[RunKey]:
+async def play(world: World, *names: str, together: bool = False, **spec: Any) -> list[NamespacedName]:
     """Runs of the Story, one after the other or all at once; each process knows nothing of the one before."""
     found = []
     for name in names:
@@ -49,7 +49,7 @@ def executed(world: World) -> list[str]:
     return sorted(name for _, _, name in places)
 
 
-def step_of(world: World, key: RunKey, step: str = "a") -> dict[str, Any]:
+def step_of(world: World, key: NamespacedName, step: str = "a") -> dict[str, Any]:
     found = world.step_run(key, step)
     assert found is not None
     return dict(found)
@@ -73,7 +73,7 @@ async def test_an_equal_execution_is_taken_from_the_cache(autojump_clock: MockCl
         assert (status["phase"], status["output"], status["cached"]) == ("Succeeded", {"n": 1}, True)
         source = status["cachedFrom"]
         assert (source["storyRun"], source["stepRun"]) == ("one", "one-a")
-        assert source["storedAt"] == step_of(world, RunKey("default", "one"))["status"]["finishedAt"]
+        assert source["storedAt"] == step_of(world, NamespacedName("default", "one"))["status"]["finishedAt"]
         assert world.status(again)["phase"] == "Succeeded"
         assert told(world) == []
 
@@ -271,7 +271,7 @@ async def test_a_run_that_is_canceled_lets_its_equals_go_on(autojump_clock: Mock
         world.start(one, two)
         await trio.sleep(5)
         [leader] = executed(world)
-        world.cancel_run(RunKey("default", leader.removesuffix("-a")))
+        world.cancel_run(NamespacedName("default", leader.removesuffix("-a")))
         await trio.sleep(60)
 
         assert len(executed(world)) == 2

@@ -8,8 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.api.objects import Object
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object
 from core.engine.step.manifest import controller_reference
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import RETRYING, engram
@@ -149,7 +148,7 @@ async def test_a_revision_of_another_story_does_not_take_the_place_of_the_runs_o
         one = scenario(world, [engram("a", with_=INTENDED)])
         world.add_story("other", {"steps": [engram("a", with_={"amount": 1_000_000})]})
         world.add_run("other-run", "other")
-        world.start(RunKey("default", "other-run"))
+        world.start(NamespacedName("default", "other-run"))
         await trio.sleep(3)
         [name] = [place[2] for place in world.cluster.objects if place[0] == "ControllerRevision"]
         mark = {"annotations": {"runs.bubustack.io/story-revision": name}}

@@ -10,8 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from core.api import keys
-from core.api.objects import Object
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName, Object
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram
@@ -29,9 +28,9 @@ def streaming(**spec: Any) -> Object:
     return realtime(stream("ear"), step, **spec)
 
 
-def add_packet_run(world: World, name: str, inputs: Object, step: str = "job", owner: str = "run") -> RunKey:
+def add_packet_run(world: World, name: str, inputs: Object, step: str = "job", owner: str = "run") -> NamespacedName:
     """As the hub creates it."""
-    uid = world.run(RunKey(NAMESPACE, owner))["metadata"]["uid"]
+    uid = world.run(NamespacedName(NAMESPACE, owner))["metadata"]["uid"]
     owners = [{"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun", "name": owner, "uid": uid}]
     metadata = {
         "name": name,
@@ -43,10 +42,10 @@ def add_packet_run(world: World, name: str, inputs: Object, step: str = "job", o
     spec = {"storyRef": {"name": "story"}, "inputs": inputs}
     made = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun", "metadata": metadata, "spec": spec}
     world.cluster.create("hub", made)
-    return RunKey(NAMESPACE, name)
+    return NamespacedName(NAMESPACE, name)
 
 
-def begin(world: World, **spec: Any) -> RunKey:
+def begin(world: World, **spec: Any) -> NamespacedName:
     world.add_story("story", streaming(**spec))
     key = world.add_run("run", "story", inputs={"n": 7})
     world.start(key)
@@ -71,7 +70,7 @@ async def test_it_executes_this_step_alone_with_its_retries_and_the_packet_as_da
 
         assert (status["phase"], status["output"]) == ("Succeeded", {"output": {"done": True}})
         assert (status["stepsTotal"], list(status["stepStates"])) == (1, ["job"])
-        assert status["storyRevision"] == world.status(RunKey(NAMESPACE, "run"))["storyRevision"]
+        assert status["storyRevision"] == world.status(NamespacedName(NAMESPACE, "run"))["storyRevision"]
         assert step_run is not None
         assert step_run["status"]["retries"] == 1
         made = [each.new for each in world.cluster.history if each.verb == "create" and each.place[0] == "Job"]
@@ -139,4 +138,4 @@ async def test_a_retry_runs_its_step_again_by_the_story_of_the_stream(step: str,
 
         status = world.status(key)
         assert (status["output"], status["stepsTotal"]) == ({"output": {"done": True}}, 1)
-        assert status["storyRevision"] == world.status(RunKey(NAMESPACE, "run"))["storyRevision"]
+        assert status["storyRevision"] == world.status(NamespacedName(NAMESPACE, "run"))["storyRevision"]

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.worker import Script
@@ -19,7 +19,7 @@ def writes_by(world: World, number: int) -> int:
     return sum(write.actor == f"operator-{number}" for write in world.cluster.history)
 
 
-async def hand_over(world: World, key: RunKey) -> None:
+async def hand_over(world: World, key: NamespacedName) -> None:
     """Hand the run over from the first process to a second one, and start the second one for it."""
     first = world.incarnations[0]
     world.shards.give(key, None)
@@ -116,7 +116,7 @@ async def test_a_run_of_another_process_is_not_adopted(autojump_clock: MockClock
 async def test_releasing_what_nobody_has_adopted_changes_nothing(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         world.start()
-        await world.supervisor.release(RunKey("default", "ghost"))
+        await world.supervisor.release(NamespacedName("default", "ghost"))
         await world.quiet()
         assert world.supervisor.statistics().runs_alive == 0
 

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
-from core.api.objects import Object
+from core.api.objects import NamespacedName, Object
 from core.engine.errors import RejectedError
-from core.engine.ports import Binding, RunKey
+from core.engine.ports import Binding
 from fuzz.engine.adapters import ModelBindings, ModelRunStore
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Act, Script
@@ -74,9 +74,9 @@ async def test_a_finished_run_leaves_nothing_behind(autojump_clock: MockClock) -
 async def test_waking_a_run_nobody_adopted_is_ignored(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         world.start()
-        world.supervisor.wake(RunKey("default", "ghost"))
-        world.supervisor.wake(RunKey("default", "ghost"), "a")
-        world.supervisor.adopt(RunKey("default", "ghost"))
+        world.supervisor.wake(NamespacedName("default", "ghost"))
+        world.supervisor.wake(NamespacedName("default", "ghost"), "a")
+        world.supervisor.adopt(NamespacedName("default", "ghost"))
         await world.quiet()
 
         assert world.supervisor.statistics().runs_alive == 0

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from core.engine.ports import RunKey
+from core.api.objects import NamespacedName
 from core.engine.slots.queueing import SlotLimits
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings, QueueSettings
@@ -220,7 +220,7 @@ async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario:
         one = scenario(world, [engram("a")], concurrency={"mode": "cancelPrevious"})
         world.start(one.key)
         await trio.sleep(5)
-        newer: RunKey = world.add_run("newer", "story")
+        newer: NamespacedName = world.add_run("newer", "story")
         world.supervisor.adopt(newer)
         assert await world.until_ended(one.key, newer)
 
