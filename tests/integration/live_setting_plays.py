@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import trio
+
 from bubu_contract.instants import parse_instant, parse_instant_or_none
 from bubu_contract.submission import trigger_name
 from core.api import keys
@@ -224,7 +226,24 @@ async def traced_container(live: LiveOperator, name: str) -> Any:
 async def is_logged(live: LiveOperator, name: str) -> Any:
     """Whether the operator logs the output of a run."""
     await live.finish(name, NOTHING, output={"x": "1"})
-    return any("ended with an output" in text and f"team/{name}" in text for text in live.log.texts)
+    return _is_logged(live, name)
+
+
+async def only_the_next_is_logged(live: LiveOperator, name: str) -> Any:
+    """Whether it logs that of the next run, and never logged that of the first one, whose end it saw before."""
+    again = f"{name}-again"
+    await live.finish(again, NOTHING, output={"x": "1"})
+
+    async def is_told() -> bool:
+        await trio.lowlevel.checkpoint()
+        return _is_logged(live, again)
+
+    await live.world.eventually(is_told)
+    return not _is_logged(live, name)
+
+
+def _is_logged(live: LiveOperator, name: str) -> bool:
+    return any("ended with an output" in text and f"'team/{name}'" in text for text in live.log.texts)
 
 
 # References.

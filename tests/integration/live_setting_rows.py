@@ -147,7 +147,7 @@ TOGETHER: Final = Wave(
             plays.foreign_engram_works,
         ),
         Live("telemetry.trace-propagation", "true", plays.traced_container, None, plays.CALLER),
-        Live("debug.enable-step-output-logging", "true", plays.is_logged, False, True),
+        Live("debug.enable-step-output-logging", "true", plays.is_logged, False, True, plays.only_the_next_is_logged),
         Live("storyrun.queue.quick.default-priority", "7", plays.priority({"queue": "quick"}), "0", "7"),
         Live("storyrun.queue.bound.max-priority", "7", plays.priority({"queue": "bound", "priority": 50}), "50", "7"),
         Live("storyrun.queue.gpu.concurrency", "2", plays.one_at_a_time(queue="gpu"), 1, 2, plays.both_run),
