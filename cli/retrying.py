@@ -20,9 +20,9 @@ from core.api import keys
 from core.api.objects import Object, has_ended, packet_step
 from core.api.resource import EFFECT_CLAIM, STORY_RUN
 from core.engine.plan import StoryPlan
-from core.engine.realtime import story_of_step
 from core.engine.redrive.request import pending_redrive
 from core.kube.errors import ForbiddenError
+from core.story.realtime import story_of_step
 from views.errors import NoFailedStepError, SeveralFailedStepsError
 from views.rerun import RerunPreview, check_step, effects_done, failed_step, plan_of, refusal_of, rerun_of
 

@@ -21,9 +21,9 @@ from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
 from core.api.objects import Object, is_owned_by, packet_step
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
-from core.engine.realtime import story_of_step
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
+from core.story.realtime import story_of_step
 from views.run_view import CommandText, RunView, plain_command, view_run
 
 LATEST: Final = "@latest"

@@ -18,8 +18,8 @@ from core.api.conditions import truncated
 from core.api.objects import Object, has_ended, is_being_deleted, is_owned_by, packet_step, story_depth
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
-from core.engine.realtime import OUTPUT_OF_STEP
 from core.expressions.paths import is_reference
+from core.story.realtime import OUTPUT_OF_STEP
 from hub.child_runs import ChildOrder, ChildRunError
 from kubewire.wire import values_equal
 

@@ -8,7 +8,7 @@ Source: StoryRun contract 8, 11, 14 and 15.
 The name of a step is its declared name. The name of a step inside a ``parallel`` step contains the names of the steps
 around it, ``fan/a``; the name of an item of a ``forEach`` ends with its number, ``fan/0``.
 
-Of a realtime Story, the plan has the main steps that serve a stream (``core.engine.realtime``), and all clean-up steps.
+Of a realtime Story, the plan has the main steps that serve a stream (``core.story.realtime``), and all clean-up steps.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from typing import Any
 from bubu_contract.durations import parse_positive_duration
 from core.api.objects import Object
 from core.api.phases import Reason
-from core.engine import realtime
 from core.expressions import analysis, roots
 from core.graph.compensation import undo_order
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
-from core.story import edges
+from core.story import edges, realtime
 from core.story.kinds import StepKind
 from core.story.step import MAX_BRANCH_DEPTH, Step
 from core.story.story import read_story

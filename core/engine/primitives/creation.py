@@ -11,7 +11,6 @@ from core.engine.errors import NoStoreError, RejectedError
 from core.engine.payload_port import StoredAs
 from core.engine.ports import Binding, EventType, StepError
 from core.engine.primitives.settle import Settled, settle_value
-from core.engine.realtime import why_not_static
 from core.engine.step.manifest import (
     idempotency_key,
     merged_input,
@@ -19,6 +18,7 @@ from core.engine.step.manifest import (
     step_run_manifest,
     step_run_name,
 )
+from core.story.realtime import why_not_static
 
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""

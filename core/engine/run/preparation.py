@@ -24,7 +24,6 @@ from core.engine.engine_context import EngineContext
 from core.engine.errors import RejectedError
 from core.engine.plan import Refusal, StoryPlan
 from core.engine.ports import EventType
-from core.engine.realtime import story_of_step
 from core.engine.run import inputs
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 from core.engine.run.restore import restore
@@ -37,6 +36,7 @@ from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp
 from core.evaluation.evaluator import Failure
+from core.story.realtime import story_of_step
 from core.workloads.live_run import why_not_startable
 
 _RUN = ""

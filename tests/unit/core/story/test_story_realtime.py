@@ -9,8 +9,8 @@ import pytest
 
 from core.api.phases import Reason
 from core.engine.plan import Refusal, StoryPlan, parse_story
-from core.engine.realtime import drain_timeout, story_of_step, why_not_static
 from core.story.kinds import StepKind
+from core.story.realtime import drain_timeout, story_of_step, why_not_static
 from fuzz.engine.canonical import engram, primitive
 
 
