@@ -16,7 +16,7 @@ from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.objects import Object, has_ended
 from core.api.phases import Reason
-from core.engine.step.stream_record import serves_stream
+from core.engine.streams.record import serves_stream
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Place, Write

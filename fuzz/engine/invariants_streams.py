@@ -15,7 +15,7 @@ from core.engine.plan import StoryPlan
 from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import announced_end, attempt_of, end_is_requested, is_final, phase_of, retries_of
-from core.engine.step.stream_record import serves_stream
+from core.engine.streams.record import serves_stream
 from core.workloads.hub_lease import HubSilence
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Place, Write

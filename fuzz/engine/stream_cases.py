@@ -6,16 +6,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from core.engine.context.streams import Streams
 from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState
+from core.engine.primitives import engram as engram_steps
 from core.engine.primitives.results import StepResults
 from core.engine.run import drain, execution, termination
 from core.engine.run.execution import RunExecution
 from core.engine.run.group_execution import GroupExecution
 from core.engine.status import state
 from core.engine.status.state import RunState
-from core.engine.step import outcome
+from core.engine.streams.connections import Streams
 from core.graph import readiness
 from fuzz.engine import model_jobs, model_streams
 from fuzz.engine.actions import Action, Verb
@@ -204,7 +204,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("a stream waits for the end of its need", _CANCELED, readiness, "_is_met",
      lambda sound: lambda need, phases, rules, begun: readiness._completed(need, phases, rules)),
     ("a stream does not wait for its need", _CANCELED, readiness, "_is_met", _always(True)),
-    ("nobody sees how a stream is", _ALONE, outcome, "live_patch", _always({})),
+    ("nobody sees how a stream is", _ALONE, engram_steps, "live_patch", _always({})),
     ("a failed stream ends no other", _FAILED, GroupExecution, "_end_with_failed_stream", _always(None)),
     ("streams are not drained", _CANCELED, ModelStreamExecutor, "stop", _ended_at_once),
     ("what is not drained counts as drained", _CANCELED, model_streams, "is_drained", _always(True)),

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from core.api.objects import Object
 from core.engine.context.access import RunAccess
 from core.engine.context.progress import Progress
-from core.engine.context.streams import Streams
 from core.engine.context.watchers import Watchers
 from core.engine.engine_context import EngineContext
 from core.engine.plan import StoryPlan
 from core.engine.slots.scheduling import Scheduling, scheduling_of
 from core.engine.status.writer import StatusWriter
+from core.engine.streams.connections import Streams
 from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp

@@ -45,6 +45,7 @@ from core.engine.step.manifest import is_touched, why_not_continued
 from core.engine.step.past import why_missing_in_backup
 from core.engine.step.pending_reason import HoldUp
 from core.engine.step.verdict import Verdict, failed
+from core.engine.streams.record import live_patch
 
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
@@ -129,7 +130,8 @@ class EngramStep:
             return await self._results.fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
         assert binding is not None, "a step is either bound or has a problem"
         now, traits = self._context.now(), self._executors.traits_of(step_run)
-        decision = outcome.decide(observation, binding.retry, now, traits, binding.limit, hold_up)
+        news = bool(live_patch(observation, now))
+        decision = outcome.decide(observation, binding.retry, now, traits, binding.limit, hold_up, has_news=news)
         return await self._act(decision, observation, binding)
 
     async def _act(

@@ -15,7 +15,7 @@ from core.engine.calls import committed
 from core.engine.context.step_context import StepContext
 from core.engine.ports import AttemptRecord, LiveStream, Observation
 from core.engine.step import record
-from core.engine.step.stream_record import live_patch
+from core.engine.streams.record import live_patch
 
 TELL_AGAIN_SECONDS: Final = 5.0
 """After this time, a process records again how a stream is, if another leader has recorded something else."""
@@ -52,7 +52,7 @@ class RunningMark:
     async def record(self, step_run: Object, attempt: AttemptRecord, seen: Observation | None = None) -> None:
         engine, now = self._context.engine, self._context.now()
         if seen is not None and seen.live is not None:
-            patch = live_patch(seen, seen.live, now)
+            patch = live_patch(seen, now)
         else:
             patch = record.running_patch(step_run, now, attempt, engine.executors.traits_of(step_run).word)
         await committed(engine.step_runs.patch_step_run_status, step_run, patch)

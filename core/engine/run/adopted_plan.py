@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from core.api.objects import Object, step_path
 from core.engine.plan import GroupName, GroupPlan, StepPlan, StoryPlan
-from core.engine.step.stream_record import serves_stream
+from core.engine.streams.record import serves_stream
 from core.graph.needs import Declared, build_graph
 from core.graph.readiness import FailureRules
 from core.story.kinds import StepKind

@@ -32,13 +32,13 @@ from core.engine.run.termination import (
     end_orphans,
     end_retrying_jobs,
 )
-from core.engine.run.topology_watch import watch_topology
 from core.engine.status.stored_run import terminated_at
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending
 from core.engine.step.state import held_up_by
 from core.engine.step.verdict import Conclusion
+from core.engine.streams.topology import watch_topology
 from core.engine.wakeup import WakeUp
 
 
@@ -127,7 +127,8 @@ class RunExecution:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_story_timeout, run_context.plan, name=f"timeout of {self._key}")
             if run_context.plan.is_realtime:
-                nursery.start_soon(watch_topology, run_context, name=f"topology of {self._key}")
+                shared = self._engine, self._status, run_context.streams
+                nursery.start_soon(watch_topology, *shared, name=f"topology of {self._key}")
             await self._main_steps(run_context)
             nursery.cancel_scope.cancel()
         self._status.apply(self._status.state.topology_restored())

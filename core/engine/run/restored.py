@@ -19,8 +19,8 @@ from core.api.phases import Phase, Reason, StepReason
 from core.engine.status.state import RunState
 from core.engine.step.manifest import controller_reference
 from core.engine.step.record import UNKNOWN_ATTEMPT, is_final, phase_of, retries_of
-from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Conclusion, Verdict
+from core.engine.streams.record import serves_stream
 from core.workloads.live_run import is_live_run
 from core.workloads.restored import creator_of, former_uid
 

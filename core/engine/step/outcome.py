@@ -21,7 +21,6 @@ from core.engine.executor_port import ExecutorTraits
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PATIENCE, HoldUp
-from core.engine.step.stream_record import live_patch
 from core.policy.retry import AttemptFailure, RetryPolicy
 from core.policy.timing import TimeoutChoice
 
@@ -101,7 +100,7 @@ class Start:
 class Announce:
     """The attempt has started, but its StepRun is not ``Running`` yet or names another deadline: record it.
 
-    Of a realtime step, anything that is to be seen of its stream has changed.
+    Of an attempt that is ``live``, anything that the StepRun shows of it has changed.
     """
 
 
@@ -122,11 +121,14 @@ def decide(
     traits: ExecutorTraits,
     limit: TimeoutChoice | None = None,
     hold_up: HoldUp | None = None,
+    *,
+    has_news: bool = False,
 ) -> NextAction:
     """The next thing to do. After every decision but ``Recorded``, the caller looks again.
 
     ``traits``: those of the StepRun's executor.
     ``limit``: the timeout of an attempt; ``hold_up``: what keeps this one from its work. Both only describe a timeout.
+    ``has_news``: whether the StepRun does not show yet how the attempt, which is ``live``, is now.
     """
     step_run = observation.step_run
     if step_run is None:
@@ -159,7 +161,8 @@ def decide(
         case AttemptState.ABSENT:
             return _start(status, phase, now, announces=not stays)
         case AttemptState.STARTING | AttemptState.RUNNING:
-            return _under_way(observation, status, phase, policy, now, timed_out(limit, hold_up))
+            over = timed_out(limit, hold_up)
+            return _under_way(observation, status, phase, policy, now, over, has_news=has_news)
         case AttemptState.SUCCEEDED:
             return Collect() if observation.has_result else Succeed()
         case AttemptState.FAILED:
@@ -232,13 +235,15 @@ def _under_way(
     policy: RetryPolicy,
     now: datetime,
     over: Fail,
+    *,
+    has_news: bool,
 ) -> NextAction:
     """``over``: what it means if its time is over."""
     deadline_at = observation.deadline_at
     if deadline_at is not None and now >= deadline_at:
         return _or_retry(over, status, policy, alive=True)
     if observation.live is not None:
-        if live_patch(observation, observation.live, now):
+        if has_news:
             return Announce()
     elif phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
         return Announce()

@@ -9,13 +9,14 @@ from __future__ import annotations
 from bubu_contract.instants import format_instant
 from core.api.phases import Reason
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_context import RunContext
+from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType
+from core.engine.status.writer import StatusWriter
+from core.engine.streams.connections import Streams
 
 
-async def watch_topology(run_context: RunContext) -> None:
+async def watch_topology(engine: EngineContext, status: StatusWriter, streams: Streams) -> None:
     """Keep the state of the run up to date until cancelled. It waits for changes and instants, and does not poll."""
-    engine, status, streams = run_context.engine, run_context.status, run_context.streams
     while True:
         streams.changed.clear()
         lost_at, due = streams.all_lost_since, None

@@ -31,13 +31,15 @@ def serves_stream(step_run: Object) -> bool:
     return executor_of(step_run) == STREAM
 
 
-def live_patch(seen: Observation, live: LiveStream, now: datetime) -> Object:
-    """The merge patch of ``status`` that records what ``seen`` shows; empty if that is recorded.
+def live_patch(seen: Observation, now: datetime) -> Object:
+    """The merge patch of ``status`` that records what ``seen`` shows; empty if that is recorded, and if ``seen`` is not
+    of a stream that is alive.
 
     ``startedAt`` is the time at which the stream was first ``Running``.
     """
-    step_run = seen.step_run
-    assert step_run is not None, "an attempt has a StepRun"
+    step_run, live = seen.step_run, seen.live
+    if step_run is None or live is None:
+        return {}
     status = step_run.get("status") or {}
     if _shown_by(step_run) == _shown(seen, live):
         return {}

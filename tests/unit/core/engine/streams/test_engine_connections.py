@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from core.api.phases import Phase, Reason
-from core.engine.context.streams import Streams
 from core.engine.ports import LiveStream
+from core.engine.streams.connections import Streams
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HERE = LiveStream(Phase.RUNNING, Reason.RUNNING, "", True)
