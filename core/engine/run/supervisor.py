@@ -164,7 +164,11 @@ class Supervisor:
     async def _load_slots(self) -> None:
         """Count the unfinished StepRuns of the runs that this process owns; nothing new starts before that."""
         occupants = await patiently(self._engine.step_runs.occupants, pace=Pace(self._engine.settings.jitter))
-        self._engine.slots.load(filter(self._is_ours, occupants))
+        self._engine.slots.load(one for one in occupants if self._takes_slot(one) and self._is_ours(one))
+
+    def _takes_slot(self, step_run: Object) -> bool:
+        """An attempt that does not end by itself would keep its slot for as long as its run lasts."""
+        return self._engine.executors.traits_of(step_run).ends_by_itself
 
     def _is_ours(self, step_run: Object) -> bool:
         owner = controller_of(step_run)

@@ -19,7 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.objects import NamespacedName, Object, controller_of, step_path
-from core.engine.ports import STREAM, Clock
+from core.engine.ports import Clock
 from core.engine.slots.queueing import Demand, Held, Ledger, Occupant, Owner, SlotLimits
 from core.engine.slots.scheduling import story_key
 from core.engine.wakeup import WakeUp
@@ -51,7 +51,10 @@ class Slots:
         self._ended_early: set[Owner] = set()
 
     def load(self, occupants: Iterable[Object]) -> None:
-        """Count the unfinished StepRuns of this process's runs, by a consistent read; no slot is granted before."""
+        """Count the unfinished StepRuns of this process's runs, by a consistent read; no slot is granted before.
+
+        ``occupants``: those whose steps take a slot.
+        """
         for step_run in occupants:
             occupant = occupant_of(step_run)
             if occupant is None or occupant.owner in self._ended_early or self._ledger.has_slot(occupant.owner):
@@ -206,12 +209,12 @@ class Slots:
 
 
 def occupant_of(step_run: Object) -> Occupant | None:
-    """The slot of a StepRun; None if it serves a stream, and if no run controls it: nothing would release the slot."""
+    """The slot of a StepRun; None if no run controls it: nothing would release the slot."""
     metadata: dict[str, Any] = step_run["metadata"]
     run_uid = (controller_of(step_run) or {}).get("uid")
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     step = step_path(step_run)
-    if not run_uid or not step or (step_run.get("spec") or {}).get("executor") == STREAM:
+    if not run_uid or not step:
         return None
     namespace = annotations.get(keys.ANNOTATION_STORY_NAMESPACE) or metadata.get("namespace") or ""
     story = story_key(namespace, labels.get(keys.LABEL_STORY_NAME) or "")

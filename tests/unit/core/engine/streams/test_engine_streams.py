@@ -150,6 +150,20 @@ async def test_limits_on_steps_do_not_keep_streams_from_each_other(autojump_cloc
         assert not world.slots.steps_holding(world.run(one.key)["metadata"]["uid"])
 
 
+async def test_a_restarted_operator_counts_no_slot_for_a_stream(autojump_clock: MockClock) -> None:
+    async with world_of(forever("a")) as world:
+        one = Realtime(world, stream("a"))
+        world.start(one.key)
+        await trio.sleep(3)
+        await world.kill()
+        world.start()  # without the run, which would release its slots
+        await trio.sleep(3)
+
+        assert one.phases == {"a": "Running"}
+        assert world.slots is not None
+        assert not world.slots.running()
+
+
 async def test_the_if_of_a_stream_is_not_asked_and_its_with_reads_inputs_only(autojump_clock: MockClock) -> None:
     async with world_of(forever("a", "b")) as world:
         step = stream(
