@@ -86,8 +86,8 @@ class EngineSettings:
     announce_after_seconds: float = 2.0
     """How long after the creation of its Job the engine records a StepRun as ``Running``. A step that ends sooner, or
     whose container reports itself before, needs no such write; until then the status of the run shows that it runs."""
-    show_stream_after_seconds: float = 0.25
-    """The same for the first state of a stream, which nothing else shows."""
+    show_live_after_seconds: float = 0.25
+    """The same for what is first shown of an attempt that is ``live``: nothing else shows it."""
     first_restart_delay_seconds: float = 1.0
     longest_restart_delay_seconds: float = 300.0
     """The pause before a crashed scope is started again doubles from the first to the longest delay."""
@@ -98,9 +98,9 @@ class EngineSettings:
     why_call_refused: Callable[[str, str, str], str | None] = refuse_foreign_story
     """``(calling Story's namespace, Story namespace, Story name)`` → the same for a Story that calls another."""
 
-    def seconds_to_announce(self, *, stream: bool) -> float:
+    def seconds_to_announce(self, *, live: bool) -> float:
         """How long after the start of an attempt its StepRun shows that it runs."""
-        return self.show_stream_after_seconds if stream else self.announce_after_seconds
+        return self.show_live_after_seconds if live else self.announce_after_seconds
 
     @property
     def inputs_limit_bytes(self) -> int:

@@ -10,11 +10,12 @@ from core.engine.executor_port import StopReason
 from core.engine.ports import AttemptState
 from core.engine.primitives import engram as engram_steps
 from core.engine.primitives.results import StepResults
-from core.engine.run import drain, execution, termination
+from core.engine.run import execution, termination
 from core.engine.run.execution import RunExecution
 from core.engine.run.group_execution import GroupExecution
 from core.engine.status import state
 from core.engine.status.state import RunState
+from core.engine.streams import drain
 from core.engine.streams.connections import Streams
 from core.graph import readiness
 from fuzz.engine import model_jobs, model_streams
@@ -212,7 +213,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("sources go on until they are drained", _CANCELED, ModelStreamExecutor, "stop", _only_when_drained),
     ("streams drain for a day", _UNDRAINED, RunExecution, "_drain", _for_a_day),
     ("what does not drain is not ended", _UNDRAINED, ModelStreamExecutor, "stop", _never_ended),
-    ("who was asked to end has succeeded", _CANCELED, drain, "_has_finished", _ended),
+    ("who was asked to end has succeeded", _CANCELED, drain, "has_finished", _ended),
     ("the workload of an ended stream stays", _FAILED, StepResults, "has_left", _true),
     ("a word about the topology is not heard", _TERMINATED, RunExecution, "follow", _always(None)),
     ("a word about the topology is taken back", _TERMINATED, state, "terminated_at", _always(None)),

@@ -33,7 +33,7 @@ class RunningMark:
     def started(self, step_run: Object) -> None:
         """This process has started an attempt."""
         engine = self._context.engine
-        after = engine.settings.seconds_to_announce(stream=not engine.executors.traits_of(step_run).ends_by_itself)
+        after = engine.settings.seconds_to_announce(live=not engine.executors.traits_of(step_run).ends_by_itself)
         self._told, self._due_at = None, trio.current_time() + after
 
     async def record_when_due(self, step_run: Object, seen: Observation) -> None:
@@ -43,7 +43,7 @@ class RunningMark:
             await self._context.wakeup.wait()
             return
         if seen.live is None and self._context.engine.starts.waiting:  # steps that wait for their start go first
-            self._due_at = trio.current_time() + self._context.engine.settings.seconds_to_announce(stream=False)
+            self._due_at = trio.current_time() + self._context.engine.settings.seconds_to_announce(live=False)
             return
         if seen.live is not None:
             self._told, self._due_at = seen.live, trio.current_time()

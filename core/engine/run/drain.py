@@ -3,9 +3,8 @@
 The engine signals a running step (annotation, and the attempt is asked to end), waits until the drain instant at most,
 then records the end. A step that succeeded in time keeps its success.
 
-A step that serves a stream is drained first: it delivers what it has begun to deliver, and ends by itself. Only when
-the drain time is over it is asked to end as other steps are, and then gets as long as they do.
-Source: StoryRun contract 17 in the improved form; StepRun contract 23; streaming contract 3.
+An attempt that does not end by itself is drained first (``core.engine.streams.drain``).
+Source: StoryRun contract 17 in the improved form; StepRun contract 23.
 """
 
 from __future__ import annotations
@@ -31,9 +30,8 @@ from core.engine.primitives.own_step_run import OwnStepRun
 from core.engine.step import record
 from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
+from core.engine.streams import drain as streams
 
-_AT_WORK: Final = (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.FAILED, AttemptState.LINGERING)
-"""States in which something of a stream is still there."""
 LEAST_READ_SECONDS: Final = 5.0
 """For the output of a container without an SDK that has ended in time, even if the drain is over."""
 
@@ -53,7 +51,8 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             return ending.verdict
         traits = executors.traits_of(step_run)
         if not traits.ends_by_itself:
-            return await _end_stream(context, own, ending, drain_at)
+            stop_at = drain_at + _time_to_stop(context)
+            return await _drain(context, own, ending, streams.Drain(ending.drains, drain_at, stop_at))
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
         latest_at = drain_at + traits.release_time
@@ -77,10 +76,9 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             await trio.sleep(pace.next_seconds(error))
 
 
-async def _end_stream(context: StepContext, own: OwnStepRun, ending: Ending, drain_at: datetime) -> Verdict:
-    """The same for a step that serves a stream."""
-    executors = context.engine.executors
-    pace, stop_at = context.pace(), drain_at + _time_to_stop(context)
+async def _drain(context: StepContext, own: OwnStepRun, ending: Ending, drain: streams.Drain) -> Verdict:
+    """The same for an attempt that does not end by itself."""
+    executors, pace = context.engine.executors, context.pace()
     asked: StopReason | None = None
     while True:
         context.wakeup.clear()
@@ -88,18 +86,12 @@ async def _end_stream(context: StepContext, own: OwnStepRun, ending: Ending, dra
         step_run = observation.step_run
         if step_run is None or is_being_deleted(step_run):
             return ending.verdict
-        now, alive = context.now(), observation.state in _AT_WORK
-        status = step_run.get("status") or {}
-        wanted = StopReason.DRAIN if ending.drains and now < drain_at else StopReason.END
+        now = context.now()
+        wanted, has_end = drain.request(now), record.is_final(step_run.get("status") or {})
         try:
-            if record.is_final(status):
-                if alive:
+            if has_end or drain.is_over(observation, asked, now):
+                if has_end and streams.is_at_work(observation):
                     await committed(executors.stop, step_run, StopReason.RECORDED)
-                return await _record(context, step_run, observation, ending, None)
-            if asked is None and _has_finished(observation):
-                return await _record(context, step_run, observation, ending, None)
-            has_stopped = not alive or (asked is StopReason.END and now >= stop_at)
-            if asked is not None and has_stopped:
                 return await _record(context, step_run, observation, ending, None)
             if asked is not StopReason.END:
                 step_run = await asked_to_end(context.engine, step_run)
@@ -107,22 +99,15 @@ async def _end_stream(context: StepContext, own: OwnStepRun, ending: Ending, dra
                 if asked is not wanted:
                     asked = wanted
                     continue
-            await wait_for_wakeup(context.wakeup, context.engine.clock, drain_at if now < drain_at else stop_at)
+            await wait_for_wakeup(context.wakeup, context.engine.clock, drain.next_at(now))
         except RejectedError:
             raise
         except PortError as error:
             await trio.sleep(pace.next_seconds(error))
 
 
-def _has_finished(observation: Observation) -> bool:
-    """Whether a stream had ended by itself before the engine asked it to; a restarted engine gets the same answer."""
-    step_run = observation.step_run
-    asked = step_run is None or record.end_is_requested(step_run)
-    return observation.state is AttemptState.SUCCEEDED and not asked
-
-
 def _time_to_stop(context: StepContext) -> timedelta:
-    """How long the container of a stream may take to stop once it is asked to end."""
+    """How long a container may take to stop once it is asked to end."""
     return context.run_context.plan.graceful_shutdown or context.engine.settings.run_defaults().graceful_shutdown
 
 
@@ -183,7 +168,7 @@ async def _record(
             patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now, exit_class=class_)
         elif output is not None:
             patch = record.success_patch(record.with_output(step_run, output), now) | {"output": dict(output)}
-        elif _has_succeeded(observation) if ends_by_itself else _has_finished(observation):
+        elif _has_succeeded(observation) if ends_by_itself else streams.has_finished(observation):
             patch = record.success_patch(step_run, now)
         else:
             counts = reported is not None and reported.terminal and not is_late
