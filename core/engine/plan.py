@@ -203,6 +203,10 @@ class StoryPlan:
     def graph(self) -> Graph:
         return self.main.graph
 
+    def packet_needs_of(self, step: StepPlan) -> tuple[str, ...]:
+        """The steps with a stream whose packets reach ``step``, if it serves one, too. Empty: it is a source."""
+        return self.graph.needs[step.name] if step.serves_stream else ()
+
     @property
     def rules(self) -> FailureRules:
         return self.main.rules

@@ -188,7 +188,7 @@ class AttemptOrder:
     """For a container without an SDK: ``core.workloads.plain_container.templates_of``, its templates resolved."""
     execution_key: str = ""
     """What equal executions have in common; the executor stores it with the attempt. Empty: it has no equal."""
-    stream_needs: tuple[str, ...] = ()
+    packet_needs: tuple[str, ...] = ()
     """For ``STREAM``: the steps with a stream of their own whose packets reach this step, directly or by way of
     primitives that are carried out for each packet. Empty: the step is a source.
     """

@@ -168,7 +168,7 @@ class ModelStreamExecutor:
         spec = {
             "run": order.run["metadata"]["name"],
             "step": step_path(order.step_run),
-            "needs": [*order.stream_needs],
+            "needs": [*order.packet_needs],
             "streams": streams,
         }
         generation = {keys.ANNOTATION_CONNECTOR_GENERATION: str(order.attempt + 1)}

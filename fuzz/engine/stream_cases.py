@@ -206,7 +206,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
      lambda sound: lambda need, phases, rules, begun: readiness._completed(need, phases, rules)),
     ("a stream does not wait for its need", _CANCELED, readiness, "_is_met", _always(True)),
     ("nobody sees how a stream is", _ALONE, engram_steps, "live_patch", _always({})),
-    ("a failed stream ends no other", _FAILED, GroupExecution, "_end_with_failed_stream", _always(None)),
+    ("a failed stream ends no other", _FAILED, GroupExecution, "_end_with_failed", _always(None)),
     ("streams are not drained", _CANCELED, ModelStreamExecutor, "stop", _ended_at_once),
     ("what is not drained counts as drained", _CANCELED, model_streams, "is_drained", _always(True)),
     ("a workload goes before its stream has finished", _ALONE, ModelStreamExecutor, "_finish", _without_a_mark),

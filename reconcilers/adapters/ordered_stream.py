@@ -120,7 +120,7 @@ def _schema_beside(schema: Mapping[str, Any] | None, given: Mapping[str, Any]) -
 
 def _sends_with(order: AttemptOrder) -> bool:
     """Whether the hub sends ``with`` as the inputs of each packet to the step."""
-    return bool(order.step.get("with")) and order.step.get("runtime") is None and bool(order.stream_needs)
+    return bool(order.step.get("with")) and order.step.get("runtime") is None and bool(order.packet_needs)
 
 
 def stream_of(order: AttemptOrder) -> ResolvedStream:

@@ -80,7 +80,7 @@ class AttemptPreparation:
             container=container,
             whole_inputs=None if whole is inputs else whole,
             execution_key=key,
-            stream_needs=self._stream_needs,
+            packet_needs=context.run_context.plan.packet_needs_of(context.step),
         )
 
     async def _inputs(self, step_run: Object) -> tuple[Any, bool] | StepError:
@@ -110,11 +110,6 @@ class AttemptPreparation:
             return StepError(Reason.EXPRESSION_FAILED, f"{text}; set controller.storage.provider for the operator")
         whole = await _whole_inputs(context, inputs)
         return whole if isinstance(whole, StepError) else (whole.value, False)
-
-    @property
-    def _stream_needs(self) -> tuple[str, ...]:
-        step = self.context.step
-        return self.context.run_context.plan.graph.needs[step.name] if step.serves_stream else ()
 
     @property
     def _may_resolve(self) -> bool:

@@ -45,7 +45,7 @@ from core.engine.step.manifest import is_touched, why_not_continued
 from core.engine.step.past import why_missing_in_backup
 from core.engine.step.pending_reason import HoldUp
 from core.engine.step.verdict import Verdict, failed
-from core.engine.streams.record import live_patch
+from core.engine.streams.record import live_patch, why_not_taken_over
 
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
@@ -126,8 +126,10 @@ class EngramStep:
             raise self._own.conflict(step_run)
         if problem is not None:
             return await self._results.fail_for_good(step_run, problem)
-        if step_run is not None and (why := why_not_continued(step_run, streams=self._context.step.serves_stream)):
-            return await self._results.fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
+        if step_run is not None:
+            why = why_not_continued(step_run) or why_not_taken_over(self._context.step, step_run)
+            if why is not None:
+                return await self._results.fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
         assert binding is not None, "a step is either bound or has a problem"
         now, traits = self._context.now(), self._executors.traits_of(step_run)
         news = bool(live_patch(observation, now))

@@ -48,8 +48,7 @@ class OwnStepRun:
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self.was_there = True
-            if self._context.step.serves_stream:
-                self._context.run_context.streams.begin(self._context.step.name)
+            self._context.run_context.streams.begin(self._context.step)
             if not record.claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation

@@ -20,8 +20,7 @@ def show(context: StepContext, observation: Observation) -> HoldUp | None:
 
     Returns what keeps the attempt from its work. If Kubernetes has ended it for its time, that is what was shown last.
     """
-    if context.step.serves_stream:
-        context.run_context.streams.saw(context.step.name, observation.live, context.now())
+    context.run_context.streams.saw(context.step, observation.live, context.now())
     state, live = context.state.step(context.step.name), observation.live
     if state is not None and state.phase is Phase.PENDING:
         return None

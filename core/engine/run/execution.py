@@ -38,6 +38,7 @@ from core.engine.step import endings
 from core.engine.step.endings import Ending
 from core.engine.step.state import held_up_by
 from core.engine.step.verdict import Conclusion
+from core.engine.streams.endings import topology_terminated
 from core.engine.streams.topology import watch_topology
 from core.engine.wakeup import WakeUp
 
@@ -83,7 +84,7 @@ class RunExecution:
             return
         if self._early_end.stage is Stage.MAIN and not _all_ended(plan.main.order, self._status.state.phases):
             at = parse_instant_or_none(told_at) or self._engine.clock.now()
-            self._main_group.end(endings.topology_terminated(at))
+            self._main_group.end(topology_terminated(at))
 
     async def run(self) -> Conclusion:
         """Bring the run to its end; returns its conclusion, which the caller has to record."""

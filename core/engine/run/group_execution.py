@@ -20,8 +20,9 @@ from core.engine.context.step_context import StepContext
 from core.engine.context.step_end import record_end
 from core.engine.plan import GroupPlan
 from core.engine.run.step_runner import StepRunner
-from core.engine.step.endings import Ending, stream_failed
+from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
+from core.engine.streams.endings import partner_failed
 from core.graph.readiness import Skip, SkipCause, advance, failed_steps, failure_skips
 
 
@@ -88,7 +89,7 @@ class GroupExecution:
             if skip.cause is SkipCause.FAILED_NEED:
                 self._skipped_for_failure |= {skip.step}
         if group.rules.started_suffices and not group.rules.continue_on_failure:
-            self._end_with_failed_stream(failed_steps(group.graph, phases, group.rules))
+            self._end_with_failed(failed_steps(group.graph, phases, group.rules))
         for name in following.start:
             self._start(name)
         for name in sorted(self._started_before, key=group.graph.position.__getitem__):
@@ -96,12 +97,10 @@ class GroupExecution:
                 self._started_before.discard(name)
                 self._start(name)
 
-    def _end_with_failed_stream(self, failed: tuple[str, ...]) -> None:
-        now, state = self._run_context.engine.clock.now(), self._run_context.status.state
-        ends = {name: each.finished_at or now for name in failed if (each := state.step(name)) is not None}
-        if ends:
-            first = min(ends, key=ends.__getitem__)
-            self.end(stream_failed(first, ends[first]))
+    def _end_with_failed(self, failed: tuple[str, ...]) -> None:
+        ending = partner_failed(failed, self._run_context.status.state, self._run_context.engine.clock.now())
+        if ending is not None:
+            self.end(ending)
 
     def _has_ended(self, name: str) -> bool:
         phase = self._phases.get(name)

@@ -181,7 +181,7 @@ class Preparation:
     async def _story_of_packet(self, namespace: str, revision: str) -> Object | None:
         """The one step that the packet of a stream runs, as the run of that stream executes its Story."""
         pace, step = self._status.pace(), packet_step(self._run)
-        revision = revision or await self._revision_of_stream()
+        revision = revision or await self._revision_of_owner()
         kept = (
             await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=pace) if revision else None
         )
@@ -192,15 +192,15 @@ class Preparation:
             self._packet_revision = revision
         return story
 
-    async def _revision_of_stream(self) -> str:
+    async def _revision_of_owner(self) -> str:
         """The Story of the stream that owns this run; empty: there is no such stream."""
         for owner in owners_of(self._run):
             if owner.get("kind") != STORY_RUN.kind:
                 continue
             key = NamespacedName(self._key.namespace, str(owner.get("name")))
-            stream = await patiently(self._engine.runs.read_run, key, pace=self._status.pace())
-            if stream is not None and stream["metadata"]["uid"] == owner.get("uid"):
-                return str((stream.get("status") or {}).get("storyRevision") or "")
+            run = await patiently(self._engine.runs.read_run, key, pace=self._status.pace())
+            if run is not None and run["metadata"]["uid"] == owner.get("uid"):
+                return str((run.get("status") or {}).get("storyRevision") or "")
         return ""
 
     async def _with_shared_spec(self, story: Object) -> Object:

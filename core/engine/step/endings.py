@@ -105,23 +105,6 @@ def refused(conclusion: Conclusion, now: datetime) -> Ending:
     return Ending(conclusion, Phase.CANCELED, "its Story can no longer run", now)
 
 
-def stream_failed(step: str, failed_at: datetime) -> Ending:
-    """A stream of the run has failed for good, so the others have lost a part of their topology. The run goes on with
-    its clean-up; its conclusion is that of the failed step.
-    """
-    conclusion = Conclusion(Phase.FAILED, Reason.DEPENDENCY_FAILED, f"step {step} failed", has_error=True)
-    return Ending(conclusion, Phase.CANCELED, f"step {step!r} failed", failed_at)
-
-
-def topology_terminated(terminated_at: datetime) -> Ending:
-    """Another program has recorded that no stream of the run will continue (streaming contract 3). The run continues as
-    after ``stream_failed``.
-    """
-    text = "realtime topology terminated"
-    conclusion = Conclusion(Phase.FAILED, Reason.TOPOLOGY_TERMINATED, text, has_error=True)
-    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, step_message=text)
-
-
 def unreadable(why: str, now: datetime) -> Ending:
     """A part of the StoryRun cannot be read: the engine does not know what the run is to do."""
     text = f"The StoryRun cannot be read: {why}; start a new run with smaller or flatter data"

@@ -123,19 +123,17 @@ def is_edited(step_run: Object) -> bool:
     return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
 
 
-def why_not_continued(step_run: Object, *, streams: bool) -> str | None:
-    """Why a step for which work has been done, and whose end is not recorded, cannot go on; None: it can.
-
-    ``streams``: whether the step serves a stream.
-    """
-    name = step_run["metadata"]["name"]
-    if not is_touched(step_run) or is_final(step_run.get("status") or {}):
+def why_not_continued(step_run: Object) -> str | None:
+    """Why a step for which work has been done, and whose end is not recorded, cannot go on; None: it can."""
+    if not is_under_way(step_run) or not is_edited(step_run):
         return None
-    if is_edited(step_run):
-        return f"the spec of StepRun {name} was changed after it had been created; start another run"
-    if streams and is_of_reference(step_run):
-        return f"StepRun {name} is from the Go operator, whose streams cannot be taken over; start another run"
-    return None
+    name = step_run["metadata"]["name"]
+    return f"the spec of StepRun {name} was changed after it had been created; start another run"
+
+
+def is_under_way(step_run: Object) -> bool:
+    """Whether work has been done for it, and its end is not recorded."""
+    return is_touched(step_run) and not is_final(step_run.get("status") or {})
 
 
 def why_not_the_work(wanted: Object, stored: Object) -> str | None:

@@ -1,7 +1,8 @@
 """The streams of one realtime run in this process: which have begun, and since when none of them is connected.
 
 A stream has begun once its StepRun exists; from then on the steps that need it may start, too. What is known of its
-connection is what the executor has observed last. Source: streaming contract 3 and 14.
+connection is what the executor has observed last. Steps that serve no stream do not count.
+Source: streaming contract 3 and 14.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.engine.plan import StepPlan
 from core.engine.ports import LiveStream
 from core.engine.wakeup import WakeUp
 
@@ -46,26 +48,28 @@ class Streams:
         finally:
             self._notify = None
 
-    def begin(self, step: str) -> None:
+    def begin(self, step: StepPlan) -> None:
         """The StepRun of ``step`` exists."""
-        if step in self._begun:
+        if not step.serves_stream or step.name in self._begun:
             return
-        self._begun.add(step)
+        self._begun.add(step.name)
         if self._notify is not None:
-            self._notify(step)
+            self._notify(step.name)
 
-    def saw(self, step: str, live: LiveStream | None, now: datetime) -> None:
+    def saw(self, step: StepPlan, live: LiveStream | None, now: datetime) -> None:
         """What the executor has observed; None: no workload serves the step now."""
+        if not step.serves_stream:
+            return
         if live is not None and not live.has_client:
             return  # the hub serves it, and says nothing about whether the streams of the run are away
-        before = self._connections.get(step, _Connection(False))
+        before = self._connections.get(step.name, _Connection(False))
         lost_at = (live.disconnected_since if live is not None else None) or before.lost_at
         if live is not None and live.is_connected:
             found = _Connection(True)
         else:
             why = live.message if live is not None else ""
             found = _Connection(False, lost_at or (now if before.is_there else None), why)
-        self._connections[step] = found
+        self._connections[step.name] = found
         if found != before:
             self.changed.wake()
 

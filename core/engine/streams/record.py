@@ -14,7 +14,9 @@ from bubu_contract.instants import format_instant
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated
 from core.api.objects import Object
 from core.api.phases import ConditionType, Phase, Reason
+from core.engine.plan import StepPlan
 from core.engine.ports import STREAM, LiveStream, Observation
+from core.engine.step.manifest import is_of_reference, is_under_way
 from core.engine.step.record import (
     attempt_of,
     attempt_seen,
@@ -29,6 +31,14 @@ from core.engine.step.record import (
 def serves_stream(step_run: Object) -> bool:
     """Whether the StepRun was created for a step that serves a stream."""
     return executor_of(step_run) == STREAM
+
+
+def why_not_taken_over(step: StepPlan, step_run: Object) -> str | None:
+    """Why a stream that is under way cannot go on; None: it can, or ``step`` serves none."""
+    if not step.serves_stream or not is_of_reference(step_run) or not is_under_way(step_run):
+        return None
+    name = step_run["metadata"]["name"]
+    return f"StepRun {name} is from the Go operator, whose streams cannot be taken over; start another run"
 
 
 def live_patch(seen: Observation, now: datetime) -> Object:

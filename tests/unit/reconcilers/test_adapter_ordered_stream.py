@@ -31,7 +31,7 @@ def test_with_comes_with_packets_if_there_are_packets_and_no_runtime(
 ) -> None:
     given, access = order("stateful-retry"), ACCESS["stateful-retry"]
     step = {name: value for name, value in given.step.items() if name != "runtime"} | fields
-    asked = replace(given, step=step, stream_needs=needs)
+    asked = replace(given, step=step, packet_needs=needs)
     workload_step = ordered_stream_step(asked, account_of(asked))
 
     binding = ordered_binding(asked, workload_step, access)

@@ -14,7 +14,6 @@ from core.engine.step.manifest import (
     merged_input,
     size_bytes,
     step_run_manifest,
-    why_not_continued,
     why_not_the_work,
 )
 from core.policy.retry import RetryPolicy
@@ -172,20 +171,6 @@ def test_a_script_takes_the_place_of_the_engram_and_is_part_of_the_work() -> Non
     assert wanted["spec"].keys().isdisjoint({"engramRef", "templateGeneration"})
     assert why_not_the_work(wanted, wanted) is None
     assert why_not_the_work(wanted, other) == "spec.script"
-
-
-def test_a_stream_of_the_go_operator_is_not_continued() -> None:
-    theirs: dict[str, Any] = {
-        "metadata": {"name": "run-ear", "finalizers": ["steprun.bubustack.io/finalizer"]},
-        "spec": {},
-        "status": {"phase": "Running"},
-    }
-    ours = {**theirs, "spec": {"executor": "stream"}}
-
-    assert why_not_continued(theirs, streams=False) is None
-    assert why_not_continued(ours, streams=True) is None
-    why = "StepRun run-ear is from the Go operator, whose streams cannot be taken over; start another run"
-    assert why_not_continued(theirs, streams=True) == why
 
 
 def test_the_go_operator_changes_the_spec_of_its_step_runs() -> None:

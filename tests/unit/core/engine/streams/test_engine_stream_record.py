@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition
 from core.api.objects import Object
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.executor_port import ExecutorTraits
+from core.engine.plan import StepPlan
 from core.engine.ports import AttemptState, LiveStream, Observation
 from core.engine.step import record
 from core.engine.step.outcome import (
@@ -24,8 +26,9 @@ from core.engine.step.outcome import (
     Wait,
     decide,
 )
-from core.engine.streams.record import live_patch, serves_stream
+from core.engine.streams.record import live_patch, serves_stream, why_not_taken_over
 from core.policy.retry import RetryPolicy
+from core.story.kinds import StepKind
 from kubewire.wire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -66,6 +69,22 @@ def test_only_an_executor_of_streams_serves_one() -> None:
     assert serves_stream(step_run())
     assert not serves_stream({"spec": {"executor": "job"}})
     assert not serves_stream({"spec": {}})
+
+
+def test_a_stream_of_the_go_operator_is_not_taken_over() -> None:
+    batch = StepPlan("ear", StepKind.ENGRAM, {"name": "ear"})
+    stream = replace(batch, serves_stream=True)
+    theirs: Object = {
+        "metadata": {"name": "run-ear", "finalizers": ["steprun.bubustack.io/finalizer"]},
+        "spec": {},
+        "status": {"phase": "Running"},
+    }
+
+    assert why_not_taken_over(batch, theirs) is None
+    assert why_not_taken_over(stream, {**theirs, "spec": {"executor": "stream"}}) is None
+    assert why_not_taken_over(stream, {**theirs, "status": {}}) is None
+    why = "StepRun run-ear is from the Go operator, whose streams cannot be taken over; start another run"
+    assert why_not_taken_over(stream, theirs) == why
 
 
 def test_what_is_shown_is_written_once() -> None:
