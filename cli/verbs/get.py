@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -10,18 +11,19 @@ from cli.arguments import RunOrStepArgument
 from cli.completing import is_called
 from cli.options import CommonOptions, with_common_options
 from cli.problem import UsageError
-from cli.render.output import render
+from cli.render.output import render, yaml_text
+from core.api.artifact import for_people
 
 if is_called():
     from cli.interruption import run_async
     from cli.render.progress import whole_tree
-    from cli.render.run_end import paragraphs_of
     from cli.render.step_detail import lines_of
     from cli.runs import find_run, look_at
     from cli.session import open_session
     from cli.step_details import find_step
     from cli.streams import with_streams
     from core.engine.clock import system_now
+    from views.run_view import RunView
 
 
 def register(app: typer.Typer) -> None:
@@ -82,3 +84,17 @@ def _get_step(options: CommonOptions, run: str, step: str) -> None:
                 session.console.line(line, colour)
 
     run_async(options, work)
+
+
+def paragraphs_of(view: RunView) -> Iterator[str]:
+    """What there is of these, in this order."""
+    if view.cancel_reason:
+        yield f"canceled: {view.cancel_reason}"
+    if view.message:
+        yield f"message: {view.message}"
+    if view.trace is not None:
+        yield f"trace: {view.trace.text}"
+    if view.error is not None:
+        yield f"error:\n{yaml_text(view.error)}"
+    if view.output is not None:
+        yield f"output:\n{yaml_text(for_people(view.output))}"

@@ -29,9 +29,8 @@ from core.api.suggestion import closest
 if is_called():
     import trio
 
-    from cli.answers import document_of, error_document
     from cli.interruption import run_async
-    from cli.rendering import RenderRequest, evaluate
+    from cli.rendering import RenderRequest, document_of, error_document, evaluate
     from cli.session import open_session
     from core.engine.clock import system_now
     from core.evaluation.evaluator import EvaluationPolicy, Evaluator

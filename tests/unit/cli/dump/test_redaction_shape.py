@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.dump.shape import shape_of
+from cli.dump.redaction import shape_of
 
 KEY = b"key"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.answers import document_of, type_of
+from cli.rendering import document_of, type_of
 from core.evaluation.evaluator import Evaluator, Failure, NotYet
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from cli.large_inputs import with_stored_inputs
 from cli.problem import CommandError
-from cli.runs import run_manifest, start_run
+from cli.runs import run_manifest, start_run, with_stored_inputs
 from cli.session import Session
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, NAMESPACE, SECRET, STORY_RUN

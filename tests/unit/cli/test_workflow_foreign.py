@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cli.foreign import foreign
 from cli.manifests import Manifest
+from cli.workflow import foreign
 from core.api.objects import Object
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.dump.archive import refuse_target, write_archive
 from cli.problem import CommandError
+from cli.verbs.dump import refuse_target, write_archive
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

@@ -13,8 +13,7 @@ import orjson
 import trio
 
 from cli.options import CommonOptions
-from cli.worker_following import ReadLines, WorkerFollower
-from cli.worker_logs import TimedLine
+from cli.worker_logs import ReadLines, TimedLine, WorkerFollower
 from core.api import keys
 from core.api.objects import Object
 from core.kube.client import open_client

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from cli.dump.dumping import dump
 from cli.options import CommonOptions
 from cli.session import Session
+from cli.verbs.dump import write_dump as dump
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import (

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from cli.exit_code import ExitCode
-from cli.keyed import KeyedRun, start_once, with_key
 from cli.problem import CommandError, UsageError
 from cli.runs import run_manifest
 from cli.session import Session
+from cli.workflow import KeyedRun, start_once, with_key
 from core.api.resource import STORY_RUN
 
 
