@@ -32,7 +32,7 @@ def _main(given: list[str]) -> None:
         compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
-        from cli.app import app_for
+        from cli.app import app_for  # costly, and Ctrl-C must already end the process silently
 
         app = app_for(typed_words() if is_completing() else given)
     _write_whatever_the_terminal_knows()
@@ -54,6 +54,7 @@ def _silently_interruptible() -> Iterator[None]:
 def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
     if arguments[:1] != ["manager"]:
         return arguments
+    # Only the manager needs them.
     from cli.verbs.manager import BOOLEAN_FLAGS
     from manager.goflags import normalised
 
@@ -89,7 +90,7 @@ def _speak_to_shells() -> None:
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
     if hasattr(error, "format_message"):  # the parser's own errors; their types are private
         return _report_usage(error)
-    from cli.boundary import only, report
+    from cli.boundary import only, report  # costly, and most commands have no error
 
     if isinstance(only(error), BrokenPipeError):
         # The reader of our output is gone, so no output is possible any more.

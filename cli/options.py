@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, TextIO, get_type_hints
 import typer
 from typer.models import OptionInfo
 
+from bubu_contract.durations import parse_positive_duration
 from cli.completing import is_called, is_completing
 from cli.problem import UsageError
 
@@ -75,8 +76,6 @@ def seconds_of_timeout(text: str | float) -> float:
     Raises:
         BadParameter: the text has another form, or is not above zero.
     """
-    from bubu_contract.durations import parse_positive_duration
-
     if isinstance(text, float):
         return text
     try:
