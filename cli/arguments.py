@@ -138,3 +138,9 @@ ReuseCache = Annotated[
 CancelOnInterrupt = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
 ]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run has ended; exit with the code of its phase.")
+]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Like --wait, and show progress.")]
+LogsOption = Annotated[bool, typer.Option("--logs", help="Like --wait, and print the logs of every step.")]
+OperatorNamespace = Annotated[str, typer.Option("--operator-namespace", help="Namespace of the operator.")]

@@ -7,7 +7,11 @@ import traceback
 
 from cli.console import for_stream
 from cli.exit_code import ExitCode
+from cli.interruption import InterruptedBySignalError
 from cli.problem import CommandError
+from core.kube import errors as kube
+from embedded.folder import EmbeddedError
+from views.errors import ViewError
 
 
 def report(error: BaseException, *, debug: bool) -> ExitCode:
@@ -31,11 +35,6 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
 
 
 def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
-    from cli.interruption import InterruptedBySignalError
-    from core.kube import errors as kube
-    from embedded.folder import EmbeddedError
-    from views.errors import ViewError
-
     match error:
         case ViewError():
             return str(error), error.remedy, ExitCode.COMMAND_FAILED

@@ -107,6 +107,7 @@ class Console:
 
     async def ask(self, question: str) -> str | None:
         """The typed line; None if the user ended the input (Ctrl-D). Ctrl-C ends the command as always."""
+        # Costly, and help and completion have a console, too.
         import trio
 
         sys.stderr.write(for_stream(question, sys.stderr))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import trio
 
+from bubu_contract.instants import format_instant
 from cli.exit_code import ExitCode, of_phase
 from cli.problem import CommandError
 from cli.render.flow import FlowLines
 from cli.render.progress import Styled, transitions, tree
-from cli.render.signals import SignalLines
 from cli.runs import Following
 from cli.session import Session
 from core.api.phases import Phase
 from core.engine.clock import system_now
 from views.gates import open_gates_of
 from views.run_view import RunView
+from views.sign import word_of
+from views.signals import SignalView
 
 REDRAW_SECONDS: Final = 0.25
 LINES_SECONDS: Final = 0.02
@@ -121,3 +124,29 @@ class _Tree:
         sys.stderr.write(up + "".join(f"{self._console.styled(*line, stream=sys.stderr)}\n" for line in lines))
         sys.stderr.flush()
         self._drawn = lines
+
+
+SIGNAL_EVERY: Final = timedelta(seconds=1)
+"""Between two lines about the signals of one step; the newest one is printed."""
+
+
+class SignalLines:
+    """A line for each step that has sent another signal since its last line."""
+
+    def __init__(self) -> None:
+        self._printed: dict[str, tuple[datetime, SignalView]] = {}
+
+    def lines(self, view: RunView, now: datetime) -> list[str]:
+        """The lines that are due; a step that has ended does not wait for its turn."""
+        found = []
+        for step in view.steps:
+            signal = step.signal
+            printed_at, printed = self._printed.get(step.name, (None, None))
+            if signal is None or signal == printed:
+                continue
+            if step.at_work and printed_at is not None and now - printed_at < SIGNAL_EVERY:
+                continue
+            self._printed[step.name] = now, signal
+            stamp = format_instant(signal.at or now)
+            found.append(f"{stamp} {view.name} {step.name} {word_of(step.phase)}  {signal}")
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from bubu_contract.durations import parse_positive_duration
 from cli.problem import UsageError
 
 
@@ -13,8 +14,6 @@ def duration_of(flag: str, text: str) -> timedelta | None:
     Raises:
         UsageError: not a positive duration.
     """
-    from bubu_contract.durations import parse_positive_duration
-
     if not text:
         return None
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.problem import CommandError, UsageError
+from localcluster.node.images import ImageMapError, parse_image_map
 
 ImageMapOption = Annotated[
     Path | None, typer.Option("--image-map", help="File that maps image names to programs (YAML).")
@@ -23,8 +24,6 @@ def checked_image_map(given: Path | None) -> Path | None:
     """
     if given is None:
         return None
-    from localcluster.node.images import ImageMapError, parse_image_map
-
     path = given.expanduser().resolve()
     if not path.is_file():
         raise UsageError(f"--image-map: {given} does not exist", remedy="check the path")

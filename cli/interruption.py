@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import trio
 
 from cli.exit_code import ExitCode
 from cli.options import CommonOptions, LogStyle
+from core.telemetry.logs import LogFormat, configure_logging
 
 Result = TypeVar("Result")
 
@@ -32,8 +34,6 @@ def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> 
     results: list[Result] = []
 
     async def supervised() -> None:
-        import signal
-
         async with trio.open_nursery() as nursery:
 
             async def watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
@@ -61,7 +61,5 @@ def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> 
 
 
 def _configure_logging(options: CommonOptions) -> None:
-    from core.telemetry.logs import LogFormat, configure_logging
-
     level = "error" if options.quiet else ("warning", "info", "debug")[min(options.verbose, 2)]
     configure_logging(LogFormat.JSON if options.log_style is LogStyle.JSON else LogFormat.CONSOLE, level=level)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cli.completing import is_completing
+from cli.completing import is_completing, typed_words
 from cli.exit_code import ExitCode
 from process.lean_imports import collecting_rarely, do_without_extras
 from process.lean_records import compile_methods_when_called
@@ -32,9 +32,9 @@ def _main(given: list[str]) -> None:
         compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
-        from cli.app import app_for
+        from cli.app import app_for  # costly, and Ctrl-C must already end the process silently
 
-        app = app_for(given)
+        app = app_for(typed_words() if is_completing() else given)
     _write_whatever_the_terminal_knows()
     sys.exit(int(_run(app, _as_our_parser_takes_them(given))))
 
@@ -54,7 +54,8 @@ def _silently_interruptible() -> Iterator[None]:
 def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
     if arguments[:1] != ["manager"]:
         return arguments
-    from cli.commands.operator import BOOLEAN_FLAGS
+    # Only the manager needs them.
+    from cli.verbs.manager import BOOLEAN_FLAGS
     from manager.goflags import normalised
 
     return [*arguments[:1], *normalised(arguments[1:], BOOLEAN_FLAGS)]
@@ -89,7 +90,7 @@ def _speak_to_shells() -> None:
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
     if hasattr(error, "format_message"):  # the parser's own errors; their types are private
         return _report_usage(error)
-    from cli.boundary import only, report
+    from cli.boundary import only, report  # costly, and most commands have no error
 
     if isinstance(only(error), BrokenPipeError):
         # The reader of our output is gone, so no output is possible any more.

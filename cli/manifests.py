@@ -85,6 +85,7 @@ class Manifest:
         """``text`` with the field paths of the version in the file."""
         if self.written is None:
             return text
+        # Costly, and only admission of a v1beta1 Story has such words.
         from webhooks.conversion.place import in_v1beta1_words
 
         return in_v1beta1_words(text, self.written)
@@ -188,6 +189,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _documents(file: str, text: str) -> Iterator[Manifest]:
+    # Costly; completion loads this module, but mostly no file.
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -219,6 +221,7 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
 
 def _warnings(file: str, text: str) -> tuple[str, ...]:
     """A sentence for each word that only Kubernetes reads as a boolean."""
+    # Most files need no second reading.
     from cli import yamlsource
     from kubewire.yaml_booleans import BOOLEANS
 
@@ -279,6 +282,7 @@ def _plain(node: Any) -> Any:
 
 def _world_of(manifests: Iterable[Manifest]) -> ClusterView:
     """A view of all documents; the cluster may have more objects."""
+    # Costly, as all of admission below: completion reads files, and checks none.
     from webhooks.cluster_view import InMemoryView
 
     return InMemoryView((manifest.document for manifest in manifests if _is_sound(manifest)), complete=False)

@@ -20,7 +20,9 @@ from typing import Annotated, Any, Final, TextIO, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from cli.completing import is_completing
+from bubu_contract.durations import parse_positive_duration
+from cli.completing import is_called, is_completing
+from cli.problem import UsageError
 
 CLUSTER: Final = frozenset(
     {"namespace", "context", "kubeconfig", "as_user", "as_group", "request_timeout", "local", "data"}
@@ -74,8 +76,6 @@ def seconds_of_timeout(text: str | float) -> float:
     Raises:
         BadParameter: the text has another form, or is not above zero.
     """
-    from bubu_contract.durations import parse_positive_duration
-
     if isinstance(text, float):
         return text
     try:
@@ -166,6 +166,15 @@ def flags_of(names: Collection[str]) -> list[tuple[str, str]]:
     return found
 
 
+def check_format(verb: str, output: str, known: tuple[str, ...]) -> None:
+    """Raises:
+    UsageError: the verb has no such format.
+    """
+    if output not in known and not output.startswith("jsonpath="):
+        others = ", ".join(form for form in known if form not in ("table", "wide"))
+        raise UsageError(f"{verb} has no output format {output!r}", remedy=f"use {others}, jsonpath=… or none")
+
+
 def _option_of(hint: Any) -> OptionInfo:
     return next(each for each in hint.__metadata__ if isinstance(each, OptionInfo))
 
@@ -214,6 +223,8 @@ def with_common_options(
 
     @functools.wraps(command)
     def entry(**values: Any) -> None:
+        if not is_called():
+            raise UsageError("--help cannot be the value of an option", remedy="write --option=--help")
         given = {field.name: values.pop(field.name) for field in common}
         given["ascii_only"] = given["ascii_only"] or not _knows_signs(sys.stdout, sys.stderr)
         options = CommonOptions(**given)

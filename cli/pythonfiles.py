@@ -20,6 +20,8 @@ import trio
 from cli.builtfiles import BuiltDocument, BuiltFile
 from cli.problem import CommandError
 from core.api.objects import Object
+from localcluster.node.images import covers, parse_image_map
+from localcluster.privatefile import write_private
 
 PROGRAM: Final = "bubu_sdk.stories"
 BUILD_SECONDS: Final = 60.0
@@ -81,9 +83,6 @@ def write_image_maps(data: Path, files: Sequence[BuiltFile], chosen: Path | None
     variables. Images that the map ``chosen`` by the user covers are left out, also of the maps of earlier commands:
     an exact name would win over a pattern of the user's.
     """
-    from localcluster.node.images import covers, parse_image_map
-    from localcluster.privatefile import write_private
-
     folder = data / _MAPS_FOLDER
     if files:
         folder.mkdir(mode=0o700, exist_ok=True)

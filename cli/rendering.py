@@ -6,8 +6,9 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from cli.answers import document_of, type_of
+from bubu_contract.references import STORAGE_PATH, STORAGE_REFERENCE
 from cli.problem import UsageError
 from core.api.objects import Object
 from core.api.suggestion import closest
@@ -18,11 +19,14 @@ from core.evaluation.evaluator import (
     EvaluationPolicy,
     Evaluator,
     Failure,
+    FailureCause,
     NotYet,
     Value,
 )
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.analysis import most_steps
+from core.expressions.errors import Position
+from core.expressions.paths import is_reference
 from core.expressions.resolve import TEMPLATE_KEY, VariableScope
 from core.expressions.roots import ITEM, ITEM_INDEX, ITERATION, OF_ITEMS, PREVIOUS
 from core.story import fields
@@ -239,3 +243,49 @@ def _most_steps(field: ExpressionField) -> int | None:
         return most_steps(field.value)
     text = field.value.get(TEMPLATE_KEY) if isinstance(field.value, Mapping) else field.value
     return most_steps(text) if isinstance(text, str) and "{{" in text else 0
+
+
+_TYPES: Final = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object"}
+
+
+def document_of(answer: Answer, field: str) -> Object:
+    """``{"value": …}``, ``{"blocked": {"steps", "message", "position"}}`` or an ``error_document``.
+
+    ``field`` is the evaluated field: a message only names a field if it is a part of that.
+    """
+    match answer:
+        case Value(value=value):
+            return {"value": value}
+        case NotYet(steps=steps, reason=reason, cause=cause):
+            return {"blocked": {"steps": sorted(steps), **_error_fields(cause, field, reason)}}
+        case Failure(reason=reason, message=message, cause=cause):
+            return error_document(cause.kind if cause else reason, **_error_fields(cause, field, message))
+
+
+def error_document(kind: str, message: str, position: Object | None = None) -> Object:
+    """``{"error": {"kind", "message", "position"}}``; ``position`` is ``{"line", "column"}``, both from 1, or null."""
+    return {"error": {"kind": kind, "message": message, "position": position}}
+
+
+def type_of(value: Any) -> str:
+    """``null``, ``bool``, ``number``, ``string``, ``array``, ``object``; ``offloaded(KEY)`` for a storage reference."""
+    if value is None:
+        return "null"
+    if not is_reference(value):
+        return _TYPES[type(value)]
+    path = str(value.get(STORAGE_PATH) or "")
+    separator = "." if path and path[0] not in ".[" else ""
+    return f"offloaded({value[STORAGE_REFERENCE]}{separator}{path})"
+
+
+def _error_fields(cause: FailureCause | None, field: str, otherwise: str) -> Object:
+    if cause is None:
+        return {"message": otherwise, "position": None}
+    inner = cause.field.removeprefix(field).lstrip(".")
+    where = f"{inner}: " if inner else ""
+    remedy = f"; {cause.remedy}" if cause.remedy else ""
+    return {"message": f"{where}{cause.message}{remedy}", "position": _document_of_position(cause.position)}
+
+
+def _document_of_position(position: Position | None) -> Object | None:
+    return {"line": position.line, "column": position.column} if position else None

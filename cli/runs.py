@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ import trio
 
 from bubu_contract.identity import label_value
 from cli.exit_code import ExitCode
-from cli.large_inputs import with_stored_inputs
 from cli.live_runs import live_run_named
+from cli.object_store import find_stores, operator_settings
 from cli.problem import CommandError, UsageError
 from cli.selection import age_order
 from cli.session import Session, patiently
@@ -23,6 +24,11 @@ from core.api.objects import Object, is_owned_by, packet_step
 from core.api.resource import CONTROLLER_REVISION, POD, STEP_RUN, STORY, STORY_RUN
 from core.kube.errors import AlreadyExistsError, ForbiddenError, KubeError, NotFoundError
 from core.kube.informer import Informer
+from core.payloads.address import Folder, ObjectPlace
+from core.payloads.dehydrate import OffloadBounds, PlannedObject, plan, size_bytes
+from core.payloads.errors import StoreUnavailableError
+from core.payloads.several import for_several
+from core.policy.settings import OperatorSettings, StorageProvider
 from core.story.realtime import story_of_step
 from views.run_view import CommandText, RunView, plain_command, view_run
 
@@ -311,3 +317,66 @@ def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
         what = f" of Story {story!r}" if story else ""
         raise CommandError(f"there is no run{what} in namespace {namespace}", remedy="start one with: bobrapet submit")
     return max(candidates, key=age_order)
+
+
+_LEAST_BYTES: Final = 1024
+"""Inputs of this size fit, unless an administrator has set a smaller limit; then admission says so."""
+_AT_ONCE: Final = 4
+_SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+"""As the API server chooses names."""
+_SUFFIX_LENGTH: Final = 5
+_REMEDY: Final = "give smaller inputs, or store them yourself and pass a reference"
+
+
+async def with_stored_inputs(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
+    """``manifest``, with references instead of inputs that are too large for it; nothing is stored by a dry run.
+
+    It stays as it is if the operator has no store or its settings cannot be read: then admission says what is wrong.
+    A run whose name the API server should choose gets one here, because the keys of the objects have it.
+
+    Raises:
+        CommandError: the store cannot be opened, or does not accept the objects.
+    """
+    inputs = manifest["spec"].get("inputs")
+    if not inputs or size_bytes(inputs) <= _LEAST_BYTES:
+        return manifest
+    settings = await _settings(session)
+    limit = settings.runs.max_inline_inputs_size_bytes
+    if settings.storage.provider is StorageProvider.NONE or size_bytes(inputs) <= limit:
+        return manifest
+    named = _named(manifest)
+    namespace = named["metadata"].get("namespace") or session.namespace
+    place = ObjectPlace(Folder.INPUTS, namespace, named["metadata"]["name"])
+    planned = plan(inputs, place, OffloadBounds(limit, limit, settings.engram.max_recursion_depth))
+    if not dry_run:
+        await _store(session, namespace, planned.objects)
+    return {**named, "spec": {**named["spec"], "inputs": planned.remaining}}
+
+
+async def _settings(session: Session) -> OperatorSettings:
+    try:
+        return await operator_settings(session, _REMEDY)
+    except CommandError:
+        return OperatorSettings()
+
+
+def _named(manifest: Object) -> Object:
+    metadata: dict[str, Any] = dict(manifest["metadata"])
+    if not metadata.get("name"):
+        prefix = metadata.pop("generateName")
+        metadata["name"] = prefix + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(_SUFFIX_LENGTH))
+    return {**manifest, "metadata": metadata}
+
+
+async def _store(session: Session, namespace: str, objects: tuple[PlannedObject, ...]) -> None:
+    store = (await find_stores(session, remedy=_REMEDY)).of(namespace)
+
+    async def write(each: PlannedObject) -> None:
+        await store.write(each.key, each.content)
+
+    try:
+        await for_several(objects, write, at_once=_AT_ONCE, failures=(StoreUnavailableError,))
+    except StoreUnavailableError as error:
+        raise CommandError(f"the inputs could not be stored: {error}", remedy=_REMEDY) from error
+    total = sum(len(each.content) for each in objects)
+    session.console.note(f"{total:,} bytes of inputs were stored in the operator's object store")

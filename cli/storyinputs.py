@@ -27,6 +27,7 @@ async def fitting_inputs(console: Console, story: Object, given: GivenInputs, ea
         console.note(sentence)
     if not isinstance(schema, dict):
         return inputs
+    # Costly, and many Stories declare no schema.
     from core.evaluation.schema import apply_schema_defaults
     from webhooks.validate.described import unknown_names
 
@@ -77,6 +78,7 @@ def _explained(declared: Object) -> str:
 
 
 async def _problems(schema: Object, inputs: Object) -> list[str]:
+    # Costly, and many Stories declare no schema.
     from core.evaluation.schema import apply_schema_defaults
     from core.evaluation.validation import SchemaValidator
 

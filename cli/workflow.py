@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
+from bubu_contract.submission import MAX_KEY_CHARACTERS
 from cli.applying import apply_manifests, refuse_other_namespaces
 from cli.builtfiles import BuiltFile
 from cli.console import Console
 from cli.exit_code import ExitCode
-from cli.foreign import confirm_foreign
 from cli.inputs import GivenInputs
 from cli.interruption import run_async
-from cli.keyed import start_once, with_key
 from cli.live_runs import awaited_live_run, refuse_choices
 from cli.manifests import Manifest
 from cli.options import CommonOptions, DryRun
@@ -28,9 +28,12 @@ from cli.selection import refuse_unknown_story
 from cli.session import Session, open_session, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.watching import Watched, exit_after, stay
+from core.api import keys
 from core.api.objects import Object
-from core.api.resource import STORY
-from core.kube.errors import NotFoundError
+from core.api.resource import OUR_RESOURCES, STORY, STORY_RUN
+from core.kube.errors import AlreadyExistsError, NotFoundError
+from core.story.story import read_story
+from core.workloads.keyed_request import Decision, Difference, UnusableKeyError, decide, keyed_run
 from core.workloads.live_run import is_always_on
 from embedded.folder import data_folder, make_folder, running
 from embedded.images import use_image_map
@@ -249,3 +252,142 @@ async def _open_target(
         open_session(replace(options, local=False), on=cluster) as session,
     ):
         yield session
+
+
+_DIFFERS: Final = {
+    Difference.STORY: "runs another Story, or another version of it",
+    Difference.IMPULSE: "was started by another Impulse",
+    Difference.INPUTS: "other inputs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRun:
+    decision: Decision
+    """``CREATED`` or ``REUSED``."""
+    run: Object
+
+
+def with_key(manifest: Object, key: str, namespace: str) -> Object:
+    """``manifest`` with the name and annotations for ``key``; ``namespace`` is that of the run.
+
+    Raises:
+        UsageError: the key cannot be used, or the manifest has its own name.
+    """
+    if manifest["metadata"].get("name"):
+        raise UsageError("--key names the run", remedy="leave out the other name")
+    try:
+        return keyed_run(manifest, key, namespace)
+    except UnusableKeyError as error:
+        raise UsageError(f"--key must have 1 to {MAX_KEY_CHARACTERS} characters") from error
+
+
+async def start_once(session: Session, manifest: Object, *, dry_run: bool = False) -> KeyedRun:
+    """Create the run of a manifest from ``with_key``, or find it.
+
+    Raises:
+        CommandError: the key belongs to another request (code 7), or its run is being deleted.
+    """
+    metadata = manifest["metadata"]
+    try:
+        created = await session.client.create(STORY_RUN, manifest, namespace=metadata["namespace"], dry_run=dry_run)
+    except AlreadyExistsError:
+        found = await session.client.get(STORY_RUN, metadata["name"], metadata["namespace"])
+    else:
+        return KeyedRun(Decision.CREATED, created)
+    key, name = metadata["annotations"][keys.ANNOTATION_TRIGGER_TOKEN], metadata["name"]
+    answer = decide(manifest, found)
+    if answer.decision is Decision.PENDING:
+        raise CommandError(f"run {name}, which has the key {key!r}, is being deleted", remedy="try again in a moment")
+    if answer.difference is not None:
+        raise CommandError(
+            f"Rejected: run {name} has the key {key!r} and {_DIFFERS[answer.difference]}",
+            remedy=f"choose another key, or look at it with: {session.command('get', name)}",
+            code=ExitCode.REJECTED,
+        )
+    return KeyedRun(answer.decision, found)
+
+
+FLAG: Final = "--allow-workloads"
+_OURS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
+_PLAIN: Final = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "ConfigMap"),
+        ("", "Secret"),
+        ("", "ServiceAccount"),
+        ("", "PersistentVolumeClaim"),
+        ("", "LimitRange"),
+        ("", "ResourceQuota"),
+    }
+)
+"""Kinds that have data or set limits, and run nothing."""
+_MOST_SHOWN: Final = 10
+
+
+async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, allowed: bool) -> None:
+    """Return if the files contain no commands of their own, or the user agrees.
+
+    Raises:
+        CommandError: the user does not agree, or cannot be asked; code REJECTED. Nothing was applied.
+    """
+    found = list(foreign(manifests))
+    if not found or allowed:
+        return
+    shown = _listed(found)
+    if console.can_ask:
+        console.note(
+            "These documents may run commands with your permissions, or change more than a run of a Story does:\n"
+            f"{shown}"
+        )
+        if await console.confirm("apply them?"):
+            return
+        raise CommandError("nothing was applied", code=ExitCode.REJECTED)
+    if console.says_yes:
+        return
+    raise CommandError(
+        f"these documents may run commands with your permissions, or change more than a run of a Story does:\n{shown}",
+        code=ExitCode.REJECTED,
+        remedy=f"read them; to apply them, add {FLAG}",
+    )
+
+
+def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
+    """``file:line: what`` for each document that may run commands of its author."""
+    for manifest in manifests:
+        group, slash, _ = str(manifest.document.get("apiVersion") or "").rpartition("/")
+        identity = (group if slash else "", manifest.kind)
+        if identity[0] in _OURS:
+            for path in commands_in(manifest.document):
+                yield f"{manifest.at(path)}: {manifest.kind} {manifest.name!r} runs a command ({path})"
+        elif identity not in _PLAIN:
+            yield f"{manifest.at('kind')}: {manifest.kind} {manifest.name!r}"
+
+
+def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
+    """Paths at which a document has a command of its own: scripts of a Story, as it is stored; of a template, in
+    probes, and for an image without an SDK.
+
+    Arguments alone are a command, too, where the image map names no program for the image.
+    """
+    if document.get("kind") == "Story":
+        yield from (f"{step.place}.run" for step in read_story(document).every_step() if step.declared.get("run"))
+        return
+    container = _block(_block(document, "spec"), "container")
+    yield from (f"spec.container.{key}" for key in ("command", "args") if container.get(key))
+    probes = _block(_block(_block(document, "spec"), "execution"), "probes")
+    for name, probe in probes.items():
+        if _block(probe, "exec"):
+            yield f"spec.execution.probes.{name}.exec"
+
+
+def _block(value: Any, key: str) -> Mapping[str, Any]:
+    found = value.get(key) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _listed(found: Sequence[str]) -> str:
+    lines = [f"  {each}" for each in found[:_MOST_SHOWN]]
+    if len(found) > _MOST_SHOWN:
+        lines.append(f"  and {len(found) - _MOST_SHOWN} more")
+    return "\n".join(lines)

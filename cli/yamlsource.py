@@ -136,6 +136,7 @@ def read(chunk: Chunk) -> Source | None:
     Raises:
         SourceError: it does not parse, or exceeds a bound.
     """
+    # Costly, and help loads this module.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 

@@ -61,6 +61,7 @@ def yaml_text(value: Any) -> str:
 
 def _in_quotes(value: Any) -> Any:
     """The value with double quotes for each string that needs an escape, because only they may have escapes."""
+    # Costly, and only YAML needs it.
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
     if isinstance(value, dict):
@@ -71,6 +72,7 @@ def _in_quotes(value: Any) -> Any:
 
 
 def _dumped(value: Any) -> str:
+    # Costly, and only YAML needs it.
     from ruamel.yaml import YAML
 
     yaml = YAML()

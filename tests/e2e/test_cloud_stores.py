@@ -31,9 +31,9 @@ from bubu_sdk.stores import open_store as open_sdk_store
 from cli.console import Console
 from cli.options import CommonOptions
 from cli.session import Session
-from cli.storage_sweep import sweep
-from cli.storage_usage import show_usage
-from cli.stored import read_stored
+from cli.verbs.outputs import read_stored
+from cli.verbs.storage import show_usage
+from cli.verbs.storage import sweep_store as sweep
 from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.payloads.address import Folder, ObjectPlace

@@ -22,10 +22,10 @@ from bubu_sdk.errors import StorageError
 from bubu_sdk.storage import Store as SdkStore
 from cli.console import Console
 from cli.options import CommonOptions
-from cli.output_cache import clear_cache
 from cli.session import Session
-from cli.storage_sweep import sweep
-from cli.storage_usage import show_usage
+from cli.verbs.cache import clear_cache
+from cli.verbs.storage import show_usage
+from cli.verbs.storage import sweep_store as sweep
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from cli.console import Console
-from cli.inbox import open_gates
 from cli.options import CommonOptions
 from cli.selection import RunSelection, select_runs
 from cli.session import Session
+from cli.verbs.gates import open_gates
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.api.resource import STEP_RUN, STORY, TRANSPORT

@@ -140,7 +140,7 @@ def _request(wanted: Submission) -> Request:
 
 
 def _start_by_hand(client: Client, wanted: Submission) -> TriggerDecision | None:
-    """As ``cli.keyed`` does: the run is created by its name, or found and compared."""
+    """As ``cli.workflow`` does: the run is created by its name, or found and compared."""
     story = {"name": wanted.story} | ({"version": wanted.version} if wanted.version else {})
     bare: Object = {
         "apiVersion": STORY_RUN.api_version,

@@ -120,7 +120,6 @@ def _load() -> None:
 
     with redirect_stdout(io.StringIO()), suppress(SystemExit):
         main(["manager", "--help"])
-    importlib.import_module("cli.zap")
     importlib.import_module("manager.run")
 
 

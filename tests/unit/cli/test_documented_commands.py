@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from cli.app import whole_app
 from cli.linting import check, read_documents, world_of_files
-from cli.project import files_of
+from cli.verbs.init import files_of
 from core.policy.config import parse_config
 
 ROOT: Final = Path(__file__).parents[3]

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cli.commands.listening import table_of_impulses
 from cli.impulses import find_impulse, list_impulses, listener_facts
 from cli.options import CommonOptions, TimeStyle
 from cli.problem import CommandError
 from cli.session import Session
+from cli.verbs.impulses import table_of_impulses
 from core.api.objects import Object
 from core.api.resource import IMPULSE, POD
 from core.kube.client import KubeClient

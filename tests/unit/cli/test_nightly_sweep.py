@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 
 from cli.app import app_for
 from cli.options import CommonOptions
-from cli.output_cache import clear_cache
 from cli.problem import CommandError
-from cli.storage_sweep import sweep
+from cli.verbs.cache import clear_cache
+from cli.verbs.storage import sweep_store as sweep
 from core.api.objects import Object
 from core.api.resource import (
     CLUSTER_ROLE,

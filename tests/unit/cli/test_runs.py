@@ -11,7 +11,6 @@ import trio
 
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode
-from cli.failure import MAX_LINE_CHARACTERS, failure_report, shown_line
 from cli.options import (
     ALWAYS,
     CLUSTER,
@@ -28,6 +27,7 @@ from cli.runs import find_run, look_at, open_following, run_manifest, start_run
 from cli.selection import age_order
 from cli.session import Session
 from cli.step_logs import refuse_unknown_steps
+from cli.watching import MAX_LINE_CHARACTERS, failure_report, shown_line
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN, Resource

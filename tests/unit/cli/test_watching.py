@@ -10,7 +10,7 @@ from cli.exit_code import ExitCode
 from cli.live_runs import awaited_live_run
 from cli.runs import run_manifest
 from cli.session import Session
-from cli.triggers import wait_for_answer
+from cli.verbs.trigger import wait_for_answer
 from cli.watching import Watched, stay, wait_for
 from core.api.objects import Object
 from core.api.phases import LiveReason

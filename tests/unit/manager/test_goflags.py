@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.zap import ZapFlags
+from cli.verbs.manager import ZapFlags
 from manager.goflags import boolean, normalised
 
 BOOLEANS = {"leader-elect"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.resubmitting import like, reusing, why_nothing_is_reused
+from cli.verbs.resubmit import like, reusing, why_nothing_is_reused
 from core.api import keys
 from core.api.objects import Object
 from views.errors import NoFailedStepError, SeveralFailedStepsError, ViewError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.render.progress import MAX_ROWS, columns, transitions, tree, whole_tree
-from cli.render.run_end import paragraphs_of
+from cli.verbs.get import paragraphs_of
 from core.api.phases import Phase
 from views.run_view import view_run
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cli.display import SignalLines
 from cli.render.progress import tree
-from cli.render.signals import SignalLines
 from core.api.objects import Object
 from views.run_view import RunView, view_run
 from views.signals import MOST_LETTERS, last_signal

@@ -1,1 +1,0 @@
-"""One module per verb group; each registers its verbs on the app in ``cli.app``."""
