@@ -16,7 +16,6 @@ from typing import Any
 from cli.completing import is_completing
 from cli.exit_code import ExitCode
 from process.lean_imports import collecting_rarely, do_without_extras
-from process.lean_records import compile_methods_when_called
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(given: list[str]) -> None:
     with _silently_interruptible():
         do_without_extras()
-        compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
         from cli.app import app_for
