@@ -15,17 +15,12 @@ from typing import Any
 
 from cli.completing import is_completing
 from cli.exit_code import ExitCode
-from process.lean_imports import collecting_rarely, do_without_extras
+from process.lean_imports import do_without_extras
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with collecting_rarely():
-        _main(given)
-
-
-def _main(given: list[str]) -> None:
     with _silently_interruptible():
         do_without_extras()
         if is_completing():

@@ -2,10 +2,7 @@
 
 import sys
 
-from process.lean_imports import collecting_rarely
+from localcluster.node.child import main
 
 if __name__ == "__main__":
-    with collecting_rarely():
-        from localcluster.node.child import main
-
     sys.exit(main())
