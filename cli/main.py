@@ -15,21 +15,14 @@ from typing import Any
 
 from cli.completing import is_completing, typed_words
 from cli.exit_code import ExitCode
-from process.lean_imports import collecting_rarely, do_without_extras
-from process.lean_records import compile_methods_when_called
+from process.lean_imports import do_without_extras
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with collecting_rarely():
-        _main(given)
-
-
-def _main(given: list[str]) -> None:
     with _silently_interruptible():
         do_without_extras()
-        compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
         from cli.app import app_for  # costly, and Ctrl-C must already end the process silently

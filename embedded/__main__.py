@@ -1,12 +1,9 @@
 """``python -m embedded``: the process of ``bobrapet up``. See ``embedded.cluster``."""
 
-from process.lean_imports import collecting_rarely, do_without_extras
-from process.lean_records import compile_methods_when_called
+from process.lean_imports import do_without_extras
 
 if __name__ == "__main__":
     do_without_extras()
-    compile_methods_when_called()
-    with collecting_rarely():
-        from embedded.cluster import main
+    from embedded.cluster import main
 
-        main()
+    main()

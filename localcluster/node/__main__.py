@@ -2,12 +2,7 @@
 
 import sys
 
-from process.lean_imports import collecting_rarely
-from process.lean_records import compile_methods_when_called
+from localcluster.node.child import main
 
 if __name__ == "__main__":
-    compile_methods_when_called()
-    with collecting_rarely():
-        from localcluster.node.child import main
-
     sys.exit(main())
