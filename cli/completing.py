@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Final
 
+from cli.problem import UsageError
+
 COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 """Set by the completion scripts when the shell requests completions."""
 _TYPED_VARIABLES: Final = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
@@ -29,3 +31,13 @@ def is_called() -> bool:
     takes longer than a shell should wait.
     """
     return not is_completing() and _HELP.isdisjoint(sys.argv[1:])
+
+
+def refuse_help_as_value() -> None:
+    """Call it where a verb begins its work, because ``--help`` as the value of an option hides what that needs.
+
+    Raises:
+        UsageError: it is the value of an option.
+    """
+    if not is_called():
+        raise UsageError("--help cannot be the value of an option", remedy="write --option=--help")

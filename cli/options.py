@@ -21,7 +21,7 @@ import typer
 from typer.models import OptionInfo
 
 from bubu_contract.durations import parse_positive_duration
-from cli.completing import is_called, is_completing
+from cli.completing import is_completing, refuse_help_as_value
 from cli.problem import UsageError
 
 CLUSTER: Final = frozenset(
@@ -223,8 +223,7 @@ def with_common_options(
 
     @functools.wraps(command)
     def entry(**values: Any) -> None:
-        if not is_called():
-            raise UsageError("--help cannot be the value of an option", remedy="write --option=--help")
+        refuse_help_as_value()
         given = {field.name: values.pop(field.name) for field in common}
         given["ascii_only"] = given["ascii_only"] or not _knows_signs(sys.stdout, sys.stderr)
         options = CommonOptions(**given)

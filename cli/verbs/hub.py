@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bubu_contract.durations import parse_duration
-from cli.completing import is_called
+from cli.completing import is_called, refuse_help_as_value
 from cli.problem import UsageError
 from core.telemetry.logs import LogFormat, configure_logging
 from manager.bind import Address, parse_address
@@ -85,6 +85,7 @@ def run_hub(
     It serves the runs of the cluster, or with --topology those of a file. The steps are containers with a streaming
     SDK, which connect to the bind address, each with its token.
     """
+    refuse_help_as_value()
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both, or neither")
     try:

@@ -16,7 +16,7 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from bubu_contract.durations import parse_duration
-from cli.completing import is_called
+from cli.completing import is_called, refuse_help_as_value
 from cli.problem import UsageError
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from manager.admission.enabled import webhooks_enabled
@@ -117,6 +117,7 @@ def run_operator(
 
     It has the flags of the Go operator's manager, with one dash or two; booleans need no value.
     """
+    refuse_help_as_value()
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         _configure_logging(log_format or zap.log_format, log_level or zap.log_level)

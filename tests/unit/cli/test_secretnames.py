@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from cli.lintcluster import cluster_world
 from cli.linting import check, read_documents
 from cli.secretnames import warn_of_missing
 from cli.session import Session
-from cli.verbs.lint import cluster_world
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ENGRAM, ENGRAM_TEMPLATE, SECRET, STORY, Resource
 from tests.unit.cli.conftest import Server
