@@ -89,7 +89,7 @@ fuzz: $(STAMP)  ## the engine's proof for MINUTES=10 or as long as asked, with w
 	$(BIN)/python -m fuzz.engine --minutes $(MINUTES)
 	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz --deselect fuzz/engine/test_engine_machine.py
 
-bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README; BENCH="kill idle" chooses
+bench: $(STAMP)  ## repeatable measurements; prints the tables of docs/figures.md; BENCH="kill idle" chooses
 	$(BIN)/python -m bench $(BENCH)
 
 image:  ## the operator's container image, IMG=registry/name:tag; with docker or podman
