@@ -89,7 +89,7 @@ fuzz: $(STAMP)  ## the engine's proof for MINUTES=10 or as long as asked, with w
 	$(BIN)/python -m fuzz.engine --minutes $(MINUTES)
 	BOBRAPET_FUZZ_PROFILE=deep $(BIN)/python -m pytest fuzz --deselect fuzz/engine/test_engine_machine.py
 
-bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the README; BENCH="kill idle" chooses
+bench: $(STAMP)  ## repeatable measurements; prints the tables of docs/figures.md; BENCH="kill idle" chooses
 	$(BIN)/python -m bench $(BENCH)
 
 image:  ## the operator's container image, IMG=registry/name:tag; with docker or podman
@@ -155,7 +155,7 @@ docker-push:  ## push IMG to its registry
 	@test -n "$(BUILDER)" || { echo "make docker-push needs docker or podman on PATH; or name one: make docker-push BUILDER=/path/to/it" >&2; exit 1; }
 	$(BUILDER) push $(IMG)
 
-# A cluster on this machine (docs/kind.md). Its nodes are containers, and IMG is copied into them; podman calls a local image localhost/….
+# A cluster on this machine (docs/install.md#on-kind). Its nodes are containers, and IMG is copied into them; podman calls a local image localhost/….
 NEEDS_KIND = @command -v $(KIND) >/dev/null || { echo "make $@ needs kind on PATH; or name it: make $@ KIND=/path/to/kind" >&2; exit 1; }
 NEEDS_BUILDER = @test -n "$(BUILDER)" || { echo "make $@ needs docker or podman on PATH; or name one: make $@ BUILDER=/path/to/it" >&2; exit 1; }
 KIND_ENGINE = $(if $(filter podman,$(notdir $(BUILDER))),KIND_EXPERIMENTAL_PROVIDER=podman )

@@ -1,1 +1,1 @@
-"""Repeatable measurements: ``make bench``, or ``python -m bench NAME…``; the README quotes their tables."""
+"""Repeatable measurements: ``make bench``, or ``python -m bench NAME…``; docs/figures.md quotes their tables."""

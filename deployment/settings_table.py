@@ -192,7 +192,7 @@ _SECURITY: Final = (
     ),
     KeyRow("security.priority-classes", _LIVE, "PriorityClasses that definitions other than templates may name."),
     KeyRow("security.runtime-classes", _LIVE, "RuntimeClasses that definitions other than templates may name."),
-    KeyRow("scripts.images", _LIVE, "Images that [script steps](script-steps.md#which-images) may use."),
+    KeyRow("scripts.images", _LIVE, "Images that [script steps](steps.md#which-images) may use."),
     KeyRow("scripts.default-image", _LIVE, "Image of script steps that name none; empty: they must name one."),
     KeyRow(
         "references.cross-namespace-policy",

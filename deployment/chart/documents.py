@@ -41,7 +41,7 @@ from deployment.chart.release import (
 from deployment.chart.removal import removal_objects
 from deployment.observability import files as observability
 from deployment.observability.dashboards import dashboards
-from deployment.observability.rules import prometheus_rule
+from deployment.observability.rules import anchor_of, prometheus_rule
 from deployment.permissions import hub as hub_access
 from deployment.permissions import table
 from deployment.permissions.documents import rbac_object
@@ -156,13 +156,14 @@ def _rules() -> Object:
     for group in found["spec"]["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
-                rule["annotations"]["runbook_url"] = _runbook(f"{rule['alert']}.md")
+                rule["annotations"]["runbook_url"] = _runbook(rule["alert"])
     return found
 
 
-def _runbook(name: str) -> Scalar:
+def _runbook(alert: str) -> Scalar:
     path = "prometheusRule.runbooks"
-    return Scalar(f'printf "%s/{name}" $.Values.{path}', lambda values: f"{value_at(values, path)}/{name}")
+    anchor = anchor_of(alert)
+    return Scalar(f'printf "%s#{anchor}" $.Values.{path}', lambda values: f"{value_at(values, path)}#{anchor}")
 
 
 def _dashboards() -> Object:

@@ -271,7 +271,12 @@ ROWS: Final = (
         _BOOLEAN,
     ),
     ValueRow("prometheusRule.labels", {}, "Its labels, by which Prometheus selects it.", _LABELS),
-    ValueRow("prometheusRule.runbooks", RUNBOOKS, "Base of the URL of each alert's runbook.", _STRING),
+    ValueRow(
+        "prometheusRule.runbooks",
+        RUNBOOKS,
+        "Page to which the alerts link; it has a section for each.",
+        _STRING,
+    ),
     ValueRow("dashboards.enabled", False, "The dashboards, in a ConfigMap that Grafana's sidecar imports.", _BOOLEAN),
     ValueRow("dashboards.labels", SIDECAR_LABEL, "The label that the sidecar looks for.", _LABELS),
     ValueRow("dashboards.annotations", {}, "Its annotations, such as the folder: `{grafana_folder: …}`.", _STRINGS),

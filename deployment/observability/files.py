@@ -1,8 +1,8 @@
 """What is rendered into ``manifests/observability``: rules in two forms, monitors, and the file that combines them with
 the dashboards.
 
-``python -m deployment.observability.files --runbooks URL`` prints the rules with runbooks below another base, such as
-the wiki of an installation.
+``python -m deployment.observability.files --runbooks URL`` prints the rules with links to another page of runbooks,
+such as that of the wiki of an installation.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def _kustomization() -> Object:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployment.observability.files", description="Print the rules.")
-    parser.add_argument("--runbooks", default=RUNBOOKS, help=f"base of runbook_url (default: {RUNBOOKS})")
+    parser.add_argument("--runbooks", default=RUNBOOKS, help=f"page of the runbooks (default: {RUNBOOKS})")
     parser.add_argument("--plain", action="store_true", help="a rule file of Prometheus instead of a PrometheusRule")
     options = parser.parse_args(arguments)
-    base = options.runbooks.rstrip("/")
-    sys.stdout.write(yaml_text(rule_file(base) if options.plain else prometheus_rule(runbooks=base)))
+    rules = rule_file(options.runbooks) if options.plain else prometheus_rule(runbooks=options.runbooks)
+    sys.stdout.write(yaml_text(rules))
     return 0
 
 

@@ -1,6 +1,6 @@
 """The rules as files: for Prometheus alone, and as a PrometheusRule for the Prometheus Operator.
 
-``runbook_url`` is the path of the runbook in this repository, or below another base that an installation chooses.
+``runbook_url`` is a section of the page of runbooks in this repository, or of a page that an installation chooses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 PROMETHEUS_RULE: Final = Resource("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
 GROUPS: Final[tuple[RuleGroup, ...]] = (operator.GROUP, api.GROUP, work.GROUP, admission.GROUP, streams.GROUP)
-RUNBOOKS: Final = "docs/runbooks"
+RUNBOOKS: Final = "docs/runbooks.md"
 
 
 def alerts() -> Iterator[Alert]:
@@ -25,8 +25,13 @@ def alerts() -> Iterator[Alert]:
         yield from group.alerts
 
 
+def anchor_of(alert: str) -> str:
+    """The anchor of an alert's section, as forges make it from the title."""
+    return alert.lower()
+
+
 def rule_file(runbooks: str = RUNBOOKS) -> Object:
-    """A file for ``rule_files`` of Prometheus. ``runbooks``: a URL or path without a slash at its end."""
+    """A file for ``rule_files`` of Prometheus. ``runbooks``: URL or path of the page with a section an alert."""
     return {"groups": [_group(group, runbooks) for group in GROUPS]}
 
 
@@ -52,6 +57,6 @@ def _alert(alert: Alert, runbooks: str) -> Object:
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,
-            "runbook_url": f"{runbooks}/{alert.name}.md",
+            "runbook_url": f"{runbooks}#{anchor_of(alert.name)}",
         },
     }

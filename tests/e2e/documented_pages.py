@@ -52,7 +52,7 @@ NOT_PLAYED: Final = (
     NotPlayed("embedded-cluster.md", r"bobrapet up --ephemeral .*", _ENDLESS),
     NotPlayed("hub.md", r"bobrapet hub (?!.*--print-tokens).*", _ENDLESS),
     NotPlayed("helm.md", r".*", "needs helm and a real API server; test_helm_release.py plays the page"),
-    NotPlayed("kind.md", r".*", "needs kind and containers"),
+    NotPlayed("install.md", r"bobrapet submit hello --context kind-.*", "needs kind and containers"),
     NotPlayed("install.md", r"kubectl apply --server-side -k \.", _REAL_CLUSTER),
     NotPlayed("install.md", r"kubectl delete -k manifests/crds .*", "takes the definitions from the pages that follow"),
     NotPlayed("realtime-stories.md", r"bobrapet (get|list|graph|why|stream) .*", _COUNTS),

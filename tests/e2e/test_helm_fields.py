@@ -258,7 +258,7 @@ CASES: Final[dict[str, Case]] = {
     "prometheusRule.labels": Case({"release": "p"}, {f"{RULES}: metadata.labels.release": "p"}),
     "prometheusRule.runbooks": Case(
         "https://wiki.example.com/b",
-        {f"{RULES}: spec.groups.0.rules.5.annotations.runbook_url": "https://wiki.example.com/b/BobrapetAbsent.md"},
+        {f"{RULES}: spec.groups.0.rules.5.annotations.runbook_url": "https://wiki.example.com/b#bobrapetabsent"},
     ),
     "dashboards.enabled": Case(True, {f"{DASHBOARDS}: apiVersion": "v1"}),
     "dashboards.labels": Case({"grafana": "1"}, {f"{DASHBOARDS}: metadata.labels.grafana": "1"}),

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.api.objects import Object
 from deployment.observability.rule import Alert
-from deployment.observability.rules import RUNBOOKS
+from deployment.observability.rules import RUNBOOKS, anchor_of
 
 _LABEL: Final = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 _VALUE: Final = re.compile(r"\{\{ \$value[^}]*\}\}")
@@ -47,7 +47,7 @@ def unit_test(case: AlertCase, alert: Alert) -> Object:
             "exp_annotations": {
                 "summary": _text(alert.summary, firing),
                 "description": _text(alert.description, firing),
-                "runbook_url": f"{RUNBOOKS}/{alert.name}.md",
+                "runbook_url": f"{RUNBOOKS}#{anchor_of(alert.name)}",
             },
         }
         for firing in case.fires

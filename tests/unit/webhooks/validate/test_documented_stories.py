@@ -27,7 +27,7 @@ SETTINGS: Final = OperatorSettings(
 """Those that the pages with PriorityClasses and scripts mention."""
 PAGES_WITH_STORIES: Final = {
     *("containers-without-an-sdk", "first-hour", "quickstart", "realtime-stories", "resources", "scheduling"),
-    *("script-steps", "start-from-a-schedule", "start-from-a-webhook", "stories", "story-v1beta1"),
+    *("steps", "start-from-a-schedule", "start-from-a-webhook", "stories", "story-v1beta1"),
     *("stories-in-python", "write-your-first-engram"),
 }
 
