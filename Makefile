@@ -30,7 +30,7 @@ PIP_OUTSIDE = $(PYTHON) -m pip --python $(BIN)/python
 HAS_PIP = $(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' 2>/dev/null
 
 # What `make run` imports is compiled on another core while pip works.
-COMPILED := bobrapet certs cli core deployment embedded kubewire localcluster manager process reconcilers views webhooks sdk
+COMPILED := bobrapet certs cli core deployment localcluster manager reconcilers views webhooks sdk
 
 .PHONY: manifests lint build test-e2e docker-buildx run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy \
   install uninstall build-installer helm-chart docker-build docker-push \
@@ -49,15 +49,15 @@ buoy: $(STAMP)  ## a realtime Story: a buoy is replayed, and a page grows while 
 
 BASE ?= main
 quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main
-	$(BIN)/python -m tests.e2e.quick $(BASE)
+	$(BIN)/python -m tools.quick $(BASE)
 
 test: $(STAMP)  ## unit, integration against localcluster, and most of a bounded fuzz profile
-	$(BIN)/python -m tests.e2e.side_by_side $(TEST_OPTIONS)
+	$(BIN)/python -m tools.side_by_side $(TEST_OPTIONS)
 
 e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane, and the rest of the fuzz profile; builds it once (docs/testing-on-a-real-cluster.md)
 	$(TOPICS_MODEL)
-	$(BIN)/python -m tests.e2e.control_plane build
-	$(BIN)/python -m tests.e2e.control_plane test $(E2E_OPTIONS)
+	$(BIN)/python -m tools.control_plane build
+	$(BIN)/python -m tools.control_plane test $(E2E_OPTIONS)
 
 check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/ruff check .
@@ -68,7 +68,7 @@ check: $(STAMP)  ## lint, types, layers, generated files up to date
 
 generate: $(STAMP)  ## render CRDs, the command reference and the golden objects of the tests from the code
 	$(BIN)/python -m deployment.generate
-	$(BIN)/python -m release.bill
+	$(BIN)/python -m tools.release.bill
 	$(BIN)/python -m tests.unit.core.workloads.golden_jobs
 	$(BIN)/python -m tests.unit.core.workloads.golden_streams
 
@@ -137,7 +137,7 @@ build-installer: $(STAMP)  ## dist/install.yaml: the whole installation in one f
 
 helm-chart:  ## dist/charts/bobrapet-<version>.tgz
 	@command -v $(HELM) >/dev/null || { echo "make helm-chart needs helm on PATH; or name it: make helm-chart HELM=/path/to/helm" >&2; exit 1; }
-	$(HELM) package charts/bobrapet --destination dist/charts
+	$(HELM) package manifests/charts/bobrapet --destination dist/charts
 
 docker-build: image  ## the same as make image
 
@@ -205,29 +205,29 @@ format: $(STAMP)
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-find-links \
   --no-emit-index-url --custom-compile-command "make lock"
 lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
-	$(LOCK) pyproject.toml --extra examples --group dev --no-emit-package bubu-sdk -o requirements.lock
-	$(LOCK) --group pyproject.toml:build -o requirements-build.lock
-	$(LOCK) --group pyproject.toml:sbom -o requirements-sbom.lock
-	$(LOCK) --group pyproject.toml:pipx -o requirements-pipx.lock
-	$(LOCK) --group pyproject.toml:publish -o requirements-publish.lock
+	$(LOCK) pyproject.toml --extra examples --group dev --no-emit-package bubu-sdk -o tools/release/locks/requirements.lock
+	$(LOCK) --group pyproject.toml:build -o tools/release/locks/requirements-build.lock
+	$(LOCK) --group pyproject.toml:sbom -o tools/release/locks/requirements-sbom.lock
+	$(LOCK) --group pyproject.toml:pipx -o tools/release/locks/requirements-pipx.lock
+	$(LOCK) --group pyproject.toml:publish -o tools/release/locks/requirements-publish.lock
 
 sbom: $(STAMP)  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them
-	$(BIN)/python -m release.installation build/bobrapet.cdx.json
+	$(BIN)/python -m tools.release.installation build/bobrapet.cdx.json
 
 release: $(STAMP)  ## dist/: wheels, sources, install.yaml, chart, components, licences, checksums, provenance, notes; images with docker or podman; pushes nothing
-	$(BIN)/python -m release $(if $(REGISTRY),--registry $(REGISTRY)) $(RELEASE_OPTIONS)
+	$(BIN)/python -m tools.release $(if $(REGISTRY),--registry $(REGISTRY)) $(RELEASE_OPTIONS)
 	@if test -n "$(BUILDER)" && $(BUILDER) info >/dev/null 2>&1; then $(MAKE) image impulse-images; else echo "images were not built: that needs docker or podman, and its daemon"; fi
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.lock requirements-build.lock pyproject.toml sdk/pyproject.toml impulses/pyproject.toml
+$(STAMP): tools/release/locks/requirements.lock tools/release/locks/requirements-build.lock pyproject.toml sdk/pyproject.toml impulses/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bobrapet needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
 	$(PYTHON) -m compileall -q $(COMPILED) & \
 	if $(HAS_PIP); then pip="$(PIP_OUTSIDE)"; else $(PYTHON) -m venv $(VENV) && pip="$(BIN)/python -m pip"; fi && \
-	$$pip install --no-compile --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock && wait
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$$pip install --no-compile --quiet --disable-pip-version-check --require-hashes -r tools/release/locks/requirements-build.lock && wait
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tools/release/locks/requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e sdk -e impulses
 	@touch $@

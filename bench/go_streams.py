@@ -19,12 +19,12 @@ from typing import Final
 import trio
 
 from bench.report import Row, Value, exactly
-from tests.e2e.control_plane.link import Link, open_link
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.session import SessionCluster, running_cluster
 from tests.e2e.go_sdk_rig import LINE, NEW, OLD, PYTHON, GoStream
 from tests.e2e.stream_rig import StreamRig, open_real_rig
 from tests.integration.operator_cluster import install_on
+from tools.control_plane.link import Link, open_link
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.session import SessionCluster, running_cluster
 
 SIZES: Final = (200, 2_000, 20_000)
 STREAMS: Final = 20

@@ -23,7 +23,7 @@ from core.api.resource import JOB, LEASE
 from core.kube.client import KubeClient
 from core.kube.watch import open_watch
 from core.kube.watch_line import WatchEvent
-from tests.e2e.control_plane.processes import ServerProcess, open_process
+from tools.control_plane.processes import ServerProcess, open_process
 
 LEASE_NAME = "d3a8b358.bubustack.io"
 HANDOVERS = 15

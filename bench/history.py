@@ -27,9 +27,9 @@ from bench.observer import open_observer
 from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes, until_idle
 from bench.report import Row, milliseconds, percentile
 from bench.stand import IMAGE_MAP, Stand, install_chain, start_run
+from cli.embedded.usage import open_cluster
 from core.kube.client import open_client
 from core.kube.config import load_config
-from embedded.usage import open_cluster
 
 FINISHED: Final = 20_000
 RECENT: Final = 3_000

@@ -28,7 +28,7 @@ from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes
 from bench.report import MIB, Row, Unit, Value, percentiles_row
 from bench.wire import built_peer, packet, running_relay
 from core.workloads.binding_token import issue_token
-from tests.e2e.control_plane.binaries import find_go
+from tools.control_plane.binaries import find_go
 
 PAIRS: Final = 4
 RUNTIME: Final = {"question": "{{ packet.text }}", "user": "{{ inputs.user }}"}

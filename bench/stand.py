@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 
 from bench.process import command_line, cpu_seconds, descendants
+from cli.embedded.folder import EmbeddedCluster, running
+from cli.embedded.usage import open_cluster
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, STORY_RUN
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from embedded.folder import EmbeddedCluster, running
-from embedded.usage import open_cluster
 
 NAMESPACE = "default"
 IMAGE_MAP = """\

@@ -19,7 +19,6 @@ from typing import Final, TypeAlias
 import trio
 
 from bench.report import Row, Unit, Value, exactly
-from tests.e2e.control_plane.session import SessionCluster, running_cluster
 from tests.e2e.stream_proof import IDLE_SECONDS, kill_the_operator_while_packets_flow, rest_for_a_minute
 from tests.e2e.stream_rig import StreamRig, open_embedded_rig, open_real_rig
 from tests.e2e.stream_times import (
@@ -31,6 +30,7 @@ from tests.e2e.stream_times import (
     time_to_connect,
 )
 from tests.integration.operator_cluster import install_on
+from tools.control_plane.session import SessionCluster, running_cluster
 
 ROUNDS: Final = 7
 _WARM_MESSAGES: Final = 50

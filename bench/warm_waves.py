@@ -28,8 +28,8 @@ from bench.stand import NAMESPACE, start_run
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.informer import Change, Informer
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.processes import ServerError
+from tools.control_plane.node import open_node
+from tools.control_plane.processes import ServerError
 
 SECONDS: Final = 240.0
 KILL_EVERY: Final = (17.0, 28.0)

@@ -22,7 +22,7 @@ from bench.process import cpu_seconds, peak_resident_bytes
 from bench.report import Row
 from bubu_wire.codec import encode
 from bubu_wire.messages import BinaryFrame, DataRequest, StreamEnvelope
-from tests.e2e.control_plane.binaries import find_go
+from tools.control_plane.binaries import find_go
 
 SOURCES: Final = Path(__file__).parent / "wire_peer"
 PACKETS: Final = 100_000

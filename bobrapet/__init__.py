@@ -1,9 +1,10 @@
 """Starts the programs of this distribution so that they find their own modules.
 
-Packages of this distribution have names such as ``core``, ``manager`` and ``process``. A user may have modules with
+Packages of this distribution have names such as ``core``, ``manager`` and ``hub``. A user may have modules with
 the same names: installed in the same environment, or in a folder of ``PYTHONPATH``. Therefore the wheel has them in
 ``bobrapet/_modules``, where Python does not search. ``launch`` adds that folder, in programs of ours only: the programs
 of steps see neither our modules nor a ``PYTHONPATH`` of ours.
 
-It imports nothing of ours before that.
+``launch`` imports nothing of ours before that. Beside it is what every process of ours stands on: ``parent``,
+``reclaim``, and the formats that API servers and their clients share, ``wire`` and ``yaml_booleans``.
 """

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
+from bobrapet.wire import Object
 from certs.authority import within_time
 from certs.errors import UnusableError
 from certs.inject import DEFAULT_TARGETS, Publication, Publisher, Target
@@ -46,7 +47,6 @@ from core.kube.informer import Informer
 from core.kube.retry import Backoff
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
-from kubewire.wire import Object
 
 DEFAULT_SECRET: Final = "bobrapet-webhook-server-cert"  # noqa: S105 - a name, not a secret
 

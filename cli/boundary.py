@@ -6,11 +6,11 @@ import sys
 import traceback
 
 from cli.console import for_stream
+from cli.embedded.folder import EmbeddedError
 from cli.exit_code import ExitCode
 from cli.interruption import InterruptedBySignalError
 from cli.problem import CommandError
 from core.kube import errors as kube
-from embedded.folder import EmbeddedError
 from views.errors import ViewError
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from cli.embedded.images import MAP_FILE
 from cli.object_store import find_stores
 from cli.problem import CommandError
 from cli.session import Session
@@ -33,7 +34,6 @@ from core.payloads.referred import keys_referred_to, reachable_from
 from core.payloads.store import Store
 from core.workloads.script import template_of
 from core.workloads.step_workload import ENGRAM_CONTAINER
-from embedded.images import MAP_FILE
 from localcluster.node.environment import container_variables, machine_variables
 from localcluster.node.images import ImageMap, ImageMapError, UnknownImageError, default_path, inherited
 from localcluster.node.podfields import HostFacts, PodFieldError

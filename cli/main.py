@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bobrapet.launch import do_without_extras
 from cli.completing import is_completing, typed_words
 from cli.exit_code import ExitCode
-from process.lean_imports import do_without_extras
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.embedded.folder import claims_folder
+from cli.embedded.operator_process import OPERATOR_NAMESPACE
 from cli.problem import CommandError
 from cli.session import Session
 from cli.target import embedded_at
@@ -17,8 +19,6 @@ from core.payloads.store import TIMEOUT_SECONDS, Store
 from core.policy.config import parse_config
 from core.policy.settings import OperatorSettings, StorageSettings
 from deployment.permissions.names import CONFIG_NAME
-from embedded.folder import claims_folder
-from embedded.operator_process import OPERATOR_NAMESPACE
 from reconcilers.adapters import payload_store
 
 

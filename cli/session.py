@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from cli.console import Console
+from cli.embedded.folder import EmbeddedCluster
 from cli.options import CommonOptions
 from cli.problem import CommandError
 from cli.target import embedded_cluster, is_configured
@@ -18,7 +19,6 @@ from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
 from core.kube.errors import ConfigError, TransportError
 from core.kube.retry import ONCE, CallRetries, with_retries
-from embedded.folder import EmbeddedCluster
 
 T = TypeVar("T")
 

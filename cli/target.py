@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from cli.embedded.folder import EmbeddedCluster, data_folder, running
 from cli.problem import CommandError, UsageError
-from embedded.folder import EmbeddedCluster, data_folder, running
 
 
 class Flags(Protocol):

@@ -12,6 +12,10 @@ from bubu_contract.submission import MAX_KEY_CHARACTERS
 from cli.applying import apply_manifests, refuse_other_namespaces
 from cli.builtfiles import BuiltFile
 from cli.console import Console
+from cli.embedded.folder import data_folder, make_folder, running
+from cli.embedded.images import use_image_map
+from cli.embedded.preloading import LoadingProcess
+from cli.embedded.usage import open_cluster
 from cli.exit_code import ExitCode
 from cli.inputs import GivenInputs
 from cli.interruption import run_async
@@ -35,10 +39,6 @@ from core.kube.errors import AlreadyExistsError, NotFoundError
 from core.story.story import read_story
 from core.workloads.keyed_request import Decision, Difference, UnusableKeyError, decide, keyed_run
 from core.workloads.live_run import is_always_on
-from embedded.folder import data_folder, make_folder, running
-from embedded.images import use_image_map
-from embedded.preloading import LoadingProcess
-from embedded.usage import open_cluster
 
 
 def run_files(

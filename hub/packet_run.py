@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bobrapet.wire import values_equal
 from bubu_contract.identity import compose, label_value
 from bubu_contract.references import STORAGE_PATH
 from core.api import keys
@@ -21,7 +22,6 @@ from core.api.resource import STORY_RUN
 from core.expressions.paths import is_reference
 from core.story.realtime import OUTPUT_OF_STEP
 from hub.child_runs import ChildOrder, ChildRunError
-from kubewire.wire import values_equal
 
 MAX_DEPTH: Final = 10
 """The default of ``storyrun.max-story-depth``: the hub does not read the settings of the operator."""

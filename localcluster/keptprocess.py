@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
+from bobrapet import parent
 from localcluster.log import get_logger
-from process import parent
 
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 5.0

@@ -27,6 +27,7 @@ from typing import Final
 import trio
 from trio.abc import ReceiveStream
 
+from bobrapet import parent
 from core.api.objects import NamespacedName, Object
 from core.engine.clock import system_now
 from core.kube.client import KubeClient, open_client
@@ -49,7 +50,6 @@ from manager.followed_secret import FollowedSecret
 from manager.hub_console import ConsoleOptions, HubConsole
 from manager.hub_endpoint import is_loopback
 from manager.hub_serving import HubFiles, listen_error, metrics_of, shown, span_exporter
-from process import parent
 
 LEASE: Final = "bobrapet-hub"
 LEASE_TIMING: Final = LeaseTiming(lease_seconds=60.0, renew_deadline_seconds=45.0, retry_seconds=5.0)

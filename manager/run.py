@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.abc import ReceiveStream
 
+from bobrapet import parent
+from bobrapet.reclaim import reclaim_when_quiet, spare_what_there_is
 from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
 from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
@@ -53,8 +55,6 @@ from manager.probes import Check, MetricsPage, Probes
 from manager.serving import ListenError, serve_on
 from manager.task_tree import lines_of
 from manager.tracing import Tracing
-from process import parent
-from process.reclaim import reclaim_when_quiet, spare_what_there_is
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 

@@ -15,8 +15,8 @@ from trio.lowlevel import Task
 
 PACKAGES: Final = frozenset(
     {
-        *("bobrapet", "bubu_sdk", "certs", "cli", "core", "embedded", "kubewire", "localcluster"),
-        *("manager", "process", "reconcilers", "views", "webhooks"),
+        *("bobrapet", "bubu_sdk", "certs", "cli", "core", "hub", "localcluster"),
+        *("manager", "reconcilers", "views", "webhooks"),
     }
 )
 """Top-level packages of this project; the innermost frames in them show where a task waits."""

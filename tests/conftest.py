@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.e2e.control_plane.session import SessionCluster, running_cluster
 from tests.integration.only_embedded import why_only_embedded
+from tools.control_plane.session import SessionCluster, running_cluster
 
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"

@@ -21,9 +21,9 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.processes import ServerProcess, open_process
-from tests.e2e.control_plane.running import ControlPlane, open_control_plane
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.processes import ServerProcess, open_process
+from tools.control_plane.running import ControlPlane, open_control_plane
 
 ROOT = Path(__file__).parents[2]
 SERVERS_MEMORY = "6GiB"

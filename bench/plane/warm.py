@@ -13,7 +13,7 @@ from bench import warm
 from bench.plane.stand import ROOT, open_plane_stand
 from bench.process import cpu_seconds
 from bench.report import Row
-from tests.e2e.control_plane.node import open_node
+from tools.control_plane.node import open_node
 
 
 async def warm_rows() -> list[Row]:

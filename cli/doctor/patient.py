@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cli.embedded.folder import EmbeddedCluster
 from cli.session import Session
 from cli.target import embedded_at
 from core.api.objects import Object
@@ -13,7 +14,6 @@ from core.api.resource import DEPLOYMENT, Resource
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from deployment.permissions.names import Installation
-from embedded.folder import EmbeddedCluster
 
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 RESOURCE_QUOTA: Final = Resource("", "v1", "resourcequotas", "ResourceQuota")

@@ -6,12 +6,12 @@ import typer
 
 from cli.completing import is_called
 from cli.console import Console
+from cli.embedded.folder import data_folder
 from cli.options import CLUSTER, DATA, OUTPUT, CommonOptions, with_common_options
-from embedded.folder import data_folder
 
 if is_called():
+    from cli.embedded.process import stop
     from cli.interruption import run_async
-    from embedded.process import stop
 
 
 def register(app: typer.Typer) -> None:

@@ -25,12 +25,12 @@ from views.explain.facts import StepExplanation, StepFacts
 from views.step_layout import RunStep, declared_steps, known_step, path_of
 
 if is_called():
+    from cli.embedded.operator_process import OPERATOR_NAMESPACE
     from cli.interruption import run_async
     from cli.render.explained import lines_of
     from cli.runs import find_run, is_name, step_runs_of, story_of
     from cli.session import Session, open_session
     from core.engine.step.manifest import step_run_name
-    from embedded.operator_process import OPERATOR_NAMESPACE
     from views.explain.explanation import explain_step
 
 

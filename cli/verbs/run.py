@@ -17,10 +17,10 @@ from cli.manifests import chosen_story, load_manifests
 from cli.options import DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 
 if is_called():
+    from cli.embedded.folder import data_folder
+    from cli.embedded.preloading import LoadingProcess, loading
     from cli.interruption import run_async
     from cli.pythonfiles import build
-    from embedded.folder import data_folder
-    from embedded.preloading import LoadingProcess, loading
 
 
 def register(app: typer.Typer) -> None:

@@ -11,16 +11,16 @@ import typer
 
 from cli.completing import is_called
 from cli.console import Console
+from cli.embedded.folder import EmbeddedCluster, data_folder, refuse_if_served
 from cli.images import ImageMapOption, checked_image_map
 from cli.options import CLUSTER, DATA, OUTPUT, CommonOptions, with_common_options
-from embedded.folder import EmbeddedCluster, data_folder, refuse_if_served
 
 if is_called():
     import trio
 
+    from cli.embedded.process import start, wait_until_ready
+    from cli.embedded.usage import join, open_cluster
     from cli.interruption import InterruptedBySignalError, run_async
-    from embedded.process import start, wait_until_ready
-    from embedded.usage import join, open_cluster
 
 
 def register(app: typer.Typer) -> None:

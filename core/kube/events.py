@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
+from bobrapet.wire import Object
 from bubu_contract.instants import format_instant, format_precise_instant
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CORE_EVENT, EVENT, Resource
@@ -28,7 +29,6 @@ from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError, is_re
 from core.kube.retry import wait_seconds
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
-from kubewire.wire import Object
 
 MAX_NOTE_BYTES: Final = 1024
 """The longest ``note`` that the API server accepts; longer texts are cut."""

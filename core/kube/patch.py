@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kubewire.wire import Object, merge_patch_between
+from bobrapet.wire import Object, merge_patch_between
 
 _OUR_METADATA: Final = ("labels", "annotations", "finalizers", "ownerReferences")
 

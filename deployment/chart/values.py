@@ -16,7 +16,8 @@ from deployment.yaml_text import unshared, yaml_text
 SETTINGS: Final = "operatorConfig"
 EXTRA: Final = "extra"
 _SETTINGS_DO: Final = (
-    "One text for each key of the operator's ConfigMap, in camel case ([the keys](../../docs/operator-settings.md)): "
+    "One text for each key of the operator's ConfigMap, in camel case "
+    "([the keys](../../../docs/operator-settings.md)): "
     "`storyrun.retention-seconds` is `storyrunRetentionSeconds`. A key without a value here has its default."
 )
 _EXTRA_DOES: Final = "Keys as they are in the ConfigMap, such as those of more queues; they win over the others."

@@ -236,7 +236,7 @@ ROWS: Final = (
     ValueRow(
         "admissionPolicies.enabled",
         True,
-        "Rules that also apply [when admission is down](../../docs/when-admission-is-down.md).",
+        "Rules that also apply [when admission is down](../../../docs/when-admission-is-down.md).",
         _BOOLEAN,
     ),
     ValueRow(
@@ -256,7 +256,7 @@ ROWS: Final = (
         "networkPolicies.admissionFrom",
         [],
         "Peers that may reach admission and the hub's console; empty: all. See "
-        "[Who may reach the ports](../../docs/install.md#who-may-reach-the-ports).",
+        "[Who may reach the ports](../../../docs/install.md#who-may-reach-the-ports).",
         _OBJECTS,
     ),
     ValueRow("networkPolicies.metricsFrom", _SELECTORS[1]["from"], "Peers that may read the metrics.", _OBJECTS),
@@ -267,7 +267,7 @@ ROWS: Final = (
     ValueRow(
         "prometheusRule.enabled",
         False,
-        "The [alerts](../../docs/monitoring.md), as a PrometheusRule of the Prometheus operator.",
+        "The [alerts](../../../docs/monitoring.md), as a PrometheusRule of the Prometheus operator.",
         _BOOLEAN,
     ),
     ValueRow("prometheusRule.labels", {}, "Its labels, by which Prometheus selects it.", _LABELS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kubewire.wire import PatchType, copy_value
+from bobrapet.wire import PatchType, copy_value
 from localcluster.clock import Now
 from localcluster.controllers.feed import Feed, Feeds
 from localcluster.node.devices import wanted_devices

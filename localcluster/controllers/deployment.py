@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewire.wire import copy_value
+from bobrapet.wire import copy_value
 from localcluster.controllers import rollout
 from localcluster.controllers.context import ControllerContext, owner_reference
 from localcluster.controllers.feed import Feed, Key, controller_uid, key_of

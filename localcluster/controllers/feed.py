@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from kubewire.wire import WatchEventType
+from bobrapet.wire import WatchEventType
 from localcluster.log import get_logger
 from localcluster.server.errors import StatusError
 from localcluster.server.options import ListOptions

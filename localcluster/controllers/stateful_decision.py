@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from kubewire.wire import copy_value
+from bobrapet.wire import copy_value
 from localcluster.controllers.replicas import is_ended, ready_since
 from localcluster.controllers.rollout import template_hash
 

@@ -11,12 +11,12 @@ import ssl
 
 import trio
 
+from bobrapet import parent
 from localcluster.clock import utc_now
 from localcluster.log import get_logger, log_to_stderr
 from localcluster.node.assignment import Assignment
 from localcluster.node.client import ApiError, UnreachableError
 from localcluster.node.running import NodeAccess, run_node
-from process import parent
 
 _log = get_logger("localcluster.node")
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import orjson
 import trio
 
-from kubewire.wire import says_not_now
+from bobrapet.wire import says_not_now
 from localcluster.node.http import Answer, ConnectionLostError, Http, HttpServer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from kubewire.wire import StatusReason, status_failure
+from bobrapet.wire import StatusReason, status_failure
 from localcluster.server import authn, errors, response
 from localcluster.server.authn import Authenticator
 from localcluster.server.authz import Attributes, Authorizer

@@ -18,6 +18,7 @@ from typing import Final
 import httpx
 import trio
 
+from bobrapet.reclaim import reclaim_when_quiet
 from localcluster.clock import Now, utc_now
 from localcluster.server.admission import AdmissionChain
 from localcluster.server.app import App
@@ -51,7 +52,6 @@ from localcluster.server.types import Object
 from localcluster.server.watchstream import WatchStreams
 from localcluster.server.webhookadmission import WebhookAdmission
 from localcluster.server.webhookcall import LocalWebhooks, WebhookCaller, open_webhook_caller
-from process.reclaim import reclaim_when_quiet
 
 _ADMIN_TOKEN_SETTING: Final = "admin-token"  # noqa: S105 - the name of a setting
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from kubewire.wire import WatchEventType
+from bobrapet.wire import WatchEventType
 from localcluster.server import crds, errors
 from localcluster.server.identity import APISERVER
 from localcluster.server.options import ListOptions, WriteOptions

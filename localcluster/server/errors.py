@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kubewire.wire import StatusReason, status_failure
+from bobrapet.wire import StatusReason, status_failure
 from localcluster.server.cause import Cause
 
 Object = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from kubewire.wire import (
+from bobrapet.wire import (
     JSONPatchError,
     PatchType,
     StatusReason,

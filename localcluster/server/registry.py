@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from kubewire.wire import PatchType
+from bobrapet.wire import PatchType
 from localcluster.clock import Now
 from localcluster.server import (
     apply,

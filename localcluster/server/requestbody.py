@@ -104,7 +104,7 @@ def load_yaml(raw: bytes) -> Any:
     from ruamel.yaml import YAML  # clients of ours send JSON
     from ruamel.yaml.error import YAMLError
 
-    from kubewire.yaml_booleans import read_words_as_booleans
+    from bobrapet.yaml_booleans import read_words_as_booleans
 
     parser = YAML(typ="safe", pure=True)
     parser.allow_duplicate_keys = False

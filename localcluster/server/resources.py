@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from kubewire.wire import PatchType
+from bobrapet.wire import PatchType
 from localcluster.clock import Now
 from localcluster.server import cause, decoding, deletion, errors, requestbody, response, tables
 from localcluster.server.identity import Identity

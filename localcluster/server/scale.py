@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubewire.wire import JSONPatchError, PatchType, StatusReason, apply_json_patch, apply_merge_patch, status_failure
+from bobrapet.wire import JSONPatchError, PatchType, StatusReason, apply_json_patch, apply_merge_patch, status_failure
 from localcluster.server import cause, errors, requestbody, response
 from localcluster.server.identity import Identity
 from localcluster.server.options import write_options

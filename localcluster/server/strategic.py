@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kubewire.wire import Object, copy_value
+from bobrapet.wire import Object, copy_value
 
 Schema = Mapping[str, Any]
 

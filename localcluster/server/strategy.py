@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kubewire.wire import values_equal
+from bobrapet.wire import values_equal
 from localcluster.server.types import Object, ResourceType
 
 _UNCONDITIONAL_EXCEPT: Final = frozenset(

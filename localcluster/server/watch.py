@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 import trio
 
-from kubewire.wire import WatchEventType
+from bobrapet.wire import WatchEventType
 from localcluster.server import errors
 from localcluster.server.selectors import Predicate
 from localcluster.server.stored import Stored

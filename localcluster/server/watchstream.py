@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 import trio
 
-from kubewire.wire import WatchEventType
+from bobrapet.wire import WatchEventType
 from localcluster.clock import Now
 from localcluster.server import errors, response, tables
 from localcluster.server.options import list_options

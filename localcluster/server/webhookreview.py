@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 
-from kubewire.wire import JSONPatchError, apply_json_patch
+from bobrapet.wire import JSONPatchError, apply_json_patch
 from localcluster.server import errors
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.writeport import AdmissionRequest

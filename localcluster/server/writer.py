@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from kubewire.wire import values_equal
+from bobrapet.wire import values_equal
 from localcluster.clock import Now, to_time
 from localcluster.server import cause, crds, decoding, errors, managedfields, objectmeta, strategy
 from localcluster.server.catalog import Catalog

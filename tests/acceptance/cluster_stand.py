@@ -58,11 +58,11 @@ from tests.acceptance.acceptance_stand import (
     status_of,
 )
 from tests.acceptance.scripted_node import Place, ScriptedNode, open_scripted_node
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded
 from tests.integration.blocking_cluster import BlockingCluster
 from tests.integration.clean_slate import MARK, make_clean
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
+from tools.control_plane.session import SessionCluster
 
 AT_A_TIME: Final = 16
 """Scenarios that run side by side. With all of them at once, the API server would be late for each."""

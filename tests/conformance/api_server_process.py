@@ -72,7 +72,7 @@ async def open_localcluster(directory: Path) -> AsyncIterator[RunningServer]:
 @asynccontextmanager
 async def open_real(directory: Path) -> AsyncIterator[RunningServer]:
     """A kube-apiserver with etcd and the kube-controller-manager."""
-    from tests.e2e.control_plane import binaries, running  # only this server needs the downloaded programs
+    from tools.control_plane import binaries, running  # only this server needs the downloaded programs
 
     async with running.open_control_plane(binaries.ensure_binaries(), directory) as plane:
 

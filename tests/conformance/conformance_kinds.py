@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubewire.wire import Object
+from bobrapet.wire import Object
 
 GROUP = "conformance.example.com"
 WIDGETS_CRD = f"widgets.{GROUP}"

@@ -11,9 +11,9 @@ from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, STORY, STORY_RUN, Resource
 from core.kube.errors import ApiError, InternalServerError, InvalidError
 from deployment.registration import mutating_configuration, validating_configuration
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, is_late
 from tests.integration.admission_stand import led_to
+from tools.control_plane.processes import ServerProcess
 
 NAMES: Final = "--webhook-names=127.0.0.1"
 WRONG: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}

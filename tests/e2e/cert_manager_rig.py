@@ -34,14 +34,14 @@ from localcluster.node.atomicdir import write_files
 from localcluster.node.volumes import File
 from tests.e2e.admission_rig import RIGHT, WRONG
 from tests.e2e.cert_manager import CLUSTER_NAMESPACE, CertManager, definition_files
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.control_plane.running import open_control_plane
 from tests.e2e.helm import CHART, Helm
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, is_late
 from tests.integration.balancer import Balancer, open_balancer
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.node import open_node
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerProcess
+from tools.control_plane.running import open_control_plane
 
 SYSTEM: Final = "bobrapet-system"
 SERVICE_NAME: Final = "bobrapet-webhook-service"

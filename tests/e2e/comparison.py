@@ -41,7 +41,7 @@ _POD_NAME: Final = re.compile(r"^(pods/.+)-[a-z0-9]{5}$")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Keys are those of ``tests.e2e.control_plane.history``. The Pods of one Job share one key."""
+    """Keys are those of ``tools.control_plane.history``. The Pods of one Job share one key."""
 
     objects: Mapping[str, Object]
     """The present state of the objects."""

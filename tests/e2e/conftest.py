@@ -12,13 +12,13 @@ import pytest
 import trio
 
 from tests.e2e.comparison import Outcome
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool, find_go
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import play_without_faults
 from tests.e2e.go_sdk_rig import VERSIONS, go_engram
 from tests.e2e.object_store.gateway import Gateway, open_gateway
 from tests.e2e.operator_rig import OperatorRig, open_operator_rig
 from tests.integration.operator_cluster import install_on
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool, find_go
+from tools.control_plane.session import SessionCluster
 
 ENGRAMS = Path(__file__).parent / "engrams"
 

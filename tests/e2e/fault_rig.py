@@ -28,12 +28,6 @@ from deployment.permissions.install import request_token
 from deployment.permissions.roles import operator_objects
 from localcluster.kubeconfig import write_private
 from tests.e2e.comparison import Outcome, counts_by_object, masked
-from tests.e2e.control_plane.access import Access, load_access
-from tests.e2e.control_plane.forked import open_manager
-from tests.e2e.control_plane.history import History, open_history
-from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.control_plane.proxy import Proxy, open_proxy
-from tests.e2e.control_plane.session import Ready, SessionCluster
 from tests.e2e.fault_workload import GONE, INEXACT, RUNS, Workload
 from tests.e2e.operator_rig import with_token_file
 from tests.integration.operator_cluster import (
@@ -45,6 +39,12 @@ from tests.integration.operator_cluster import (
     status_of,
 )
 from tests.integration.operator_rights import ensure_rights
+from tools.control_plane.access import Access, load_access
+from tools.control_plane.forked import open_manager
+from tools.control_plane.history import History, open_history
+from tools.control_plane.processes import ServerProcess
+from tools.control_plane.proxy import Proxy, open_proxy
+from tools.control_plane.session import Ready, SessionCluster
 
 SETTLE_SECONDS: Final = 60.0
 """How long after its fault a cluster may take to be as if there had been none."""

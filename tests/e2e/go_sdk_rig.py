@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
-from tests.e2e.control_plane.binaries import ensure_tool
 from tests.e2e.stream_rig import ROOT, TLS_HOST, StreamRig, until
 from tests.integration.operator_cluster import NAMESPACE_NAME, status_of, step
+from tools.control_plane.binaries import ensure_tool
 
 VERSIONS: Final = ("0.1.4", "0.1.5")
 OLD, NEW = VERSIONS

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool
 
-CHART: Final = Path(__file__).parents[2] / "charts" / "bobrapet"
+CHART: Final = Path(__file__).parents[2] / "manifests" / "charts" / "bobrapet"
 DEADLINE_SECONDS: Final = 180.0
 
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.control_plane.session import SessionCluster
+from tools.control_plane.session import SessionCluster
 
 DEADLINE_SECONDS = 120.0
 

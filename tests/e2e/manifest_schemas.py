@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.e2e.cert_manager import definition_files
-from tests.e2e.control_plane.binaries import ensure_go_module
+from tools.control_plane.binaries import ensure_go_module
 
 FILE_NAMES = "{{ .ResourceKind }}-{{ .Group }}-{{ .ResourceAPIVersion }}.json"
 _KIND = "x-kubernetes-group-version-kind"

@@ -29,11 +29,11 @@ from core.kube.errors import NotFoundError
 from core.workloads.story_runner import SELECTOR, story_of_runner
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from tests.e2e.control_plane.binaries import DEFAULT_VERSION, ensure_binaries
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.processes import ServerProcess, open_process
-from tests.e2e.control_plane.running import ControlPlane, open_control_plane
 from tests.integration.operator_cluster import pause_after
+from tools.control_plane.binaries import DEFAULT_VERSION, ensure_binaries
+from tools.control_plane.node import open_node
+from tools.control_plane.processes import ServerProcess, open_process
+from tools.control_plane.running import ControlPlane, open_control_plane
 
 ROOT: Final = Path(__file__).parents[2]
 FLOWS: Final = "flows"

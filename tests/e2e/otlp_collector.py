@@ -12,8 +12,8 @@ from typing import Any, Final
 import trio
 
 from core.api.objects import Object
-from tests.e2e.control_plane.binaries import ensure_tool
-from tests.e2e.control_plane.ports import unshared_port
+from tools.control_plane.binaries import ensure_tool
+from tools.control_plane.ports import unshared_port
 
 START_SECONDS: Final = 20.0
 

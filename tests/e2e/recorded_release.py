@@ -33,10 +33,10 @@ from core.api.resource import (
     Resource,
 )
 from core.engine.clock import system_now
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, open_operator_rig
 from tests.e2e.previous_release import PREVIOUS, ROOT, unpack
 from tests.e2e.upgrade_workload import UpgradeWorkload
+from tools.control_plane.processes import ServerProcess
 
 FOLDER: Final = ROOT / "tests/integration/recorded_release"
 AT_WORK: Final = "at-work"

@@ -24,11 +24,11 @@ from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from core.kube.errors import KubeError
 from deployment.metadata import METRICS_PORT, POD_LABELS
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.running import open_control_plane
 from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.node import open_node
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.running import open_control_plane
 
 SYSTEM: Final = "bobrapet-system"
 DEADLINE_SECONDS: Final = 240.0

@@ -28,6 +28,8 @@ import orjson
 import trio
 
 from bench.process import command_line, descendants
+from cli.embedded.hub_port import PORT_FILE
+from cli.embedded.usage import open_cluster
 from core.api.conditions import is_true
 from core.api.objects import Object
 from core.api.resource import (
@@ -48,13 +50,7 @@ from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import request_token
 from deployment.permissions.names import HUB_ACCOUNT, OPERATOR_ACCOUNT
 from deployment.permissions.roles import operator_objects
-from embedded.hub_port import PORT_FILE
-from embedded.usage import open_cluster
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from tests.e2e.control_plane.forked import open_manager
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerProcess, open_process
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import over_network
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -66,6 +62,10 @@ from tests.integration.operator_cluster import (
     step,
 )
 from tests.integration.operator_rights import ensure_rights
+from tools.control_plane.forked import open_manager
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerProcess, open_process
+from tools.control_plane.session import SessionCluster
 
 ROOT: Final = Path(__file__).parents[2]
 PROGRAM: Final = Path(__file__).parent / "engrams" / "sums.py"

@@ -23,9 +23,9 @@ import trio
 from core.api.objects import Object
 from core.api.resource import STEP_RUN, STORY_RUN, Resource
 from core.kube.informer import Change, Informer
-from tests.e2e.control_plane.processes import open_process
 from tests.e2e.stream_rig import PATIENCE_SECONDS, ROOT, RUN, STEPS, Kept, StreamRig, is_connected, program, until
 from tests.integration.operator_cluster import NAMESPACE_NAME, status_of
+from tools.control_plane.processes import open_process
 
 CONNECTED_SECONDS: Final = 2.0
 """Target: from the apply to all streams connected, beyond the starts of the processes."""

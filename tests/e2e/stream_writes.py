@@ -18,8 +18,8 @@ import trio
 
 from bench.process import command_line, cpu_seconds
 from core.api.resource import LEASE
-from tests.e2e.control_plane.history import Write, following
 from tests.e2e.stream_rig import PROGRAM, StreamRig, until
+from tools.control_plane.history import Write, following
 
 HUB_LEASE: Final = "leases/bobrapet-system/bobrapet-hub"
 OPERATOR_LEASE: Final = "leases/bobrapet-system/d3a8b358.bubustack.io"

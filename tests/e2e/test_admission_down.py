@@ -13,8 +13,8 @@ import trio
 from core.api.resource import ENGRAM, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.errors import KubeError, NotFoundError
 from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_asked
-from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
+from tools.control_plane.ports import held_port
 
 
 async def test_admission_that_is_down_stops_new_definitions_and_nothing_else(rig: OperatorRig) -> None:

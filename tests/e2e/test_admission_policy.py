@@ -29,12 +29,12 @@ from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.permissions.table import CONFIG_NAME
 from deployment.policy import POLICY, documents
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.policy_evaluation import ANN, TOO_DEEP, Request, refusals
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE
 from tests.unit.webhooks.validate.rule_table import cases
+from tools.control_plane.access import load_access
+from tools.control_plane.session import SessionCluster
 from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 PATIENCE_SECONDS = 30.0

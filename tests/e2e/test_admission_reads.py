@@ -19,9 +19,9 @@ from core.api.resource import OUR_RESOURCES
 from deployment import reads, registration
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import documents
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
+from tools.control_plane.access import load_access
+from tools.control_plane.session import SessionCluster
 
 NAMESPACE = "reads"
 AUTHOR = "tests.bubustack.io:author"

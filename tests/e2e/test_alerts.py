@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_debian_program
-from tests.e2e.control_plane.building import BuildError
 from tests.e2e.observability.promtool import ALERTS, CASES, ROOT, RULES, run, write_rules_of, write_unit_tests
+from tools.control_plane.binaries import MissingBinariesError, ensure_debian_program
+from tools.control_plane.building import BuildError
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,10 @@ from deployment.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.admission_rig import RIGHT, is_watchful
 from tests.e2e.cert_manager import CERTIFICATE, CLUSTER_ISSUER, ISSUER, definition_files, issue
 from tests.e2e.cert_manager_rig import HOST, STORY_BETA, SYSTEM, CertManagerRig, Load, open_cert_manager_rig
-from tests.e2e.control_plane.binaries import MissingBinariesError
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.helm import open_helm
 from tests.e2e.operator_rig import FLOWS, ROOT, eventually, step
+from tools.control_plane.binaries import MissingBinariesError
+from tools.control_plane.processes import ServerProcess
 
 OVERLAY = ROOT / "manifests" / "cert-manager"
 SERVING, AUTHORITY = "bobrapet-serving-cert", "bobrapet-ca"

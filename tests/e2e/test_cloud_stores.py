@@ -47,8 +47,6 @@ from core.policy.sources import operator_storage
 from core.workloads.storage import storage_environment
 from deployment.permissions.names import CONFIG_NAME
 from reconcilers.adapters import payload_store
-from tests.e2e.control_plane.binaries import MissingBinariesError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.object_store.authority import Authority, make_authority
 from tests.e2e.object_store.azurite import (
     ACCOUNT_KEY,
@@ -77,6 +75,8 @@ from tests.integration.operator_cluster import (
     status_of,
     step,
 )
+from tools.control_plane.binaries import MissingBinariesError
+from tools.control_plane.session import SessionCluster
 
 KEY: Final = "outputs/team/run-step/items.0.a%2Eb é.json"
 LIMIT: Final = 4 * 1024 * 1024

@@ -8,8 +8,8 @@ import pytest
 
 from core.api.objects import Object
 from tests.e2e.comparison import Outcome, counts_by_object, masked
-from tests.e2e.control_plane.history import History, Write
 from tests.e2e.fault_rig import assert_ends_were_final
+from tools.control_plane.history import History, Write
 
 RUN = "runs.bubustack.io/storyruns/team/one"
 

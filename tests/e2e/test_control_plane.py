@@ -13,10 +13,10 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.processes import ServerError
-from tests.e2e.control_plane.running import ControlPlane, open_control_plane
-from tests.e2e.control_plane.session import running_child
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.processes import ServerError
+from tools.control_plane.running import ControlPlane, open_control_plane
+from tools.control_plane.session import running_child
 
 NAMESPACES = "/api/v1/namespaces"
 
@@ -107,7 +107,7 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tests.e2e.control_plane.session import running_child\n"
+        "import sys; from pathlib import Path; from tools.control_plane.session import running_child\n"
         "with running_child(Path(sys.argv[1])) as ready: print(*ready.pids.values(), flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.deliveries.campaign import DeliveryPlan, play
 from tests.e2e.deliveries.killing import Victim
+from tools.control_plane.session import KUBECONFIG_VARIABLE
 
 PLAN = DeliveryPlan(count=100, per_second=50.0, kills=dict.fromkeys(Victim, 1), seconds=120.0, seed=83)
 """With this seed the API server is killed first, while deliveries arrive, then the operator, then the Impulse."""

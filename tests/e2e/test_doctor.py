@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import trio
 
+from bobrapet.wire import PatchType
 from certs.authority import issue_authority
 from certs.inject import VALIDATING
 from certs.lifetimes import DEFAULT_LIFETIMES
@@ -24,11 +25,10 @@ from core.kube.client import open_client
 from core.kube.config import Impersonation
 from core.kube.retry import ONCE
 from deployment.registration import validating_configuration
-from kubewire.wire import PatchType
 from tests.e2e.admission_rig import NAMES, ask_admission
-from tests.e2e.control_plane.ports import held_port
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually
+from tools.control_plane.ports import held_port
+from tools.control_plane.processes import ServerProcess
 from views.doctor.diagnosis import CheckResult, Health
 
 MACHINE_IS_BUSY = 10.0

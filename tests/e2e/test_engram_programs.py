@@ -17,7 +17,6 @@ from bubu_contract.submission import story_run_name
 from core.api.resource import IMPULSE, POD, SECRET, SERVICE_ACCOUNT, STORY_RUN, STORY_TRIGGER
 from core.workloads.story_runner import SELECTOR
 from reconcilers.definition import COUNT_DELAY
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OperatorCluster,
@@ -26,6 +25,7 @@ from tests.integration.operator_cluster import (
     step,
     step_phases,
 )
+from tools.control_plane.session import SessionCluster
 
 ENGRAMS = Path(__file__).parent / "engrams"
 SECRET_PATH = "/etc/bubu/secrets/api"

@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from tests.e2e.comparison import Outcome
-from tests.e2e.control_plane.faults import (
+from tests.e2e.fault_rig import FaultRig, open_fault_rig
+from tools.control_plane.faults import (
     Choice,
     Cut,
     Late,
@@ -31,9 +32,8 @@ from tests.e2e.control_plane.faults import (
     watches,
     writes,
 )
-from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.control_plane.session import SessionCluster
-from tests.e2e.fault_rig import FaultRig, open_fault_rig
+from tools.control_plane.processes import ServerProcess
+from tools.control_plane.session import SessionCluster
 
 Course = Callable[[FaultRig], Awaitable[None]]
 """What the fault does during the work. Once every run has ended, it is canceled, and the proxy is healed."""

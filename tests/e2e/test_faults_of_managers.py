@@ -19,11 +19,11 @@ from core.api.objects import Object
 from core.api.resource import LEASE, STEP_RUN, STORY_RUN
 from deployment.permissions.table import LEASE_NAME
 from tests.e2e.comparison import Outcome
-from tests.e2e.control_plane.faults import Choice, Hold, LoseRequest, Moment, Request, everything, named
-from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, eventually, status_of, step
+from tools.control_plane.faults import Choice, Hold, LoseRequest, Moment, Request, everything, named
+from tools.control_plane.processes import ServerProcess
+from tools.control_plane.session import SessionCluster
 
 MOMENTS = tuple(Moment)
 UNCOUNTED = frozenset({"POST events", "PATCH events", "PATCH stories/status", "PATCH engrams/status"})

@@ -32,13 +32,13 @@ from core.engine.clock import system_now
 from deployment.permissions.install import request_token
 from localcluster.kubeconfig import write_private
 from tests.e2e.comparison import Outcome
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.link import Link, open_link
-from tests.e2e.control_plane.running import ControlPlane, open_api_server, open_control_plane
-from tests.e2e.control_plane.session import SessionCluster, ready_of
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 from tests.e2e.fault_workload import insist
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.link import Link, open_link
+from tools.control_plane.running import ControlPlane, open_api_server, open_control_plane
+from tools.control_plane.session import SessionCluster, ready_of
 
 LEEWAY_SECONDS = 60
 """How long API servers accept a token after it has expired."""

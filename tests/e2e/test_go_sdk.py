@@ -8,7 +8,6 @@ import pytest
 
 from bubu_contract.submission import story_run_name
 from core.api.resource import IMPULSE, STEP_RUN, STORY_RUN
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.go_sdk_rig import LINE, NEW, OLD, VERSIONS, GoStream
 from tests.e2e.stream_rig import open_real_rig
 from tests.integration.operator_cluster import (
@@ -18,6 +17,7 @@ from tests.integration.operator_cluster import (
     step,
     step_phases,
 )
+from tools.control_plane.session import SessionCluster
 
 MESSAGES = 200
 

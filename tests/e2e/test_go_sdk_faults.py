@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.control_plane.link import open_link
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.go_sdk_rig import LINE, NEW, OLD, GoStream
 from tests.e2e.stream_rig import open_real_rig, until
+from tools.control_plane.link import open_link
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.session import SessionCluster
 
 MESSAGES = 200
 STREAMS = 5

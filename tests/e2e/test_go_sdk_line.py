@@ -15,9 +15,9 @@ from typing import Final
 import pytest
 import trio
 
-from tests.e2e.control_plane.binaries import ensure_tool
 from tests.integration.stream_line import DEADLINE_SECONDS, TOPOLOGY, StreamLine, open_line, until
 from tests.integration.test_hub_with_engrams import HUB_TEST, PROGRAMS
+from tools.control_plane.binaries import ensure_tool
 
 MESSAGES: Final = 1_500
 WANTED: Final = [2 * number for number in range(MESSAGES)]

@@ -11,10 +11,10 @@ import pytest
 
 from core.api.objects import Object
 from core.api.resource import TRANSPORT
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.go_sdk_rig import AT_LEAST_ONCE, VERSIONS, streaming_engram
 from tests.e2e.stream_rig import StreamRig, open_real_rig
 from tests.integration.operator_cluster import step
+from tools.control_plane.session import SessionCluster
 
 MESSAGES = 6
 NUMBERS = range(MESSAGES)

@@ -11,10 +11,10 @@ import pytest
 from core.api.objects import Object
 from core.workloads.job import step_job
 from reconcilers.adapters.ordered_workload import ordered_workload
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.session import SessionCluster
 from tests.unit.core.workloads.golden_jobs import account_of, cases, order
 from tests.unit.views.explain_samples import facts
+from tools.control_plane.access import load_access
+from tools.control_plane.session import SessionCluster
 from views.explain.explanation import explain_step
 
 JOBS = "/apis/batch/v1/namespaces/default/jobs"

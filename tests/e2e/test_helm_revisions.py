@@ -24,12 +24,12 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION, REFERENCE_GRANT, SECRE
 from core.kube.client import open_client
 from core.kube.config import load_config
 from deployment.crds import packaged_crds
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.running import open_control_plane
 from tests.e2e.helm import CHART, open_helm
 from tests.e2e.manifest_schemas import definitions_of_others
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually
 from tests.e2e.release_rig import SYSTEM, Forwarder, ReleaseRig
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.running import open_control_plane
 
 STORIES: Final = "stories.bubustack.io"
 DEFINITION: Final = "policy.bubustack.io_referencegrants.yaml"

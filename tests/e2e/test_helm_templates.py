@@ -14,13 +14,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from core.api.objects import Object
-from release.for_clusters import chart_package
-from tests.e2e.control_plane.binaries import ensure_tool
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.helm import CHART, Helm, open_helm
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.manifest_schemas import FILE_NAMES, definitions_of_others, write_schema_of, write_schemas
 from tests.unit.deployment.chart_release import by_key, merged, release_objects
+from tools.control_plane.binaries import ensure_tool
+from tools.control_plane.session import SessionCluster
+from tools.release.for_clusters import chart_package
 
 ROOT = CHART.parents[1]
 OF_OTHERS = ("observability/monitors.yaml", "observability/prometheusrule.yaml", "cert-manager/certificates.yaml")

@@ -9,11 +9,11 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.history import open_history
-from tests.e2e.control_plane.link import open_link
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.operator_cluster import eventually
+from tools.control_plane.access import load_access
+from tools.control_plane.history import open_history
+from tools.control_plane.link import open_link
+from tools.control_plane.session import SessionCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

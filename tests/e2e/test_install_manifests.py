@@ -19,10 +19,10 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from deployment import installer, metadata
 from deployment.crds import packaged_crds
 from deployment.permissions.table import OPERATOR_NAMESPACE
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl, Output
 from tests.e2e.previous_release import unpacked_release
 from tests.e2e.upgrading_page import commands_of_an_upgrade
+from tools.control_plane.session import SessionCluster
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "manifests/default"

@@ -20,8 +20,8 @@ import pytest
 from tests.e2e.pythons import missing, python, supported
 from tests.integration.wheels import PROJECTS, REPOSITORY, UV, VERSION, Environment, build, write_namesakes
 
-LOCK = REPOSITORY / "requirements.lock"
-PIPX_LOCK = REPOSITORY / "requirements-pipx.lock"
+LOCK = REPOSITORY / "tools/release/locks/requirements.lock"
+PIPX_LOCK = REPOSITORY / "tools/release/locks/requirements-pipx.lock"
 WEATHER = (
     "examples/weather/manifests.yaml",
     "--image-map=examples/weather/images.yaml",

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.test_control_plane import alive
 from tests.integration.nodecluster import parent_of, until
+from tools.control_plane.session import KUBECONFIG_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = (b"/etcd", b"/kube-apiserver", b"/kube-controller-manager", b"control_plane\0up", b"node.launcher.zygote")

@@ -59,7 +59,6 @@ from deployment.permissions.table import (
 from deployment.policy import BINDING, POLICY, documents
 from tests.e2e import yaml_documents
 from tests.e2e.admission_rig import ask_admission, ask_nobody
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.listener_chapters import (
     change_a_listener,
     move_a_listener_into_a_stateful_set,
@@ -69,6 +68,7 @@ from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, status_
 from tests.e2e.permission_usage import Usage, report, usage
 from tests.e2e.stream_chapters import run_a_stream
 from tests.e2e.warm_chapter import serve_steps_warm
+from tools.control_plane.processes import ServerProcess
 
 WEATHER = ROOT / "examples/weather"
 ENGRAMS = Path(__file__).parent / "engrams"

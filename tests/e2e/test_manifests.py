@@ -11,12 +11,12 @@ from ruamel.yaml import YAML
 
 from core.api.kinds import KINDS
 from core.api.resource import Resource
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.manifest_schemas import FILE_NAMES, write_schema_of, write_schemas
 from tests.integration.clean_slate import MARK
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool
+from tools.control_plane.session import SessionCluster
 
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = ROOT / "manifests" / "crds"

@@ -20,15 +20,15 @@ from deployment.observability.dashboards import dashboards
 from deployment.observability.files import CONFIG_MAP, DIRECTORY, SIDECAR_LABEL
 from deployment.observability.rule import JOB
 from deployment.observability.rules import GROUPS
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_debian_program
-from tests.e2e.control_plane.building import BuildError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.observability.load import refuse_one, rotate, start
 from tests.e2e.observability.pictures import ROOT, filled_in, job_of
 from tests.e2e.observability.prometheus import Prometheus
 from tests.e2e.observability.stage import QUEUE, Stage, open_stage
 from tests.e2e.operator_rig import FLOWS, eventually
+from tools.control_plane.binaries import MissingBinariesError, ensure_debian_program
+from tools.control_plane.building import BuildError
+from tools.control_plane.session import SessionCluster
 
 CLAIMS: Final = "effectclaims.runs.bubustack.io"
 ENDED_SECONDS: Final = 120.0

@@ -37,7 +37,6 @@ from core.payloads.store import Store, open_s3_store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from core.workloads.cache_entry import CacheSelection
 from deployment.permissions.names import CONFIG_NAME
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.object_store.exchange import exchange
 from tests.e2e.object_store.faulty import FaultyProxy, StoreFault, open_faulty
 from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway
@@ -49,6 +48,7 @@ from tests.integration.operator_cluster import (
     status_of,
     step,
 )
+from tools.control_plane.session import SessionCluster
 
 KEY: Final = "outputs/team/run-step/items.0.a%2Eb é.json"
 LIMIT: Final = 4 * 1024 * 1024

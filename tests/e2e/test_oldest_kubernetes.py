@@ -27,10 +27,10 @@ from core.kube.config import Impersonation
 from core.kube.errors import InvalidError
 from tests.e2e import test_admission_policy as policy_cases
 from tests.e2e.admission_rig import NAMES, WRONG, ask_admission
-from tests.e2e.control_plane.binaries import ASSETS_VARIABLES, OLDEST_VERSION, ensure_binaries
-from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 from tests.e2e.test_doctor import examined, has_started, healths
+from tools.control_plane.binaries import ASSETS_VARIABLES, OLDEST_VERSION, ensure_binaries
+from tools.control_plane.ports import held_port
 from views.doctor.diagnosis import Health
 
 POLICIES = "manifests/policies"

@@ -13,8 +13,8 @@ import trio
 
 from core.kube.errors import ConnectionLostError
 from core.kube.transport import open_lines
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.faults import (
+from tools.control_plane.access import load_access
+from tools.control_plane.faults import (
     Cut,
     Delay,
     Hold,
@@ -31,8 +31,8 @@ from tests.e2e.control_plane.faults import (
     watches,
     writes,
 )
-from tests.e2e.control_plane.proxy import Proxy, open_proxy
-from tests.e2e.control_plane.session import SessionCluster
+from tools.control_plane.proxy import Proxy, open_proxy
+from tools.control_plane.session import SessionCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

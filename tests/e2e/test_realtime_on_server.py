@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.stream_proof import (
     assert_whole,
     connect_in_time,
@@ -17,6 +16,7 @@ from tests.e2e.stream_proof import (
 )
 from tests.e2e.stream_rig import STEPS, open_real_rig
 from tests.integration.operator_cluster import step_phases
+from tools.control_plane.session import SessionCluster
 
 
 async def test_an_idle_run_writes_nothing_and_streams_after_its_hub_was_killed(

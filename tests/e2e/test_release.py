@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from deployment import installer
-from release.for_clusters import chart_package
 from tests.integration.wheels import REPOSITORY, VERSION, build
+from tools.release.for_clusters import chart_package
 
 DAY = "2026-12-24"
 REGISTRY = "registry.example/team"

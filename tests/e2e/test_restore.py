@@ -13,10 +13,10 @@ from pathlib import Path
 import trio
 
 from core.api.resource import JOB, STEP_RUN, STORY_RUN
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.backup_tool import Backup, Owners, restore
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, open_on_real, status_of
 from tests.integration.restore_scene import RESUME, Scene, reason_of, settled, under_way
+from tools.control_plane.session import SessionCluster
 
 PAGE = Path(__file__).parents[2] / "docs/backup-and-restore.md"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.stored_data.campaign import StoredDataPlan, StoreVictim, play
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool
 
 PLAN = StoredDataPlan(
     runs=6, output_bytes=2 << 20, kills=dict.fromkeys(StoreVictim, 1), seconds=120.0, seed=12, at_once=2

@@ -21,9 +21,9 @@ from core.api.story import STORY_KIND
 from core.kube.errors import InvalidError
 from deployment.generate import CONVERSION_SERVICE
 from tests.e2e.admission_rig import NAMES, url_of
-from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of
 from tests.e2e.upgrading_page import command, play
+from tools.control_plane.ports import held_port
 
 DEFINITION: Final = "stories.bubustack.io"
 ALPHA, BETA = "v1alpha1", "v1beta1"

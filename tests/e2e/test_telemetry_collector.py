@@ -14,7 +14,6 @@ import trio
 from bubu_contract.submission import story_run_name
 from core.policy.settings import OperatorSettings
 from core.telemetry.otlp.otlp_settings import OtlpSettings, QueueLimits
-from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.otlp_collector import OtlpCollector, attributes_of, open_collector
 from tests.e2e.stream_rig import open_real_rig, until
 from tests.integration.operator_cluster import (
@@ -25,6 +24,7 @@ from tests.integration.operator_cluster import (
     status_of,
     step,
 )
+from tools.control_plane.session import SessionCluster
 
 ROOT: Final = Path(__file__).parents[2]
 ON = OperatorSettings(tracing_enabled=True, trace_propagation=True)

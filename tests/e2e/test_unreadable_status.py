@@ -19,9 +19,9 @@ from core.api.resource import POD, STEP_RUN, STORY_RUN
 from deployment.policy import BINDING
 from deployment.policy import POLICY as POLICY_KIND
 from tests.e2e.admission_rig import NAMES, ask_admission, ask_nobody
-from tests.e2e.control_plane.ports import held_port
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
+from tools.control_plane.ports import held_port
+from tools.control_plane.processes import ServerProcess
 
 DEEP: Final = '{"output":' + '{"a":' * 1_500 + "1" + "}" * 1_501
 """Three times the depth at which recursive parsers give up, in 9 kB."""

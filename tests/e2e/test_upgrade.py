@@ -14,12 +14,12 @@ import trio
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import STORY_RUN
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import ROOT, open_operator_rig, status_of
 from tests.e2e.previous_release import unpacked_release
 from tests.e2e.upgrade_admission import UpgradeAdmission, begin_admission, open_upgrade_admission
 from tests.e2e.upgrade_workload import UpgradeWorkload, WarmWorkload
 from tests.e2e.upgrading_page import command, play
+from tools.control_plane.processes import ServerProcess
 
 MOST_LATE = 3
 """Reviews for which the API server waited in vain, however many there are. Each of two new servers builds the models of

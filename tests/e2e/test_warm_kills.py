@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.warm_kills.campaign import WarmPlan
 from tests.e2e.warm_kills.on_server import play_on_server
+from tools.control_plane.session import KUBECONFIG_VARIABLE
 
 PLAN = WarmPlan(runs=3, items=150, kills=4, seconds=240.0, longest_pause_seconds=0.5, cancels=2)
 """One kill of each: operator, worker, process of a step, API server."""

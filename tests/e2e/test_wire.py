@@ -14,9 +14,9 @@ import pytest
 import trio
 import trustme
 
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.wire.interop import HANDLERS
 from tests.e2e.wire.rig import open_server
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool
 
 DEADLINE_SECONDS: Final = 60.0
 CASES: Final = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
+from tools.control_plane.binaries import MissingBinariesError, ensure_tool
 
 WORKFLOWS = sorted((Path(__file__).parents[2] / ".github" / "workflows").glob("*.yaml"))
 

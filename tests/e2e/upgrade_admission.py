@@ -14,12 +14,12 @@ from certs.inject import MUTATING, VALIDATING
 from core.api.resource import STORY
 from core.kube.errors import ApiError, InternalServerError, InvalidError
 from tests.e2e.admission_rig import NAMES, RIGHT, WRONG, is_asked, url_of
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, is_late
 from tests.e2e.yaml_documents import manifest
 from tests.integration.admission_stand import led_to
 from tests.integration.balancer import Balancer, open_balancer
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerProcess
 
 TOGETHER_SECONDS: Final = 2.0
 """How long servers of both releases answer."""

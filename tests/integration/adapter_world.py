@@ -16,6 +16,7 @@ import httpx
 import orjson
 import trio
 
+from bobrapet.wire import status_failure
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.executors import Executors
@@ -29,7 +30,6 @@ from core.policy.settings import OperatorSettings
 from core.story.kinds import StepKind
 from core.workloads.hub_access import HubAccess
 from core.workloads.story_runner import story_runner
-from kubewire.wire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.binding_budget import BindingBudget
@@ -43,11 +43,11 @@ from reconcilers.adapters.stream_executor import StreamExecutor
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.stream import StreamReconciler
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded
 from tests.integration.clean_slate import ensure_namespace
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, install_definitions, open_emptied
 from tests.unit.reconcilers.reconciler_samples import RecordedEvents
+from tools.control_plane.session import SessionCluster
 
 _DEADLINE = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -41,7 +41,6 @@ from manager.admission.service import AdmissionService
 from manager.bind import Address
 from manager.options import AdmissionOptions
 from reconcilers.adapters.world import World
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import over_network
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -52,6 +51,7 @@ from tests.integration.operator_cluster import (
     open_emptied,
     start_controllers,
 )
+from tools.control_plane.session import SessionCluster
 
 BUILDER: Final = "builder"
 PLACES: Final = (NAMESPACE_NAME, "shared", "other", "others", "third")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.commandline import CommandLine
 from tests.integration.operator_cluster import NAMESPACE_NAME
 from tests.integration.real_stand import standing
+from tools.control_plane.session import SessionCluster
 
 
 @contextmanager

@@ -19,10 +19,10 @@ import trio
 from core.api.objects import Object
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.transport import ASGIStreamingTransport
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.adapter_world import AdapterWorld, open_adapter_world
 from tests.integration.commandline import CommandLine
 from tests.integration.operator_cluster import OperatorCluster, install_on, open_operator_cluster
+from tools.control_plane.session import SessionCluster
 
 
 @dataclass(frozen=True)

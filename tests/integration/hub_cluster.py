@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from cli.embedded.identity import hub_kubeconfig
 from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, NAMESPACE, SECRET, STORY_RUN, TRANSPORT_BINDING
 from core.kube.client import KubeClient, open_client
@@ -24,7 +25,6 @@ from core.workloads.binding_token import issue_token
 from core.workloads.hub_key import hub_key_secret
 from deployment.crds import install_crds
 from deployment.permissions.names import OPERATOR_NAMESPACE
-from embedded.identity import hub_kubeconfig
 from tests.integration.operator_cluster import eventually
 from tests.unit.hub.cluster_samples import (
     engram_step,

@@ -17,8 +17,8 @@ from core.api.objects import Object
 from localcluster.kubeconfig import Connection
 from localcluster.launch import ClusterInfo, serve
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, namespaced, open_client
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.session import SessionCluster
+from tools.control_plane.node import open_node
+from tools.control_plane.session import SessionCluster
 
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"

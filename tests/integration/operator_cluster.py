@@ -68,11 +68,11 @@ from manager.tracing import Tracing
 from reconcilers.adapters.world import World
 from reconcilers.controllers import CONTROLLERS, watched_kinds
 from reconcilers.registration import ControllerRegistration
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded, over_network
 from tests.integration.clean_slate import make_clean
 from tests.integration.operator_rights import ensure_rights
+from tools.control_plane.node import open_node
+from tools.control_plane.session import SessionCluster
 
 NAMESPACE_NAME = "team"
 OPERATOR = DEFAULT_INSTALLATION

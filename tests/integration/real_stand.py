@@ -15,17 +15,17 @@ from pathlib import Path
 
 import trio
 
+from bobrapet import parent
 from deployment.permissions.install import request_token
 from deployment.permissions.roles import operator_objects
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
-from process import parent
-from tests.e2e.control_plane.access import load_access
-from tests.e2e.control_plane.node import credentials_of, open_node
-from tests.e2e.control_plane.processes import open_process
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.commandline import REPOSITORY
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, open_emptied
 from tests.integration.operator_rights import ensure_rights
+from tools.control_plane.access import load_access
+from tools.control_plane.node import credentials_of, open_node
+from tools.control_plane.processes import open_process
+from tools.control_plane.session import SessionCluster
 
 _MODULE = "tests.integration.real_stand"
 _STOP_SECONDS = 20.0

@@ -19,10 +19,10 @@ from core.api.crd import ConversionService, custom_resource_definition
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.api.story import STORY_KIND
 from core.kube.errors import ApiError, NotFoundError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import AdmissionStand, open_cluster_with_admission, open_replica
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.integration.operator_cluster import eventually
+from tools.control_plane.session import SessionCluster
 from webhooks.registration import CONVERT_PATH
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]

@@ -23,7 +23,6 @@ from certs.secret import ROTATE
 from core.api.objects import Object
 from core.api.resource import SECRET, STORY
 from core.kube.errors import KubeError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import (
     AdmissionStand,
     is_asked,
@@ -34,6 +33,7 @@ from tests.integration.admission_stand import (
 from tests.integration.balancer import Balancer, open_balancer
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.integration.operator_cluster import OPERATOR, eventually
+from tools.control_plane.session import SessionCluster
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

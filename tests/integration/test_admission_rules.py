@@ -22,10 +22,10 @@ from core.api import manifest
 from core.api.objects import Object
 from core.api.resource import ENGRAM, SECRET
 from core.kube.errors import InvalidError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import AS_BUILDER, AdmissionStand, open_admission, resource_of
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.unit.webhooks.validate.rule_table import Case, cases
+from tools.control_plane.session import SessionCluster
 from webhooks.caller import POD_NAME, POD_UID, Caller
 from webhooks.finding import Severity
 from webhooks.validate.catalogue import RULES

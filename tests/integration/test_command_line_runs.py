@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.command_stand import open_line
 from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, Done, wait_until
+from tools.control_plane.session import SessionCluster
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 

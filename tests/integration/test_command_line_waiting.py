@@ -14,9 +14,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from core.api.objects import Object
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.command_stand import open_line
 from tests.integration.commandline import MANIFESTS, CommandLine, Done, wait_until
+from tools.control_plane.session import SessionCluster
 
 
 def gate(name: str, **parameters: str) -> Object:

@@ -12,8 +12,8 @@ import trio.testing
 
 from core.api.objects import Object
 from localcluster.node.client import Change, Changed, Synced
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.nodecluster import JOBS, PODS, LocalCluster, has_condition, in_phase, job, open_either, until
+from tools.control_plane.session import SessionCluster
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from cli.embedded.hub_port import PORT_FILE
 from core.api.resource import CONTROLLER_REVISION, SECRET
 from core.kube.client import open_client
 from core.kube.config import Impersonation, load_config
@@ -18,7 +19,6 @@ from core.kube.errors import AlreadyExistsError
 from core.workloads.hub_key import HUB_KEY_SECRET, keys_of_secret
 from core.workloads.hub_key import hub_key_secret as key_secret
 from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
-from embedded.hub_port import PORT_FILE
 from tests.integration.commandline import CommandLine
 from tests.integration.hub_cluster import KEY, PATIENCE_SECONDS, STORY, HubCluster
 from tests.integration.operator_cluster import eventually

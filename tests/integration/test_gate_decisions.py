@@ -10,9 +10,9 @@ import pytest
 
 from bubu_contract.instants import parse_instant
 from core.engine.clock import system_now
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import AdmissionStand, open_admission, open_cluster_with_admission, registered
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tools.control_plane.session import SessionCluster
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

@@ -18,9 +18,9 @@ from localcluster import certificates, serving
 from localcluster.clock import utc_now
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from localcluster.server.cluster import open_api_server
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
 from tests.integration.operator_cluster import NAMESPACE_NAME, open_emptied
+from tools.control_plane.session import SessionCluster
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

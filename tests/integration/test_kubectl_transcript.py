@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.command_stand import open_line
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
+from tools.control_plane.session import SessionCluster
 
 pytestmark = [pytest.mark.kubectl, needs_kubectl]
 

@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from localcluster.node.client import ApiError
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.disklimit import largest_file
 from tests.integration.nodecluster import (
     PODS,
@@ -29,6 +28,7 @@ from tests.integration.nodecluster import (
     until_no_process_with,
     waits_because,
 )
+from tools.control_plane.session import SessionCluster
 
 TOKEN_PROGRAM = """
 import json, os, ssl, urllib.request

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from cli.embedded.identity import operator_kubeconfig
 from core.api.resource import NAMESPACE, POD, SECRET
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.errors import ForbiddenError
-from embedded.identity import operator_kubeconfig
 from localcluster.kubeconfig import Connection, read_kubeconfig, render_kubeconfig
 from localcluster.transport import ASGIStreamingTransport
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE

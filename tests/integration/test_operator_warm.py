@@ -25,9 +25,9 @@ from core.api.resource import (
     Resource,
 )
 from core.engine.step.assignment import assignment_of, worker_exit_of
-from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.commandline import is_alive
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, Traffic, status_of, step
+from tools.control_plane.session import SessionCluster
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/e2e/engrams/warm_greeter.py"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.folder import claims_folder
-from embedded.store_claims import STORE_CLAIM
+from cli.embedded.folder import claims_folder
+from cli.embedded.store_claims import STORE_CLAIM
 from tests.integration.commandline import CommandLine
 
 CONFIGURATION = """\

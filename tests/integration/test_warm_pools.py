@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from cli.embedded.usage import open_cluster
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, ENGRAM, ENGRAM_TEMPLATE, LEASE, POD, STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.step.assignment import assignment_of
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
-from embedded.usage import open_cluster
 from tests.integration.commandline import REPOSITORY, is_alive
 from tests.integration.operator_cluster import eventually, status_of
 

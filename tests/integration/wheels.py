@@ -17,7 +17,7 @@ PROJECTS: Final = {"bobrapet": REPOSITORY, "bubu_sdk": REPOSITORY / "sdk", "bobr
 """The folder of each distribution, by the beginning of its files."""
 VERSION: Final[str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 UV: Final = str(Path(sys.executable).parent / "uv")
-OUR_NAMES: Final = ("certs", "cli", "core", "hub", "localcluster", "manager", "process", "views", "webhooks")
+OUR_NAMES: Final = ("certs", "cli", "core", "hub", "localcluster", "manager", "views", "webhooks")
 """Packages of ours whose names a user's module may have, too."""
 _SECONDS: Final = 300.0
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from tests.packages import PACKAGES, ROOT, folder_of
 from webhooks.validate.catalogue import RULES
 
-ROOT: Final = Path(__file__).parent.parent.parent
 CONTRACT: Final = ROOT / "docs" / "contract"
 PAGES: Final = {
     "StoryRun": "storyrun.md",
@@ -25,27 +24,7 @@ PAGES: Final = {
     "streaming": "streaming.md",
 }
 """The subject of a citation and its page."""
-PACKAGES: Final = (
-    "core",
-    "webhooks",
-    "reconcilers",
-    "certs",
-    "manager",
-    "deployment",
-    "embedded",
-    "views",
-    "hub",
-    "cli",
-    "localcluster",
-    "bobrapet",
-    "kubewire",
-    "process",
-    "sdk",
-    "impulses",
-    "fuzz",
-    "tests",
-    "bench",
-)
+FOLDERS: Final = (*map(folder_of, PACKAGES), *(ROOT / name for name in ("fuzz", "tests", "tools", "bench")))
 
 _GAP: Final = r"[\s#]+"  # a citation may continue on the next line, also in a comment
 _NUMBER: Final = r"\d+(?:\.\d+)*"
@@ -98,7 +77,7 @@ def sections_of(page: str) -> frozenset[str]:
 @cache
 def citations() -> tuple[tuple[str, Citation], ...]:
     """Each file with its citations, in the code and in the documents."""
-    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")] + [*(ROOT / "docs").rglob("*.md")]
+    files = [path for folder in FOLDERS for path in folder.rglob("*.py")] + [*(ROOT / "docs").rglob("*.md")]
     return tuple(
         (str(path.relative_to(ROOT)), citation)
         for path in sorted(files)

@@ -12,36 +12,16 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-PACKAGES = (
-    "core",
-    "webhooks",
-    "reconcilers",
-    "certs",
-    "hub",
-    "manager",
-    "views",
-    "cli",
-    "deployment",
-    "embedded",
-    "bobrapet",
-    "kubewire",
-    "process",
-    "localcluster",
-    "release",
-    "sdk/bubu_sdk",
-    "sdk/bubu_contract",
-    "sdk/bubu_wire",
-    "impulses/bubu_impulses",
-)
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+from tests.packages import PACKAGES, ROOT, folder_of
+
+MODULES = sorted(path for folder in (*map(folder_of, PACKAGES), ROOT / "tools") for path in folder.rglob("*.py"))
 DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "sdk").glob("*.md"),
         *(ROOT / "impulses").glob("*.md"),
-        *(ROOT / "charts").rglob("*.md"),
+        *(ROOT / "manifests" / "charts").rglob("*.md"),
     ]
 )
 
@@ -140,7 +120,7 @@ def test_all_distributions_agree_on_licence_and_python() -> None:
 
 def test_every_runtime_dependency_is_bounded_and_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "tools/release/locks/requirements.lock").read_text()
     names = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in project["dependencies"]} - {"bubu-sdk"}  # ours
 
     assert [text for text in project["dependencies"] if "<" not in text or ">=" not in text] == []

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.packages import PACKAGES, ROOT, folder_of
+
 MODULES: Final = {
     "core/workloads/binding_token.py": {"signature", "_signature", "expected"},
     "hub/console_grants.py": {"digest", "sha256", "key"},
@@ -58,11 +58,10 @@ def test_a_module_that_knows_secrets_compares_them_in_constant_time_only(module:
 
 
 def test_every_module_that_compares_in_constant_time_is_in_the_list() -> None:
-    rooms = ("core", "webhooks", "reconcilers", "hub", "manager", "cli", "localcluster", "process", "sdk", "impulses")
     found = {
         str(path.relative_to(ROOT))
-        for room in rooms
-        for path in (ROOT / room).rglob("*.py")
+        for folder in map(folder_of, PACKAGES)
+        for path in folder.rglob("*.py")
         if "compare_digest" in path.read_text()
     }
     assert found == set(MODULES)

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import trio
 
 from core.workloads.trigger import FINAL_DECISIONS
-from tests.e2e.control_plane.history import Write, following
 from tests.integration.operator_cluster import NAMESPACE_NAME, status_of
+from tools.control_plane.history import Write, following
 
 _RUNS: Final = f"runs.bubustack.io/storyruns/{NAMESPACE_NAME}/"
 _TRIGGERS: Final = f"runs.bubustack.io/storytriggers/{NAMESPACE_NAME}/"

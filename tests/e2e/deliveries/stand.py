@@ -20,14 +20,14 @@ from core.api.resource import NAMESPACE
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from deployment.permissions.install import install_permissions, request_token
-from tests.e2e.control_plane.binaries import ensure_binaries
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.processes import ServerProcess, open_process
-from tests.e2e.control_plane.running import ControlPlane, open_control_plane
-from tests.e2e.control_plane.session import SessionCluster, ready_of
 from tests.e2e.deliveries.ledger import Ledger, open_ledger
 from tests.e2e.deliveries.webhook import IMAGES, WebhookImpulse, install_webhook
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, OPERATOR_NAMESPACE, install_on
+from tools.control_plane.binaries import ensure_binaries
+from tools.control_plane.node import open_node
+from tools.control_plane.processes import ServerProcess, open_process
+from tools.control_plane.running import ControlPlane, open_control_plane
+from tools.control_plane.session import SessionCluster, ready_of
 
 AT_ONCE: Final[Object] = {"name": "nothing", "type": "condition"}
 """A step without a container."""

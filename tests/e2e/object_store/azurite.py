@@ -22,11 +22,11 @@ from urllib.parse import parse_qsl, quote
 import trio
 
 from core.engine.clock import system_now
-from tests.e2e.control_plane.binaries import ensure_node_program
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerError, ServerProcess, started_process
 from tests.e2e.object_store.authority import Authority
 from tests.e2e.object_store.https import WholeAnswer, WholeRequest, serve_https
+from tools.control_plane.binaries import ensure_node_program
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerError, ServerProcess, started_process
 
 AZURE_ACCOUNT: Final = "payloadstore"
 ACCOUNT_KEY: Final = base64.b64encode(b"a key that no text may show: 64b" * 2).decode()

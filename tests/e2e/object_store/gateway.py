@@ -16,10 +16,10 @@ import httpx
 import trio
 
 from core.payloads.store import S3Location
-from tests.e2e.control_plane.binaries import ensure_tool
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerError, ServerProcess, open_process
 from tests.e2e.object_store.authority import Authority, make_authority
+from tools.control_plane.binaries import ensure_tool
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerError, ServerProcess, open_process
 
 BUCKET: Final = "payloads"
 ACCESS_KEY: Final = "operator"

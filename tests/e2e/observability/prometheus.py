@@ -13,10 +13,10 @@ import trio
 
 from core.api.objects import Object
 from deployment.yaml_text import yaml_text
-from tests.e2e.control_plane.binaries import ensure_debian_program
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.observability.promtool import RULES
+from tools.control_plane.binaries import ensure_debian_program
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerProcess, open_process
 
 READY_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 30.0

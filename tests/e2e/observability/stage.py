@@ -30,10 +30,10 @@ from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from tests.e2e.admission_rig import NAMES, ask_admission
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.observability.prometheus import Prometheus, open_prometheus, plain_scrape, secure_scrape
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerProcess, open_process
 
 READER: Final = "prometheus"
 """The account of Prometheus, in a namespace of this name."""

@@ -13,10 +13,10 @@ import orjson
 import trio
 
 from bench.plane.stand import ROOT, open_plane_stand
-from tests.e2e.control_plane.node import open_node
-from tests.e2e.control_plane.ports import unshared_port
-from tests.e2e.control_plane.processes import ServerError
 from tests.e2e.warm_kills.campaign import IMAGE, PROGRAM, Victims, WarmPlan, WarmVerdict, play
+from tools.control_plane.node import open_node
+from tools.control_plane.ports import unshared_port
+from tools.control_plane.processes import ServerError
 
 _AWAY_SECONDS: Final = 0.5
 """How long an API server is away in addition to its start."""

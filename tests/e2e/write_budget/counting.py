@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from tests.e2e.control_plane.access import CONTROLLERS, NODE
+from tools.control_plane.access import CONTROLLERS, NODE
 
 _RUNNER: Final = re.compile(r"system:serviceaccount:[^:]+:.+-((story|engram)-runner|[0-9a-f]{10})")
 """Accounts of runs, of Stories, and of pools of warm workers."""

@@ -19,6 +19,7 @@ import pytest
 import trio
 
 from bubu_contract.instants import format_instant
+from cli.embedded.admission import local_webhooks
 from core.api.objects import Object, has_ended
 from core.api.resource import DEPLOYMENT, ENGRAM, IMPULSE, JOB, POD, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.clock import system_now
@@ -26,7 +27,6 @@ from core.engine.redrive.request import pending_redrive
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError
 from core.policy.settings import OperatorSettings
-from embedded.admission import local_webhooks
 from tests.integration.migration.recording import NAMES, Recording, recording
 from tests.integration.migration.restoring import restore
 from tests.integration.operator_cluster import OperatorCluster, eventually, open_embedded, status_of

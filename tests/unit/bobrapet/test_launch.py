@@ -12,7 +12,7 @@ import pytest
 import bobrapet
 from bobrapet.launch import ROOT, module_command, search_order
 
-OURS = ("cli", "core", "manager", "embedded", "kubewire", "localcluster", "process")
+OURS = ("cli", "core", "manager", "hub", "localcluster", "views")
 
 
 def test_our_folder_comes_first_and_folders_of_the_user_come_last() -> None:

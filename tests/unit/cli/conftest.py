@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from cli.console import Console
+from cli.embedded.admission import local_webhooks
 from cli.options import CommonOptions
 from cli.session import Session
 from core.api.resource import Resource
@@ -21,7 +22,6 @@ from core.kube.config import ClusterConfig, Impersonation
 from core.kube.credentials import bearer_token
 from core.kube.retry import ONCE
 from deployment.crds import install_crds
-from embedded.admission import local_webhooks
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import orjson
 
+from cli.embedded.folder import EmbeddedCluster, claims_folder
+from cli.embedded.operator_process import OPERATOR_NAMESPACE
 from cli.options import CommonOptions
 from cli.session import Session
 from core.api.resource import CONFIG_MAP, NAMESPACE
 from core.engine.clock import system_now
 from deployment.permissions.table import CONFIG_NAME
-from embedded.folder import EmbeddedCluster, claims_folder
-from embedded.operator_process import OPERATOR_NAMESPACE
 from tests.unit.cli.conftest import session_of
 
 HOUR = 3600.0

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.applying import apply_manifests, refuse_other_namespaces
+from cli.embedded.folder import EmbeddedCluster
 from cli.manifests import Manifest, load_manifests
 from cli.problem import RejectedManifestError
 from cli.references import refuse_missing
@@ -13,7 +14,6 @@ from cli.session import Session
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.kube.errors import NotFoundError
-from embedded.folder import EmbeddedCluster
 
 CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
 ENGRAM_OBJECT: Object = {

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from cli.boundary import only, report
+from cli.embedded.folder import EmbeddedError
 from cli.exit_code import ExitCode
 from cli.interruption import InterruptedBySignalError
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.kube import errors as kube
-from embedded.folder import EmbeddedError
 from views.errors import ViewError
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cli.embedded.folder import EmbeddedCluster
 from cli.facts import read_facts
 from cli.runs import run_manifest, start_run, story_of
 from cli.session import Session
@@ -20,7 +21,6 @@ from core.api.resource import (
     STEP_RUN,
     STORY,
 )
-from embedded.folder import EmbeddedCluster
 from tests.unit.cli.stored_objects import a_run, make, owned
 from views.why.cause import CauseKind
 from views.why.explanation import explain

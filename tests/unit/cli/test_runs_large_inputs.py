@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cli.embedded.operator_process import OPERATOR_NAMESPACE
 from cli.problem import CommandError
 from cli.runs import run_manifest, start_run, with_stored_inputs
 from cli.session import Session
@@ -16,7 +17,6 @@ from core.api.resource import CONFIG_MAP, NAMESPACE, SECRET, STORY_RUN
 from core.payloads.errors import StoreUnavailableError
 from core.payloads.store import S3Location
 from deployment.permissions.table import CONFIG_NAME
-from embedded.operator_process import OPERATOR_NAMESPACE
 from reconcilers.adapters import payload_store
 
 S3 = {

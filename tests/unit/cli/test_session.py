@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from cli.console import Console
+from cli.embedded import folder
+from cli.embedded.folder import EmbeddedCluster
+from cli.embedded.process import serving
 from cli.options import CommonOptions
 from cli.problem import CommandError, UsageError
 from cli.session import Session
 from cli.target import embedded_at, embedded_cluster, is_configured
 from core.kube.config import ClusterConfig
-from embedded import folder
-from embedded.folder import EmbeddedCluster
-from embedded.process import serving
 
 
 @pytest.fixture(autouse=True)

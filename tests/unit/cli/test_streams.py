@@ -11,6 +11,7 @@ import trio
 
 from bubu_contract.identity import compose, label_value
 from bubu_contract.instants import format_instant, parse_instant
+from cli.embedded.folder import EmbeddedCluster
 from cli.runs import look_at, open_following, run_manifest, start_run
 from cli.session import Session
 from cli.streams import ask_for_news, bindings_of, with_streams
@@ -19,7 +20,6 @@ from core.api import keys
 from core.api.objects import Object
 from core.api.resource import STORY, TRANSPORT_BINDING
 from core.engine.clock import system_now
-from embedded.folder import EmbeddedCluster
 from tests.unit.cli.conftest import Server
 
 

@@ -325,7 +325,7 @@ def test_what_is_installed_and_what_builds_it_is_held_to_hashes() -> None:
 
     assert len(installs) == 5
     assert [each for each in installs if "--require-hashes" not in each] == []
-    assert "--constraints requirements.lock" in installs[3]
+    assert "--constraints tools/release/locks/requirements.lock" in installs[3]
 
 
 def test_make_installs_nothing_without_a_hash() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.embedded.folder import EmbeddedCluster
 from cli.problem import CommandError, UsageError
 from cli.session import Session
 from cli.verbs.explain import step_explanation_of
@@ -25,7 +26,6 @@ from core.api.resource import (
     Resource,
 )
 from core.kube.errors import ForbiddenError
-from embedded.folder import EmbeddedCluster
 from tests.unit.cli.stored_objects import a_run, make, owned
 from views.errors import ViewError
 from views.explain.facts import ExplainedValue, StepExplanation

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cli.embedded.folder import EmbeddedCluster, claims_folder
+from cli.embedded.operator_process import OPERATOR_NAMESPACE
 from cli.problem import CommandError
 from cli.session import Session
 from cli.verbs.outputs import read_stored
@@ -17,8 +19,6 @@ from core.api.resource import CLUSTER_ROLE, CONFIG_MAP, NAMESPACE, ROLE_BINDING,
 from core.payloads.errors import StoreUnavailableError, object_missing
 from core.payloads.store import S3Location
 from deployment.permissions.table import CONFIG_NAME
-from embedded.folder import EmbeddedCluster, claims_folder
-from embedded.operator_process import OPERATOR_NAMESPACE
 from reconcilers.adapters import payload_store
 
 KEY = "outputs/team/one/output.json"

@@ -8,6 +8,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bobrapet.wire import status_failure
 from core.kube.errors import (
     ConflictError,
     ConnectionLostError,
@@ -16,7 +17,6 @@ from core.kube.errors import (
     UnreachableError,
 )
 from core.kube.retry import ONCE, Backoff, CallRetries, wait_seconds, with_retries
-from kubewire.wire import status_failure
 
 SICK = InternalServerError(status_failure("InternalError", "sick"))
 CONFLICT = ConflictError(status_failure("Conflict", "changed"))

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kubewire.wire import Object
+from bobrapet.wire import Object
 from localcluster.controllers.job_decision import job_actions
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

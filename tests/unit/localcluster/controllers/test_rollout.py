@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kubewire.wire import Object
+from bobrapet.wire import Object
 from localcluster.controllers import rollout
 from localcluster.controllers.replicas import replica_actions, with_failure
 

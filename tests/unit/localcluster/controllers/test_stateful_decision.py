@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kubewire.wire import Object
+from bobrapet.wire import Object
 from localcluster.clock import to_time
 from localcluster.controllers.stateful_decision import REVISION_LABEL, claims_of, pod_of, stateful_actions
 

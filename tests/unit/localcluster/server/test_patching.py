@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubewire.wire import PatchType
+from bobrapet.wire import PatchType
 from localcluster.server import patching
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.errors import StatusError

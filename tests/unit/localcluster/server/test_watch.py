@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from kubewire.wire import WatchEventType
+from bobrapet.wire import WatchEventType
 from localcluster.server import selectors, watchcache
 from localcluster.server.builtin import BUILTIN
 from localcluster.server.errors import StatusError

@@ -1,1 +1,0 @@
-"""What a process of ours does about itself: how it loads its modules, its memory, its parent."""

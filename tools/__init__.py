@@ -1,0 +1,1 @@
+"""What runs the checks, and what makes a release. No product code imports it."""
