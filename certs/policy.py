@@ -22,7 +22,7 @@ class SuccessionStep(StrEnum):
     """Nothing to change."""
     HOLD = "hold"
     """The Secret belongs to somebody else: do not change it."""
-    FOUND = "found"
+    BOOTSTRAP = "bootstrap"
     """Start again: create an authority and a leaf, and trust all old authorities that are still known."""
     RESTORE = "restore"
     """Write the generation of this process again."""
@@ -37,7 +37,7 @@ class SuccessionStep(StrEnum):
     """Remove authorities that no valid leaf needs."""
 
 
-REACTIVE: Final = frozenset({SuccessionStep.FOUND, SuccessionStep.RESTORE, SuccessionStep.TRUST_SERVED})
+REACTIVE: Final = frozenset({SuccessionStep.BOOTSTRAP, SuccessionStep.RESTORE, SuccessionStep.TRUST_SERVED})
 """Reactions to changes that others made to the Secret: their rate must be limited, or two programs could fight over
 it.
 """
@@ -170,7 +170,7 @@ def next_due(material: Material, rules: CertRules) -> datetime:
 
 
 def _begin(mine: Material | None, why: str) -> RotationStep:
-    return RotationStep(SuccessionStep.FOUND if mine is None else SuccessionStep.RESTORE, why)
+    return RotationStep(SuccessionStep.BOOTSTRAP if mine is None else SuccessionStep.RESTORE, why)
 
 
 def _agree(material: Material, mine: Material | None, now: datetime, rules: CertRules) -> RotationStep | None:

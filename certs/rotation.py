@@ -296,7 +296,7 @@ class CertificateKeeper:
     def _emit(self, decision: RotationStep) -> None:
         metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
         _LOG.info("certificates changed", step=str(decision.step), why=decision.reason)
-        kind = "Warning" if decision.step in REACTIVE - {SuccessionStep.FOUND} else "Normal"
+        kind = "Warning" if decision.step in REACTIVE - {SuccessionStep.BOOTSTRAP} else "Normal"
         note = f"{decision.step}: {decision.reason}"
         self._events.record(self._store.reference(), kind, "CertificatesChanged", note)
 

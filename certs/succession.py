@@ -19,7 +19,7 @@ def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: dat
         ValueError: the step changes nothing, or does not fit the stored state.
     """
     match step, stored:
-        case SuccessionStep.FOUND, _:
+        case SuccessionStep.BOOTSTRAP, _:
             return _found(stored, held, now, rules)
         case SuccessionStep.RESTORE, _ if held is not None:
             return held

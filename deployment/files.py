@@ -8,27 +8,11 @@ from typing import Final
 from core.api.kinds import KINDS
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
-from deployment import (
-    author,
-    cap,
-    certmanager,
-    configuration,
-    crossing,
-    hub,
-    identity,
-    kustomization,
-    network,
-    reads,
-    registration,
-    revision,
-    rights,
-    statussize,
-    statuswriter,
-    workload,
-)
+from deployment import certmanager, configuration, hub, kustomization, network, registration, workload
 from deployment.permissions.files import manifest_files
 from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
-from deployment.policy import Policy, documents
+from deployment.policies import author, definitions, identity, limits, reads, references, rights, status, status_size
+from deployment.policies.policy import Policy, documents
 
 MANAGER: Final = "manager"
 WEBHOOKS: Final = "webhooks"
@@ -47,7 +31,7 @@ _CERTIFICATES: Final = "certificates.yaml"
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     """All policies, which apply without the admission server."""
-    tables = (identity, rights, reads, crossing, cap, statuswriter, statussize, revision)
+    tables = (identity, rights, reads, references, limits, status, status_size, definitions)
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 

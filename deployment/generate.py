@@ -20,7 +20,7 @@ from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.objects import Object
-from deployment import files, policy, settings_page
+from deployment import files, settings_page
 from deployment.chart import files as chart
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
@@ -31,6 +31,7 @@ from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
 from deployment.permissions.roles import operator_objects
+from deployment.policies import policy
 from deployment.registration import mutating_configuration, validating_configuration
 from deployment.yaml_text import yaml_text as yaml_text
 from webhooks.registration import CONVERT_PATH

@@ -22,14 +22,14 @@ from typing import Final
 from certs.inject import MUTATING, VALIDATING, targets_of
 from core.api.objects import Object
 from deployment import metadata
-from deployment.condition import (
+from deployment.metadata import WEBHOOK_SERVICE
+from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
+from deployment.policies.exemptions import (
     MatchCondition,
     conditions_of,
     conditions_of_decisions,
     conditions_of_status,
 )
-from deployment.metadata import WEBHOOK_SERVICE
-from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from webhooks import registration
 from webhooks.registration import Hook
 

@@ -22,7 +22,7 @@ from bubu_wire.server import ServerConnection
 from bubu_wire.status import Status, StatusCode
 from core.telemetry.logs import get_logger
 from hub.client_refusal import ClientRefusal, Refused
-from hub.session import METHODS, ClientSession, Desk, Patience
+from hub.session import METHODS, ClientSession, SessionHandler, SessionTimeouts
 
 ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -49,7 +49,7 @@ class HubListenerRules:
     """For the TLS handshake."""
     write_seconds: float = 30.0
     """For one write to a client whose machine takes nothing."""
-    patience: Patience = field(default_factory=Patience)
+    timeouts: SessionTimeouts = field(default_factory=SessionTimeouts)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +67,10 @@ class _Client:
 class HubListener:
     """Serves connections. ``context`` returns the TLS context for the next one; None: plaintext."""
 
-    def __init__(self, desk: Desk, rules: HubListenerRules, context: Callable[[], ssl.SSLContext] | None) -> None:
-        self._desk = desk
+    def __init__(
+        self, handler: SessionHandler, rules: HubListenerRules, context: Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        self._handler = handler
         self._rules = rules
         self._context = context
         self._clients: dict[_Client, None] = {}
@@ -114,7 +116,7 @@ class HubListener:
         return True
 
     def _note(self, reason: ClientRefusal, text: str, peer: str) -> None:
-        self._desk.refused(Refused(reason, Status(StatusCode.UNAVAILABLE, text)), peer)
+        self._handler.refused(Refused(reason, Status(StatusCode.UNAVAILABLE, text)), peer)
 
     async def _serve(self, client: _Client, transport: trio.SocketStream) -> None:
         stream: ClientStream = transport
@@ -124,7 +126,13 @@ class HubListener:
         connection = ServerConnection(METHODS, WIRE_LIMITS)
         driver = _Driver(stream, connection, self._rules)
         session = driver.session = ClientSession(
-            self._desk, connection, trio.current_time(), self._rules.patience, driver.poke, driver.hurry, client.peer
+            self._handler,
+            connection,
+            trio.current_time(),
+            self._rules.timeouts,
+            driver.wake_writer,
+            driver.request_tick,
+            client.peer,
         )
         client.session = session
         try:
@@ -166,12 +174,12 @@ class _Driver:
         self._alarm = trio.Event()
         self._reading = trio.CancelScope()
 
-    def poke(self) -> None:
+    def wake_writer(self) -> None:
         self._dirty.set()
         if self.session.is_over:
             self._reading.cancel()
 
-    def hurry(self) -> None:
+    def request_tick(self) -> None:
         self._alarm.set()
 
     async def read(self) -> None:

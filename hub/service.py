@@ -51,7 +51,7 @@ _FULL: Final = Status(StatusCode.UNAVAILABLE, "too many packets of former sessio
 
 
 class Hub:
-    """Serves the runs of a topology. It is the ``Desk`` of all sessions."""
+    """Serves the runs of a topology. It is the ``SessionHandler`` of all sessions."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Hub:
         Raises:
             OSError: the address is in use, or is not an address of this machine.
         """
-        metrics.set_gauge(HEARTBEAT_INTERVAL, self._rules.patience.heartbeat)
+        metrics.set_gauge(HEARTBEAT_INTERVAL, self._rules.timeouts.heartbeat)
         listener = HubListener(self, self._rules, context)
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
@@ -237,7 +237,7 @@ class Hub:
         if run not in self._topology.runs:
             self._sessions.forget(run)
 
-    # The desk.
+    # The handler.
 
     def admit(self, metadata: Metadata) -> Admitted | Refused:
         if self._is_leaving:

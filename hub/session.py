@@ -53,7 +53,7 @@ _ENDS_OF_CALLS: Final = (StatusCode.OK, StatusCode.CANCELLED, StatusCode.UNAVAIL
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SessionTimeouts:
     """How long a client may be silent, in seconds."""
 
     admission: float = 10.0
@@ -68,7 +68,7 @@ class Patience:
     """Without any directive: an SDK sends a heartbeat on Control every 30 s."""
 
 
-class Desk(Protocol):
+class SessionHandler(Protocol):
     """What a session asks of the hub."""
 
     def admit(self, metadata: Metadata) -> Admitted | Refused:
@@ -117,17 +117,16 @@ class ClientSession:
 
     def __init__(
         self,
-        desk: Desk,
+        handler: SessionHandler,
         connection: ServerConnection,
         now: float,
-        patience: Patience,
-        poke: Callable[[], None],
-        hurry: Callable[[], None],
+        timeouts: SessionTimeouts,
+        wake_writer: Callable[[], None],
+        request_tick: Callable[[], None],
         peer: str = "",
     ) -> None:
-        """``poke`` is called when there is something to write or the session is over; ``hurry`` asks for ``tick``.
-
-        ``peer`` is the address of the client.
+        """``wake_writer`` is called when there is something to write or the session is over, ``request_tick`` when
+        ``tick`` is due earlier. ``peer`` is the address of the client.
         """
         self.connection = connection
         self.is_over = False
@@ -135,14 +134,14 @@ class ClientSession:
         self.who: Admitted | None = None
         """The step, once Control was admitted."""
         self.is_attached = False
-        self._desk = desk
+        self._handler = handler
         self._peer = peer
-        self._patience = patience
-        self._poke = poke
-        self._hurry = hurry
+        self._timeouts = timeouts
+        self._wake_writer = wake_writer
+        self._request_tick = request_tick
         self._data: int | None = None
         self._control: int | None = None
-        self._calls = OpenCalls(desk.call_ended)
+        self._calls = OpenCalls(handler.call_ended)
         self._early: list[bytes] = []
         """What Data has brought before the session was attached. Its window bounds it."""
         self._unread = 0
@@ -176,47 +175,47 @@ class ClientSession:
 
     def go_on(self) -> bool:
         """Route more of what has arrived; returns whether there is more to do."""
-        return self.who is not None and self._desk.go_on(self.who)
+        return self.who is not None and self._handler.go_on(self.who)
 
     def written(self) -> None:
         """Bytes were written."""
         if self.is_attached and self.who is not None:
             backlog = self.connection.backlog(self._data) if self._data is not None else 0
-            self._desk.written(self.who, self, everything=backlog == 0)
+            self._handler.written(self.who, self, everything=backlog == 0)
 
     def tick(self, now: float) -> float:
         """Do what the time asks for; returns when to come back, at the latest."""
         self._now = now
-        patience = self._patience
+        timeouts = self._timeouts
         if self.is_over:
             return math.inf
         if not self.is_attached:
-            due = self._begun + patience.admission
+            due = self._begun + timeouts.admission
             if now >= due:
                 self._turn_away(Refused(self._missing_call(), _TOO_LATE))
             return due
-        if now >= self._directed + patience.control:
+        if now >= self._directed + timeouts.control:
             self._end_of_silence()
             self.refuse(Status(StatusCode.UNAVAILABLE, "the client has sent no heartbeat on Control"))
             return math.inf
-        if now >= self._asked_at + patience.answer:
+        if now >= self._asked_at + timeouts.answer:
             self._end_of_silence()
             self._close("the client has not answered a ping")
             return math.inf
-        if now >= self._heard + patience.ping and self._asked_at == math.inf:
+        if now >= self._heard + timeouts.ping and self._asked_at == math.inf:
             self._asked_at = now
             self.connection.ping(_PING)
-            self._poke()
-        if now >= self._beaten + patience.heartbeat:
+            self._wake_writer()
+        if now >= self._beaten + timeouts.heartbeat:
             self._beaten = now
             if self._data is not None and self.connection.backlog(self._data) == 0:
                 self._send(self._data, [_HEARTBEAT])
         if self._accepted > self._reported and now >= self._reported_at + ACCEPTED_SECONDS:
             self._report_accepted()
         return min(
-            self._directed + patience.control,
-            self._beaten + patience.heartbeat,
-            self._heard + patience.ping if self._asked_at == math.inf else self._asked_at + patience.answer,
+            self._directed + timeouts.control,
+            self._beaten + timeouts.heartbeat,
+            self._heard + timeouts.ping if self._asked_at == math.inf else self._asked_at + timeouts.answer,
             self._reported_at + ACCEPTED_SECONDS if self._accepted > self._reported else math.inf,
         )
 
@@ -260,10 +259,10 @@ class ClientSession:
             self._report_accepted()
         elif news and not self._will_report:
             self._will_report = True
-            self._hurry()
+            self._request_tick()
         self._finish_if_done()
         if self.connection.has_output():
-            self._poke()
+            self._wake_writer()
 
     # Events.
 
@@ -311,7 +310,7 @@ class ClientSession:
             self._directed = self._now
         refusal = refusal_of_protocol(event.metadata)
         if refusal is None and not is_data:
-            found = self._desk.admit(event.metadata)
+            found = self._handler.admit(event.metadata)
             if isinstance(found, Refused):
                 refusal = found
             else:
@@ -325,7 +324,7 @@ class ClientSession:
     def _attach(self) -> bool:
         if self.who is None or self._data is None:
             return False
-        refusal = self._desk.attach(self.who, self)
+        refusal = self._handler.attach(self.who, self)
         if refusal is not None:
             self._turn_away(refusal)
             return False
@@ -333,10 +332,10 @@ class ClientSession:
         self.connection.resume(self._data)
         self._beaten = self._now
         early, self._early = self._early, []
-        more = bool(early) and self._desk.arrived(self.who, self, early)
+        more = bool(early) and self._handler.arrived(self.who, self, early)
         self._finish_if_done()
-        self._poke()
-        self._hurry()
+        self._wake_writer()
+        self._request_tick()
         return more
 
     def _on_messages(self, event: MessagesReceived) -> bool:
@@ -350,7 +349,7 @@ class ClientSession:
         if not self.is_attached or self.who is None:
             self._early += event.messages
             return False
-        return self._desk.arrived(self.who, self, event.messages)
+        return self._handler.arrived(self.who, self, event.messages)
 
     def _on_finished(self, call: int) -> None:
         if call == self._data:
@@ -389,7 +388,7 @@ class ClientSession:
             if self.is_over:
                 return
         if receipts and self.is_attached and self.who is not None:
-            self._desk.receipts(self.who, receipts)
+            self._handler.receipts(self.who, receipts)
 
     def _on_directive(self, request: ControlRequest) -> None:
         """Source: streaming contract 10."""
@@ -422,7 +421,7 @@ class ClientSession:
         except BacklogError:
             self._note(Refused(ClientRefusal.UNREAD, Status(StatusCode.UNAVAILABLE, _UNREAD)))
             self._close(_UNREAD)
-        self._poke()
+        self._wake_writer()
 
     def _missing_call(self) -> ClientRefusal:
         if self._control is self._data is None:
@@ -437,7 +436,7 @@ class ClientSession:
         """Tell the hub, with the step of a client that has shown a genuine token."""
         if refused.place is None and self.who is not None:
             refused = replace(refused, place=self.who.place)
-        self._desk.refused(refused, self._peer)
+        self._handler.refused(refused, self._peer)
 
     def _forget(self, call: int) -> None:
         if call == self._data:
@@ -447,7 +446,7 @@ class ClientSession:
 
     def _end_of_silence(self) -> None:
         if self.who is not None:
-            self._desk.silent(self.who)
+            self._handler.silent(self.who)
 
     def _close(self, why: str) -> None:
         self.connection.close(reason=why)
@@ -460,9 +459,9 @@ class ClientSession:
         self._calls.all_ended(StatusCode.UNAVAILABLE, self._now)
         if self.is_attached and self.who is not None:
             self.is_attached = False
-            self._desk.detach(self.who, self)
-        self._poke()
-        self._hurry()
+            self._handler.detach(self.who, self)
+        self._wake_writer()
+        self._request_tick()
 
 
 _OF_CODES: Final = {FRAME_SIZE_ERROR: ClientRefusal.FRAME_SIZE, ENHANCE_YOUR_CALM: ClientRefusal.FLOOD}

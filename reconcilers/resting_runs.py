@@ -14,7 +14,7 @@ from core.policy.settings import OperatorSettings
 from reconcilers import retention
 from reconcilers.adapters.rest_note import RestNote
 from reconcilers.adapters.triggers import unanswered
-from reconcilers.adapters.world import ALIEN, HELD_BY_REFERENCE, LIVE_STEP_RUNS, World
+from reconcilers.adapters.world import HELD_BY_REFERENCE, LIVE_STEP_RUNS, RESTORED_FROM_BACKUP, World
 from reconcilers.restored import alien_place
 from reconcilers.retention import KeepUntil, Windows, windows
 from reconcilers.runtime.controller import Key
@@ -50,7 +50,9 @@ class RestingRuns:
         if step_runs.is_found_under(HELD_BY_REFERENCE) and step_runs.keys_by_index(HELD_BY_REFERENCE, str(key)):
             return True
         for kind in (step_runs, story_runs):
-            if kind.is_found_under(ALIEN) and kind.keys_by_index(ALIEN, alien_place(*key)):
+            if kind.is_found_under(RESTORED_FROM_BACKUP) and kind.keys_by_index(
+                RESTORED_FROM_BACKUP, alien_place(*key)
+            ):
                 return True
         if note.trigger and unanswered(self._world, key.namespace, note.trigger) is not None:
             return True

@@ -20,7 +20,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings, RestoredRuns
 from core.workloads.restored import former_uid, is_alien, is_restored_run
-from reconcilers.adapters.world import ALIEN, OWNER_UID, World
+from reconcilers.adapters.world import OWNER_UID, RESTORED_FROM_BACKUP, World
 from reconcilers.adapters.writes import patch_metadata, patch_status
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Outcome
@@ -99,7 +99,7 @@ class RestoredRunKeeper:
     def _candidates(self, run: Object) -> Iterator[tuple[Resource, Informer, list[Object]]]:
         former, place = former_uid(run), alien_place(run["metadata"]["namespace"], run["metadata"]["name"])
         for resource, informer in ((STEP_RUN, self._world.step_runs), (STORY_RUN, self._world.story_runs)):
-            found = informer.by_index(ALIEN, place)
+            found = informer.by_index(RESTORED_FROM_BACKUP, place)
             if former:
                 found += [child for child in informer.by_index(OWNER_UID, former) if not is_alien(child)]
             yield resource, informer, [child for child in found if not is_being_deleted(child)]
@@ -111,12 +111,13 @@ class RestoredRunKeeper:
     def _has_aliens(self, run: Object) -> bool:
         place = alien_place(run["metadata"]["namespace"], run["metadata"]["name"])
         return any(
-            any(informer.keys_by_index(ALIEN, place)) for informer in (self._world.step_runs, self._world.story_runs)
+            any(informer.keys_by_index(RESTORED_FROM_BACKUP, place))
+            for informer in (self._world.step_runs, self._world.story_runs)
         )
 
 
 def alien_place(namespace: str, run_name: str) -> str:
-    """The key of a run in the index ``ALIEN``."""
+    """The key of a run in the index ``RESTORED_FROM_BACKUP``."""
     return f"{namespace}/{label_value(run_name)}"
 
 

@@ -45,7 +45,7 @@ class Found(StrEnum):
     """This process had an outdated version of one of its objects, although the watch had had time to deliver the
     change.
     """
-    NOT_IN_HAND = "not-in-hand"
+    NOT_ADOPTED = "not-adopted"
     """It is live, and the engine did not know it."""
 
 
@@ -74,9 +74,9 @@ class Resync:
 
     async def look_again(self) -> dict[NamespacedName, Found]:
         """One round; returns the result for each live run, and counts it, too."""
-        unknown = {key for key in self._live() if not self._supervisor.has_in_hand(key)}
+        unknown = {key for key in self._live() if not self._supervisor.is_adopted(key)}
         missed = self._runs_of(await self._lost())
-        unknown = {key for key in unknown if not self._supervisor.has_in_hand(key)}
+        unknown = {key for key in unknown if not self._supervisor.is_adopted(key)}
         keys_of_all = [*self._live()]
         await self._wake(keys_of_all)
         if unknown:
@@ -84,7 +84,7 @@ class Resync:
         found = dict.fromkeys(keys_of_all, Found.NOTHING)
         found |= dict.fromkeys(missed, Found.LOST_EVENT)
         # A run that is still not adopted was refused for a reason that is reported elsewhere: nothing was lost.
-        found |= {key: Found.NOT_IN_HAND for key in unknown if self._supervisor.has_in_hand(key)}
+        found |= {key: Found.NOT_ADOPTED for key in unknown if self._supervisor.is_adopted(key)}
         for key, what in found.items():
             metrics.count(catalogue.RESYNC_RUNS, found=what)
             if what is not Found.NOTHING:

@@ -1,4 +1,4 @@
 """The checks of ``bobrapet doctor``: one module each, with a pure function from facts to answers, and its requests.
 
-``patient`` is what every check gets; ``examination`` runs them. No check changes anything on the server.
+``context`` is what every check gets; ``examination`` runs them. No check changes anything on the server.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from core.api.resource import STORY
 from core.kube.errors import ApiError, ForbiddenError, InternalServerError, KubeError, NotFoundError, NotServedError
@@ -53,11 +53,11 @@ def diagnose(error: KubeError | None, namespace: str, *, of_operator: bool) -> D
             return problem(f"admission cannot be tried: {error}", _LOOK)
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    namespace = patient.session.namespace
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    namespace = context.session.namespace
     error: KubeError | None = None
     try:
-        await patient.client.create(STORY, WRONG_STORY, namespace=namespace, dry_run=True)
+        await context.client.create(STORY, WRONG_STORY, namespace=namespace, dry_run=True)
     except KubeError as refused:
         error = refused
-    return [diagnose(error, namespace, of_operator=namespace == patient.installation.namespace)]
+    return [diagnose(error, namespace, of_operator=namespace == context.installation.namespace)]

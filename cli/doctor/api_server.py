@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from core.engine.clock import system_now
 from core.kube.errors import error_from_answer
@@ -60,13 +60,13 @@ def of_clock(date: str | None, sent_at: datetime, received_at: datetime) -> Diag
     return problem(text, remedy) if skew > _HARMFUL else warning(text, remedy)
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
     """
     Raises:
         KubeError: it does not answer, or refuses this user.
     """
     sent_at = system_now()
-    response = await patient.client.request("GET", "/version")
+    response = await context.client.request("GET", "/version")
     received_at = system_now()
     if response.is_error:
         raise error_from_answer(response.status_code, response.content)

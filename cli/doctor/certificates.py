@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from bubu_contract.instants import format_instant
 from certs.inject import DEFAULT_TARGETS, is_injected
 from certs.rotation import DEFAULT_SECRET
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from core.api.resource import SECRET
 from core.engine.clock import system_now
@@ -111,37 +111,37 @@ def _why_not_trusted(bundle: bytes, served: x509.Certificate | None, now: dateti
     return ""
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    if patient.is_embedded:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    if context.is_embedded:
         return [skipped("admission of an embedded cluster needs no certificates")]
     now = system_now()
     bundles, maker = {}, OPERATOR
     for target in DEFAULT_TARGETS:
         try:
-            obj = await patient.client.get(target.resource, target.name)
+            obj = await context.client.get(target.resource, target.name)
         except NotFoundError:
             continue  # another check says so
         if is_injected(obj):
-            maker = cert_manager(patient.installation.namespace)
+            maker = cert_manager(context.installation.namespace)
         if configs := client_configs(obj):
             bundles[str(target)] = [_decoded(config.get("caBundle")) for config in configs]
-    found, served = await _served(patient, now, maker)
+    found, served = await _served(context, now, maker)
     return [*found, *of_bundles(bundles, served, now, maker)]
 
 
 async def _served(
-    patient: Patient, now: datetime, maker: CertificateMaker
+    context: DoctorContext, now: datetime, maker: CertificateMaker
 ) -> tuple[list[Diagnosis], x509.Certificate | None]:
     """The certificate that admission serves, and what there is to say about it."""
-    if not patient.reads_secrets:
+    if not context.reads_secrets:
         return [skipped("the served certificate is in a Secret, which is not read here")], None
     found, served = list[Diagnosis](), None
     try:
-        secret = await patient.client.get(SECRET, DEFAULT_SECRET, patient.installation.namespace)
+        secret = await context.client.get(SECRET, DEFAULT_SECRET, context.installation.namespace)
     except ForbiddenError:
         found.append(skipped(f"you may not read Secret {DEFAULT_SECRET}; only the authorities are examined"))
     except NotFoundError:
-        place = f"{patient.installation.namespace}/{DEFAULT_SECRET}"
+        place = f"{context.installation.namespace}/{DEFAULT_SECRET}"
         found.append(problem(f"there is no Secret {place} with a certificate", maker.missing))
     else:
         certificates = _certificates(_decoded((secret.get("data") or {}).get("tls.crt")))

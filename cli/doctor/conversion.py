@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
 from core.kube.errors import ApiError, NotFoundError, error_from_answer
 from views.doctor.diagnosis import Diagnosis, ok, problem, skipped
@@ -26,20 +26,20 @@ def diagnose(error: ApiError | None, stories: int) -> Diagnosis:
     )
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
     """
     Raises:
         ApiError: the definition cannot be read, or this user may not list Stories.
     """
     try:
-        definition = await patient.client.get(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}")
+        definition = await context.client.get(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}")
     except NotFoundError:
         return [skipped("the cluster does not serve Stories")]
     served = [each["name"] for each in definition["spec"]["versions"] if each.get("served")]
     if OTHER_VERSION not in served:
         return [skipped(f"Stories are not served in version {OTHER_VERSION}")]
-    path = f"/apis/{STORY.group}/{OTHER_VERSION}/namespaces/{patient.session.namespace}/{STORY.plural}"
-    response = await patient.client.request("GET", path, params={"limit": "1"})
+    path = f"/apis/{STORY.group}/{OTHER_VERSION}/namespaces/{context.session.namespace}/{STORY.plural}"
+    response = await context.client.request("GET", path, params={"limit": "1"})
     if response.is_error:
         return [diagnose(_error_of(response), 0)]
     return [diagnose(None, len(response.json().get("items") or ()))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
@@ -36,8 +36,8 @@ def diagnoses_of(present: Mapping[str, Object], wanted: Sequence[Object]) -> lis
     return found or [ok(f"all {len(wanted)} definitions are served, with the schemas of this release")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    items = (await patient.client.list(CUSTOM_RESOURCE_DEFINITION)).items
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    items = (await context.client.list(CUSTOM_RESOURCE_DEFINITION)).items
     return diagnoses_of({each["metadata"]["name"]: each for each in items}, packaged_crds(converted=True))
 
 

@@ -26,7 +26,7 @@ from cli.doctor import (
     store,
     webhooks,
 )
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.kube.errors import ForbiddenError, KubeError, NotServedError, UnauthorizedError
 from views.doctor.diagnosis import CheckResult, Diagnosis, problem, skipped, warning
 
@@ -39,7 +39,7 @@ _SLOW: Final = "look at the API server and the network; a second attempt may hel
 
 class NamedCheck(NamedTuple):
     name: str
-    examine: Callable[[Patient], Awaitable[list[Diagnosis]]]
+    examine: Callable[[DoctorContext], Awaitable[list[Diagnosis]]]
 
 
 _API_SERVER: Final = NamedCheck("api-server", api_server.examine)
@@ -64,14 +64,16 @@ CHECKS: Final = (
 """In the order of the output: what others depend on comes first."""
 
 
-async def examine(patient: Patient, checks: Sequence[NamedCheck] = CHECKS, patience: float = 1.0) -> list[CheckResult]:
+async def examine(
+    context: DoctorContext, checks: Sequence[NamedCheck] = CHECKS, patience: float = 1.0
+) -> list[CheckResult]:
     """The results of all checks, in their order. It takes at most ``FIRST_SECONDS`` and ``CHECK_SECONDS``.
 
     Args:
         patience: a factor for both times.
     """
     check_seconds = CHECK_SECONDS * patience
-    first = await _result(_API_SERVER, patient, FIRST_SECONDS * patience)
+    first = await _result(_API_SERVER, context, FIRST_SECONDS * patience)
     if not first.answers:
         return [
             first.result,
@@ -80,7 +82,7 @@ async def examine(patient: Patient, checks: Sequence[NamedCheck] = CHECKS, patie
     attempts: dict[str, _Attempt] = {}
 
     async def run(check: NamedCheck) -> None:
-        attempts[check.name] = await _result(check, patient, check_seconds)
+        attempts[check.name] = await _result(check, context, check_seconds)
 
     async with trio.open_nursery() as nursery:
         for check in checks:
@@ -100,10 +102,10 @@ class _Attempt(NamedTuple):
     is_late: bool = False
 
 
-async def _result(check: NamedCheck, patient: Patient, seconds: float) -> _Attempt:
+async def _result(check: NamedCheck, context: DoctorContext, seconds: float) -> _Attempt:
     with trio.move_on_after(seconds):
         try:
-            return _Attempt(CheckResult(check.name, tuple(await check.examine(patient))), True)
+            return _Attempt(CheckResult(check.name, tuple(await check.examine(context))), True)
         except Exception as error:  # noqa: BLE001 - one damaged object must not hide what the other checks find
             return _Attempt(CheckResult(check.name, (_of_error(error),)), False)
     if check is _API_SERVER:

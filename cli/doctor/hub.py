@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from bubu_contract.instants import format_instant
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from core.api.resource import LEASE
 from core.engine.clock import system_now
@@ -30,10 +30,10 @@ def diagnose(lease: Object | None, now: datetime, namespace: str) -> Diagnosis:
     )
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    namespace = patient.installation.namespace
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    namespace = context.installation.namespace
     try:
-        lease = await patient.client.get(LEASE, HUB_LEASE_NAME, namespace)
+        lease = await context.client.get(LEASE, HUB_LEASE_NAME, namespace)
     except NotFoundError:
         lease = None
     return [diagnose(lease, system_now(), namespace)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bubu_contract.instants import parse_instant_or_none
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import (
@@ -66,15 +66,15 @@ def diagnoses_of(objects: Mapping[Resource, Sequence[Object]], now: datetime) ->
     return found or [ok("no object is left over")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
     objects: dict[Resource, Sequence[Object]] = {}
     unseen = []
     for resource in _KINDS:
         selector = keys.LABEL_STORY_RUN if resource in (JOB, POD) else None
         try:
-            found = await patient.client.list(
+            found = await context.client.list(
                 resource,
-                patient.session.list_namespace,
+                context.session.list_namespace,
                 label_selector=selector,
                 keep=lambda obj: {"metadata": obj.get("metadata") or {}},
             )

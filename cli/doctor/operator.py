@@ -8,7 +8,7 @@ from importlib.metadata import version
 import httpx
 
 from bubu_contract.instants import parse_instant_or_none
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.api.resource import LEASE
@@ -71,29 +71,29 @@ def of_lease(lease: Object | None, now: datetime) -> Diagnosis:
     return ok(f"{holder} works; it renewed its Lease {max(round(age), 0)} s ago")
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    if (embedded := patient.embedded) is not None:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    if (embedded := context.embedded) is not None:
         return [await _of_embedded(embedded.metrics_url)]
-    place = f"{patient.installation.namespace}/{patient.deployment_name}"
-    deployment = await patient.deployment()
-    renewed = deployment is None and of_lease(await _lease(patient), system_now()).health is Health.OK
+    place = f"{context.installation.namespace}/{context.deployment_name}"
+    deployment = await context.deployment()
+    renewed = deployment is None and of_lease(await _lease(context), system_now()).health is Health.OK
     return of_deployment(deployment, place, version("bobrapet"), works_elsewhere=renewed)
 
 
-async def examine_lease(patient: Patient) -> list[Diagnosis]:
-    if patient.is_embedded:
+async def examine_lease(context: DoctorContext) -> list[Diagnosis]:
+    if context.is_embedded:
         return [skipped("the operator of an embedded cluster needs no Lease")]
-    deployment = await patient.deployment()
+    deployment = await context.deployment()
     container = (deployment or {"spec": {"template": {"spec": {"containers": [{}]}}}})["spec"]["template"]["spec"]
     arguments = container["containers"][0].get("args") or ()
     if any(each.lstrip("-") == "leader-elect=false" for each in arguments):
         return [skipped("leader election is off (--leader-elect=false)")]
-    return [of_lease(await _lease(patient), system_now())]
+    return [of_lease(await _lease(context), system_now())]
 
 
-async def _lease(patient: Patient) -> Object | None:
+async def _lease(context: DoctorContext) -> Object | None:
     try:
-        return await patient.client.get(LEASE, LEASE_NAME, patient.installation.namespace)
+        return await context.client.get(LEASE, LEASE_NAME, context.installation.namespace)
     except NotFoundError:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from cli.doctor.access import Wanted, denied
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from core.kube.errors import ForbiddenError
 from deployment.packaged import Packaged, packaged
@@ -41,15 +41,15 @@ def diagnose(missing: Sequence[Wanted], asked: int, user: str) -> Diagnosis:
     )
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
     """
     Raises:
         ForbiddenError: this user may not ask for others.
     """
-    installation = patient.installation
+    installation = context.installation
     account = installation.service_account
     try:
-        found = await patient.deployment()
+        found = await context.deployment()
     except ForbiddenError:
         found = None  # then it is the account of the manifests
     if found is not None:
@@ -57,7 +57,7 @@ async def examine(patient: Patient) -> list[Diagnosis]:
     user = f"system:serviceaccount:{installation.namespace}:{account}"
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{installation.namespace}", "system:authenticated")
     wanted = wanted_of(packaged(Packaged.PERMISSIONS), installation)
-    missing = await denied(patient.client, wanted, user=user, groups=groups)
+    missing = await denied(context.client, wanted, user=user, groups=groups)
     return [diagnose(missing, len(wanted), user)]
 
 

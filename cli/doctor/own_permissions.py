@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cli.doctor.access import Wanted, denied
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.resource import ENGRAM, EVENT, JOB, POD, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from views.doctor.diagnosis import Diagnosis, listed, ok, warning
 
@@ -55,10 +55,10 @@ def diagnoses_of(missing: Sequence[Wanted], namespace: str, user: str) -> list[D
     return found or [ok(f"you may do everything that the commands do, in namespace {namespace}")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    namespace = patient.session.namespace
-    missing = await denied(patient.client, wanted_in(namespace))
-    return diagnoses_of(missing, namespace, patient.session.options.as_user)
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    namespace = context.session.namespace
+    missing = await denied(context.client, wanted_in(namespace))
+    return diagnoses_of(missing, namespace, context.session.options.as_user)
 
 
 def _wanted(rows: Sequence[tuple[str, Resource, str]], namespace: str) -> list[Wanted]:

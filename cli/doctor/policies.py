@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from core.api.objects import Object
 from deployment.files import policies
-from deployment.policy import BINDING, POLICY, documents
+from deployment.policies.policy import BINDING, POLICY, documents
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, skipped, warning
 
 _REMEDY: Final = (
@@ -52,12 +52,12 @@ def diagnoses_of(
     return found or [ok(f"all {len(wanted)} policies are present and bound")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    if patient.is_embedded:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    if context.is_embedded:
         return [skipped("the policies of this release are built into an embedded cluster")]
-    wanted = [documents(each, patient.installation)[0] for each in policies(patient.installation)]
-    present = (await patient.client.list(POLICY)).items
-    bindings = (await patient.client.list(BINDING)).items
+    wanted = [documents(each, context.installation)[0] for each in policies(context.installation)]
+    present = (await context.client.list(POLICY)).items
+    bindings = (await context.client.list(BINDING)).items
     return diagnoses_of(
         {each["metadata"]["name"]: each for each in present},
         bindings,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bubu_contract.instants import parse_instant_or_none
-from cli.doctor.patient import RESOURCE_QUOTA, Patient
+from cli.doctor.context import RESOURCE_QUOTA, DoctorContext
 from core.api.objects import Object
 from core.api.quantity import parse_quantity
 from core.api.resource import EVENT
@@ -40,11 +40,11 @@ def diagnoses_of(quotas: Sequence[Object], events: Sequence[Object], now: dateti
     return found or [ok("no quota is used up" if quotas else "no quota limits the namespace")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    namespace = patient.session.list_namespace
-    quotas = (await patient.client.list(RESOURCE_QUOTA, namespace)).items
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    namespace = context.session.list_namespace
+    quotas = (await context.client.list(RESOURCE_QUOTA, namespace)).items
     try:
-        events = (await patient.client.list(EVENT, namespace, field_selector="reason=FailedCreate")).items
+        events = (await context.client.list(EVENT, namespace, field_selector="reason=FailedCreate")).items
     except ApiError:
         events = []  # they only add to the quotas
     return diagnoses_of(quotas, events, system_now())

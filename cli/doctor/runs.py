@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from bubu_contract.instants import parse_instant
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from cli.facts import read_facts
 from core.api.objects import Object, has_ended, is_being_deleted
 from core.api.resource import STORY_RUN
@@ -55,9 +55,9 @@ def of_explanations(
     return [ok(f"{alive} runs are under way{looked_at}; none is stuck" if alive else "no run is under way")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    session = patient.session
-    runs = (await patient.client.list(STORY_RUN, session.list_namespace)).items
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    session = context.session
+    runs = (await context.client.list(STORY_RUN, session.list_namespace)).items
     alive = [run for run in runs if not has_ended(run) or is_being_deleted(run)]
     oldest = sorted(alive, key=lambda run: str(run["metadata"]["creationTimestamp"]))[:MOST_RUNS]
     limiter, explanations = trio.CapacityLimiter(_AT_ONCE), dict[str, Explanation]()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cli.configuration import find_configuration
 from cli.configured import ConfigRow, Configuration
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, warning
 
 
@@ -32,8 +32,8 @@ def diagnoses_of(configuration: Configuration, place: str, *, exists: bool) -> l
     return found or [ok(f"{place} is valid; {changed} settings differ from their default")]
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    found = await find_configuration(patient.session, patient.installation.namespace)
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    found = await find_configuration(context.session, context.installation.namespace)
     return diagnoses_of(found.configuration, found.place, exists=found.config_map is not None)
 
 

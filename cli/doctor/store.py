@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from cli.object_store import StoreSettingsError, find_stores, operator_settings
 from cli.problem import CommandError
 from core.payloads.errors import PayloadError, StoreUnavailableError
@@ -17,13 +17,13 @@ _SECONDS: Final = 4.0
 _REMEDY: Final = ("check its settings, its credentials and the network", "bobrapet config controller.storage.")
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    session = patient.session
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    session = context.session
     try:
         settings = (await operator_settings(session, "")).storage
         if settings.provider is StorageProvider.NONE:
             return [ok("the operator has no object store: large inputs and outputs are refused")]
-        if secret_of(settings) and not patient.reads_secrets:
+        if secret_of(settings) and not context.reads_secrets:
             return [skipped("the credentials of the object store are in a Secret, which is not read here")]
         store = (await find_stores(session, timeout_seconds=_SECONDS)).of(session.namespace)
     except StoreSettingsError as error:

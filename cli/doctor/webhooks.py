@@ -7,7 +7,7 @@ from typing import Final
 
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from cli.doctor.certificates import client_configs
-from cli.doctor.patient import ENDPOINT_SLICE, Patient
+from cli.doctor.context import ENDPOINT_SLICE, DoctorContext
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, OUR_RESOURCES, SERVICE
 from core.kube.errors import ApiError, ForbiddenError, NotFoundError
@@ -71,22 +71,22 @@ def of_services(used: Mapping[Place, Sequence[str]], endpoints: Mapping[Place, i
     return found
 
 
-async def examine(patient: Patient) -> list[Diagnosis]:
-    if patient.is_embedded:
+async def examine(context: DoctorContext) -> list[Diagnosis]:
+    if context.is_embedded:
         return [skipped("the API server of an embedded cluster calls admission itself")]
     configurations = [
-        *_with_kind((await patient.client.list(MUTATING)).items, MUTATING.kind),
-        *_with_kind((await patient.client.list(VALIDATING)).items, VALIDATING.kind),
+        *_with_kind((await context.client.list(MUTATING)).items, MUTATING.kind),
+        *_with_kind((await context.client.list(VALIDATING)).items, VALIDATING.kind),
     ]
     names = {target.name for target in DEFAULT_TARGETS}
-    wanted = [mutating_configuration(patient.installation), validating_configuration(patient.installation)]
+    wanted = [mutating_configuration(context.installation), validating_configuration(context.installation)]
     found = of_presence([each for each in configurations if each["metadata"]["name"] in names], wanted)
     ours = [each for each in configurations if _is_about_us(each)]
-    definitions = (await patient.client.list(CUSTOM_RESOURCE_DEFINITION)).items
+    definitions = (await context.client.list(CUSTOM_RESOURCE_DEFINITION)).items
     ours += _with_kind([each for each in definitions if each["spec"]["group"] in _GROUPS], "definition")
     used = services_of(ours)
     try:
-        found += of_services(used, await _endpoints(patient, used))
+        found += of_services(used, await _endpoints(context, used))
     except ForbiddenError as error:
         found.append(skipped(f"you may not read the Services of webhooks: {error.message}"))
     if found:
@@ -120,7 +120,7 @@ def _is_about_us(configuration: Object) -> bool:
     )
 
 
-async def _endpoints(patient: Patient, places: Iterable[Place]) -> dict[Place, int | None]:
+async def _endpoints(context: DoctorContext, places: Iterable[Place]) -> dict[Place, int | None]:
     """How many ready addresses each existing Service has; None if they cannot be read.
 
     Raises:
@@ -129,12 +129,12 @@ async def _endpoints(patient: Patient, places: Iterable[Place]) -> dict[Place, i
     found: dict[Place, int | None] = {}
     for namespace, name in places:
         try:
-            await patient.client.get(SERVICE, name, namespace)
+            await context.client.get(SERVICE, name, namespace)
         except NotFoundError:
             continue
         try:
             selector = f"kubernetes.io/service-name={name}"
-            slices = (await patient.client.list(ENDPOINT_SLICE, namespace, label_selector=selector)).items
+            slices = (await context.client.list(ENDPOINT_SLICE, namespace, label_selector=selector)).items
         except ApiError:
             found[namespace, name] = None
             continue

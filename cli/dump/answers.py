@@ -12,8 +12,8 @@ import trio
 
 from bubu_contract.instants import format_instant, parse_instant
 from cli.configuration import find_configuration
+from cli.doctor.context import DoctorContext
 from cli.doctor.examination import examine
-from cli.doctor.patient import Patient
 from cli.dump.contents import DumpContents
 from cli.dump.logs import add_logs, logs_of
 from cli.dump.objects import tolerant
@@ -119,7 +119,7 @@ async def _settings(session: Session, contents: DumpContents, installation: Inst
 
 async def _doctor(session: Session, contents: DumpContents, run: Object, installation: Installation) -> None:
     here = session.in_namespace(run["metadata"]["namespace"])
-    results = await examine(Patient(here, installation, reads_secrets=False))
+    results = await examine(DoctorContext(here, installation, reads_secrets=False))
     contents.add_json("doctor.json", contents.redaction.object(document_of_doctor(results)))
 
 

@@ -16,8 +16,8 @@ from deployment.permissions.names import Installation
 from views.doctor.diagnosis import Health, document_of, worst_health
 
 if is_called():
+    from cli.doctor.context import DoctorContext
     from cli.doctor.examination import examine
-    from cli.doctor.patient import Patient
     from cli.interruption import run_async
     from cli.render.doctor import lines_of
     from cli.session import open_session
@@ -39,7 +39,7 @@ def doctor(options: CommonOptions, operator_namespace: OperatorNamespace = "bobr
 
     async def work() -> Health:
         async with open_session(options) as session:
-            results = await examine(Patient(session, Installation(operator_namespace)))
+            results = await examine(DoctorContext(session, Installation(operator_namespace)))
             if options.output not in ("table", "wide"):
                 session.console.result(render([document_of(results)], options.output, single=True))
             else:

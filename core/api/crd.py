@@ -26,7 +26,7 @@ Schema = dict[str, Any]
 DEFINITIONS_REVISION: Final = 1
 """Raise it by one, once between two releases, when a definition gets a field that the previous release does not have.
 
-Then policy ``definitions`` (``deployment.revision``) refuses to replace definitions of this release by older ones.
+Then ``deployment.policies.definitions`` refuses to replace definitions of this release by older ones.
 """
 REVISION_TITLE: Final = "revision "
 """Title of each schema, with the number behind it; titles have no other use, and an annotation could stay behind when

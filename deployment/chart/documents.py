@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CONFIG_MAP
-from deployment import certmanager, files, metadata, policy, registration
+from deployment import certmanager, files, metadata, registration
 from deployment.chart.nodes import (
     ALWAYS,
     Also,
@@ -56,6 +56,7 @@ from deployment.permissions.roles import (
     table_objects,
     worker_role,
 )
+from deployment.policies import policy
 
 DASHBOARDS: Final = "dashboards"
 """The folder of the chart that has them, a link to that of the manifests."""

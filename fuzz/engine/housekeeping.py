@@ -62,7 +62,7 @@ _INDICES: Final = {
     production.LIVE_RUNS: production.live_story_key,
     production.STORY_KEY: production.story_key,
     production.HELD_BY_REFERENCE: production.held_by_reference,
-    production.ALIEN: production.alien,
+    production.RESTORED_FROM_BACKUP: production.alien,
 }
 _AT_REST: Final = {kind.resource.kind: kind for kind in production.WATCHED}
 _ROWS: Final = (storyrun.CONTROLLER, stored_data.CONTROLLER)

@@ -183,8 +183,8 @@ class ModelWorkerExecutor:
         until = trio.current_time() + KEPT_SECONDS
         called = self._line.call(sum(worker.free for worker in self._loads()), until)
         for waiting in called:
-            if waiting.hear is not None:
-                waiting.hear()
+            if waiting.on_ready is not None:
+                waiting.on_ready()
             else:
                 self.wake(waiting.run, waiting.step)
         if called:
@@ -219,9 +219,9 @@ def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
     return Assignment(order.attempt, worker.name, worker.uid, order.deadline_at, order.execution_key, environment)
 
 
-def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> AwaitedRoom:
+def _awaited(order: AttemptOrder, on_ready: Callable[[], None] | None = None) -> AwaitedRoom:
     run = NamespacedName(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
-    return AwaitedRoom(run, step_path(order.step_run), inf, hear=hear)
+    return AwaitedRoom(run, step_path(order.step_run), inf, on_ready=on_ready)
 
 
 def _key_of(step_run: Object) -> NamespacedName:

@@ -304,10 +304,10 @@ def _timeout_seconds(order: AttemptOrder) -> float:
     return (order.binding.timeout or _NO_TIMEOUT).total_seconds()
 
 
-def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> AwaitedRoom:
+def _awaited(order: AttemptOrder, on_ready: Callable[[], None] | None = None) -> AwaitedRoom:
     """The step in a line; it gives up when its time is over and no worker has become ready."""
     gives_up_at = trio.current_time() + _timeout_seconds(order)
-    return AwaitedRoom(_run(order), step_path(order.step_run) or None, gives_up_at, hear=hear)
+    return AwaitedRoom(_run(order), step_path(order.step_run) or None, gives_up_at, on_ready=on_ready)
 
 
 def _run(order: AttemptOrder) -> NamespacedName:

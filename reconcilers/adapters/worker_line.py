@@ -22,9 +22,9 @@ class AwaitedRoom:
     """Full name of the step."""
     gives_up_at: float
     """When it waits no longer, if no worker has become ready by then."""
-    is_told: bool = False
+    is_notified: bool = False
     """Whether it was woken at that instant."""
-    hear: Callable[[], None] | None = None
+    on_ready: Callable[[], None] | None = None
     """Called instead of a wake-up: the step has no StepRun yet, and waits before it creates one."""
 
 
@@ -67,7 +67,7 @@ class WorkerLine:
         """Wait at the end of the line; who waits already keeps place and time, and is woken as it says now."""
         if step_run not in self._called:
             known = self._waiting.get(step_run, waiting)
-            self._waiting[step_run] = replace(known, hear=waiting.hear)
+            self._waiting[step_run] = replace(known, on_ready=waiting.on_ready)
 
     def gives_up_at(self, step_run: NamespacedName) -> float:
         """When the step waits no longer; infinite if it does not wait."""
@@ -93,11 +93,11 @@ class WorkerLine:
         """Give up the places of those who have not come, and return those who now give up themselves."""
         for step_run in [each for each, (_, until) in self._called.items() if until <= now]:
             del self._called[step_run]
-        late = {key: each for key, each in self._waiting.items() if each.gives_up_at <= now and not each.is_told}
-        self._waiting |= {key: replace(waiting, is_told=True) for key, waiting in late.items()}
+        late = {key: each for key, each in self._waiting.items() if each.gives_up_at <= now and not each.is_notified}
+        self._waiting |= {key: replace(waiting, is_notified=True) for key, waiting in late.items()}
         return [*late.values()]
 
-    def everybody(self) -> list[AwaitedRoom]:
+    def waiters(self) -> list[AwaitedRoom]:
         """All who wait or are called."""
         return [*(waiting for waiting, _ in self._called.values()), *self._waiting.values()]
 
@@ -105,5 +105,5 @@ class WorkerLine:
     def next_due(self) -> float:
         """When ``expire`` has something to do; infinite: never."""
         dues = [until for _, until in self._called.values()]
-        dues += [waiting.gives_up_at for waiting in self._waiting.values() if not waiting.is_told]
+        dues += [waiting.gives_up_at for waiting in self._waiting.values() if not waiting.is_notified]
         return min(dues, default=float("inf"))

@@ -457,12 +457,12 @@ class WorkerRegistry:
 
     def _wake_everybody(self, pool: PoolKey) -> None:
         line = self._lines.get(pool)
-        for waiting in line.everybody() if line is not None else ():
+        for waiting in line.waiters() if line is not None else ():
             self._tell(waiting)
 
     def _tell(self, waiting: AwaitedRoom) -> None:
-        if waiting.hear is not None:
-            waiting.hear()
+        if waiting.on_ready is not None:
+            waiting.on_ready()
         else:
             self._wake(waiting.run, waiting.step)
 

@@ -51,7 +51,7 @@ OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
 LIVE_STEP_RUNS: Final = "live-step-runs"
 """Index of StepRuns that have not ended: UID of their controller owner."""
-ALIEN: Final = "alien"
+RESTORED_FROM_BACKUP: Final = "restored-from-backup"
 """Index of StepRuns and StoryRuns that another run controls, or none, than the one that has created them: namespace,
 and name of that run as a label. Only a restore from a backup makes such objects.
 """
@@ -235,7 +235,7 @@ def held_by_reference(step_run: Object) -> list[str]:
 
 
 def alien(child: Object) -> list[str]:
-    """For the index ``ALIEN``."""
+    """For the index ``RESTORED_FROM_BACKUP``."""
     if not is_alien(child):
         return []
     metadata = child["metadata"]
@@ -367,7 +367,7 @@ WATCHED: Final = (
             LIVE_RUNS_KEPT: live_run_key,
             OWNER_UID: owner_uid,
             PACKET_PARENT: packet_parent,
-            ALIEN: alien,
+            RESTORED_FROM_BACKUP: alien,
         },
         is_at_rest=_is_over,
         rest_note=rest_note,
@@ -380,7 +380,7 @@ WATCHED: Final = (
             ENGRAM_KEYS: _step_run_engram,
             HELD_BY_REFERENCE: held_by_reference,
             WORKER: assigned_worker,
-            ALIEN: alien,
+            RESTORED_FROM_BACKUP: alien,
             POOL: _pool_of_unfinished,
         },
         is_at_rest=_is_settled,

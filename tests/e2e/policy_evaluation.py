@@ -17,7 +17,7 @@ from cel_expr_python.ext import ext_strings
 from core.api.objects import Object
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from deployment.policy import Policy, documents
+from deployment.policies.policy import Policy, documents
 from webhooks.caller import POD_NAME, POD_UID
 
 TOO_DEEP = frozenset({"status-size"})

@@ -28,7 +28,7 @@ from deployment import registration
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.permissions.table import CONFIG_NAME
-from deployment.policy import POLICY, documents
+from deployment.policies.policy import POLICY, documents
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.policy_evaluation import ANN, TOO_DEEP, Request, refusals
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE

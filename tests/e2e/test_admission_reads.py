@@ -16,9 +16,10 @@ import trio
 
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
-from deployment import reads, registration
+from deployment import registration
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from deployment.policy import documents
+from deployment.policies import reads
+from deployment.policies.policy import documents
 from tests.e2e.kubectl import Kubectl
 from tools.control_plane.access import load_access
 from tools.control_plane.session import SessionCluster

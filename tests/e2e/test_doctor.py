@@ -15,8 +15,8 @@ from certs.inject import VALIDATING
 from certs.lifetimes import DEFAULT_LIFETIMES
 from certs.material import pem_of
 from cli.console import Console
+from cli.doctor.context import DoctorContext
 from cli.doctor.examination import examine
-from cli.doctor.patient import Patient
 from cli.options import CommonOptions
 from cli.session import Session
 from core.api.resource import CLUSTER_ROLE_BINDING, CUSTOM_RESOURCE_DEFINITION
@@ -37,18 +37,18 @@ CONFIGURATION = validating_configuration()["metadata"]["name"]
 
 
 @asynccontextmanager
-async def patient(rig: OperatorRig, user: str = "") -> AsyncIterator[Patient]:
+async def context(rig: OperatorRig, user: str = "") -> AsyncIterator[DoctorContext]:
     """The cluster of the rig, as an administrator or as ``user`` sees it."""
     options = CommonOptions(namespace=FLOWS)
     config = rig.client.config
     if user:
         config = replace(config, impersonation=Impersonation(user=user))
     async with open_client(config, retry=ONCE) as client:
-        yield Patient(Session(client, config, options, Console(options)))
+        yield DoctorContext(Session(client, config, options, Console(options)))
 
 
 async def examined(rig: OperatorRig, user: str = "") -> dict[str, CheckResult]:
-    async with patient(rig, user) as found:
+    async with context(rig, user) as found:
         return {result.check: result for result in await examine(found, patience=MACHINE_IS_BUSY)}
 
 

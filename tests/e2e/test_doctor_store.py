@@ -13,7 +13,7 @@ import trio
 
 from cli.console import Console
 from cli.doctor import store
-from cli.doctor.patient import Patient
+from cli.doctor.context import DoctorContext
 from cli.options import CommonOptions
 from cli.session import Session
 from core.api.resource import CONFIG_MAP, SECRET
@@ -29,14 +29,14 @@ WRONG: Final = "another secret that no text may show"
 
 
 @asynccontextmanager
-async def patient(
+async def context(
     folder: Path,
     gateway: Gateway,
     secret: Mapping[str, str] | None = None,
     more: Mapping[str, str] = MappingProxyType({}),
     *,
     reads_secrets: bool = True,
-) -> AsyncIterator[Patient]:
+) -> AsyncIterator[DoctorContext]:
     """A cluster whose operator has this store. ``secret``: its credentials; None: there is no Secret.
 
     ``more``: settings.
@@ -60,10 +60,10 @@ async def patient(
             obj = {"metadata": {"name": "store-access", **metadata}, "stringData": dict(secret)}
             await world.client.create(SECRET, obj)
         session = Session(world.client, world.client.config, options, Console(options))
-        yield Patient(session, reads_secrets=reads_secrets)
+        yield DoctorContext(session, reads_secrets=reads_secrets)
 
 
-async def found(who: Patient) -> Diagnosis:
+async def found(who: DoctorContext) -> Diagnosis:
     with trio.fail_after(MOST_SECONDS):
         [diagnosis] = await store.examine(who)
     assert SECRET_KEY not in str(diagnosis)
@@ -73,7 +73,7 @@ async def found(who: Patient) -> Diagnosis:
 
 async def test_a_store_that_answers_is_well(tmp_path: Path, gateway: Gateway) -> None:
     """Empty, and with an object of a run."""
-    async with patient(tmp_path, gateway, gateway.credentials) as who:
+    async with context(tmp_path, gateway, gateway.credentials) as who:
         assert await found(who) == Diagnosis(Health.OK, "the object store (s3) answers")
         await open_s3_store(gateway.location()).write(f"outputs/{NAMESPACE_NAME}/run-step/output.json", b"{}")
         assert (await found(who)).health is Health.OK
@@ -105,7 +105,7 @@ async def test_what_keeps_the_operator_from_its_store_is_a_problem_with_a_remedy
     tmp_path: Path, gateway: Gateway, secret: Any, more: dict[str, str], named: str
 ) -> None:
     given = gateway.credentials if secret == "right" else secret
-    async with patient(tmp_path, gateway, given, more) as who:
+    async with context(tmp_path, gateway, given, more) as who:
         diagnosis = await found(who)
     assert diagnosis.health is Health.PROBLEM, diagnosis
     assert named in diagnosis.text
@@ -113,7 +113,7 @@ async def test_what_keeps_the_operator_from_its_store_is_a_problem_with_a_remedy
 
 
 async def test_a_store_that_was_killed_is_a_problem_and_well_again_later(tmp_path: Path, gateway: Gateway) -> None:
-    async with patient(tmp_path, gateway, gateway.credentials) as who:
+    async with context(tmp_path, gateway, gateway.credentials) as who:
         await gateway.process.kill()
         assert (await found(who)).health is Health.PROBLEM
         gateway.process.start()
@@ -122,7 +122,7 @@ async def test_a_store_that_was_killed_is_a_problem_and_well_again_later(tmp_pat
 
 
 async def test_a_store_that_says_nothing_costs_some_seconds(tmp_path: Path, gateway: Gateway) -> None:
-    async with patient(tmp_path, gateway, gateway.credentials) as who:
+    async with context(tmp_path, gateway, gateway.credentials) as who:
         gateway.process.pause()
         diagnosis = await found(who)
         gateway.process.resume()
@@ -132,7 +132,7 @@ async def test_a_store_that_says_nothing_costs_some_seconds(tmp_path: Path, gate
 
 async def test_without_a_store_and_without_secrets_nothing_is_asked(tmp_path: Path, gateway: Gateway) -> None:
     await gateway.process.kill()
-    async with patient(tmp_path, gateway, gateway.credentials, reads_secrets=False) as who:
+    async with context(tmp_path, gateway, gateway.credentials, reads_secrets=False) as who:
         assert (await found(who)).health is Health.SKIPPED
         await who.client.delete(CONFIG_MAP, CONFIG_NAME, OPERATOR_NAMESPACE)
         assert (await found(who)).health is Health.OK

@@ -56,7 +56,7 @@ from deployment.permissions.table import (
     ROLE_TABLES,
     RUNNER,
 )
-from deployment.policy import BINDING, POLICY, documents
+from deployment.policies.policy import BINDING, POLICY, documents
 from tests.e2e import yaml_documents
 from tests.e2e.admission_rig import ask_admission, ask_nobody
 from tests.e2e.listener_chapters import (

@@ -16,8 +16,8 @@ import trio
 
 from core.api import keys
 from core.api.resource import POD, STEP_RUN, STORY_RUN
-from deployment.policy import BINDING
-from deployment.policy import POLICY as POLICY_KIND
+from deployment.policies.policy import BINDING
+from deployment.policies.policy import POLICY as POLICY_KIND
 from tests.e2e.admission_rig import NAMES, ask_admission, ask_nobody
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
 from tools.control_plane.ports import held_port

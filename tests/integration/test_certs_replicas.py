@@ -391,7 +391,7 @@ async def test_metrics_tell_expiry_rotations_and_failures(gate: AdmissionWorld) 
         assert held is not None
         leaf_end = held.leaf.certificate.not_valid_after_utc.timestamp()
         assert metrics.sample("bobrapet_certificate_expiry_timestamp_seconds", certificate="leaf") == leaf_end
-        assert metrics.sample("bobrapet_certificate_rotations_total", step="found") == 1
+        assert metrics.sample("bobrapet_certificate_rotations_total", step="bootstrap") == 1
         assert metrics.sample("bobrapet_certificate_failures_total", operation="store") == 1
 
 

@@ -35,7 +35,7 @@ class SupervisorStatistics:
 
 
 @dataclass(slots=True)
-class _Charge:
+class _AdoptedRun:
     """One adopted run."""
 
     scope: StoryRunScope | None = None
@@ -56,7 +56,7 @@ class Supervisor:
     def __init__(self, engine: EngineContext, on_crash: Callable[[NamespacedName, BaseException], None]) -> None:
         self._engine = engine
         self._on_crash = on_crash
-        self._charges: dict[NamespacedName, _Charge] = {}
+        self._adopted: dict[NamespacedName, _AdoptedRun] = {}
         self._nursery: trio.Nursery | None = None
         self._waiting: dict[NamespacedName, None] = {}
         self._draining = False
@@ -93,15 +93,15 @@ class Supervisor:
         """
         if self._draining or not self._engine.ownership.owns(key):
             return
-        charge = self._charges.get(key)
-        if charge is not None:
-            charge.adopted_again = True
+        adopted = self._adopted.get(key)
+        if adopted is not None:
+            adopted.adopted_again = True
             self.wake(key)
         elif self._nursery is None:
             self._waiting[key] = None
         else:
-            charge = self._charges[key] = _Charge()
-            self._nursery.start_soon(self._take_care, key, charge, name=f"run {key}")
+            adopted = self._adopted[key] = _AdoptedRun()
+            self._nursery.start_soon(self._supervise, key, adopted, name=f"run {key}")
 
     def wake(self, key: NamespacedName, step: str | None = None) -> None:
         """Something has changed about ``step`` (its StepRun, Job, Pods); None: about the run, its Story or everything.
@@ -111,18 +111,18 @@ class Supervisor:
         Never blocks and never fails; a run that was not adopted is ignored. After a relist, wake every run without
         ``step``.
         """
-        charge = self._charges.get(key)
-        if charge is not None and charge.scope is not None:
-            charge.scope.wake(step)
+        adopted = self._adopted.get(key)
+        if adopted is not None and adopted.scope is not None:
+            adopted.scope.wake(step)
 
-    def has_in_hand(self, key: NamespacedName) -> bool:
+    def is_adopted(self, key: NamespacedName) -> bool:
         """Whether the run was adopted and has not ended since."""
-        return key in self._charges or key in self._waiting
+        return key in self._adopted or key in self._waiting
 
     def live_state(self, key: NamespacedName, uid: str) -> RunState | None:
         """What this process knows of a run that it has in hand, stored or not; instants are not cut to seconds."""
-        charge = self._charges.get(key)
-        scope = charge.scope if charge is not None else None
+        adopted = self._adopted.get(key)
+        scope = adopted.scope if adopted is not None else None
         return scope.state if scope is not None and scope.run_uid == uid else None
 
     async def release(self, key: NamespacedName) -> None:
@@ -133,11 +133,11 @@ class Supervisor:
         continue here until it is adopted again, which needs its ownership.
         """
         self._waiting.pop(key, None)
-        charge = self._charges.get(key)
-        if charge is not None:
-            charge.adopted_again = False
-            charge.cancel_scope.cancel()
-            await charge.over.wait()
+        adopted = self._adopted.get(key)
+        if adopted is not None:
+            adopted.adopted_again = False
+            adopted.cancel_scope.cancel()
+            await adopted.over.wait()
 
     async def drain(self) -> None:
         """Give up every run without ending any; returns when no scope is left and ``run`` has returned."""
@@ -148,13 +148,13 @@ class Supervisor:
 
     def steps_at_work(self) -> Iterator[tuple[NamespacedName, int]]:
         """Each run that has a scope here, and the number of its running steps."""
-        for key, charge in self._charges.items():
-            if charge.scope is not None:
-                yield key, charge.scope.steps_at_work
+        for key, adopted in self._adopted.items():
+            if adopted.scope is not None:
+                yield key, adopted.scope.steps_at_work
 
     def statistics(self) -> SupervisorStatistics:
         return SupervisorStatistics(
-            runs_alive=len(self._charges),
+            runs_alive=len(self._adopted),
             steps_at_work=sum(steps for _, steps in self.steps_at_work()),
             scopes_started=self._scopes_started,
             scope_crashes=self._crashes,
@@ -175,24 +175,24 @@ class Supervisor:
         namespace = str(step_run["metadata"].get("namespace") or "")
         return owner is None or self._engine.ownership.owns(NamespacedName(namespace, str(owner.get("name"))))
 
-    async def _take_care(self, key: NamespacedName, charge: _Charge) -> None:
+    async def _supervise(self, key: NamespacedName, adopted: _AdoptedRun) -> None:
         """Run it until it has ended or is released; if it was adopted again during the release, adopt it again."""
         try:
-            with acting_for(key), charge.cancel_scope:
-                await self._keep_alive(key, charge)
+            with acting_for(key), adopted.cancel_scope:
+                await self._keep_alive(key, adopted)
         finally:
-            del self._charges[key]
-            charge.over.set()
-        if charge.cancel_scope.cancelled_caught and charge.adopted_again:
+            del self._adopted[key]
+            adopted.over.set()
+        if adopted.cancel_scope.cancelled_caught and adopted.adopted_again:
             self.adopt(key)
 
-    async def _keep_alive(self, key: NamespacedName, charge: _Charge) -> None:
+    async def _keep_alive(self, key: NamespacedName, adopted: _AdoptedRun) -> None:
         settings = self._engine.settings
         pause = settings.first_restart_delay_seconds
         while True:
             started = trio.current_time()
-            if await self._ended_well(key, charge):
-                if not charge.adopted_again:
+            if await self._ended_well(key, adopted):
+                if not adopted.adopted_again:
                     return
                 continue
             if trio.current_time() - started > settings.longest_restart_delay_seconds:
@@ -204,20 +204,20 @@ class Supervisor:
                 self._in_backoff -= 1
             pause = min(pause * 2, settings.longest_restart_delay_seconds)
 
-    async def _ended_well(self, key: NamespacedName, charge: _Charge) -> bool:
+    async def _ended_well(self, key: NamespacedName, adopted: _AdoptedRun) -> bool:
         """One scope from start to end; False if it crashed, which is then recorded."""
-        charge.adopted_again = False
-        charge.scope = StoryRunScope(self._engine, key)
+        adopted.adopted_again = False
+        adopted.scope = StoryRunScope(self._engine, key)
         self._scopes_started += 1
         crash: BaseException | None = None
         try:
-            await charge.scope.run()
+            await adopted.scope.run()
         except* Exception as group:  # noqa: BLE001 - the edge of a scope: a bug in one run must not reach another
             crash = group
         finally:
-            if charge.cancel_scope.cancel_called:
-                charge.scope.forget()
-            charge.scope = None
+            if adopted.cancel_scope.cancel_called:
+                adopted.scope.forget()
+            adopted.scope = None
         if crash is None:
             return True
         self._crashes += 1

@@ -13,14 +13,14 @@ from certs.policy import Absent, CertRules, Damaged, Foreign, Kept, Stored, Succ
 from certs.succession import follow, published
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
-FOUNDED = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
-OTHER = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
+BOOTSTRAPPED = follow(SuccessionStep.BOOTSTRAP, Absent(), None, START, RULES)
+OTHER = follow(SuccessionStep.BOOTSTRAP, Absent(), None, START, RULES)
 OVERLAP = START + LIFETIMES.authority - LIFETIMES.overlap
 DAY = timedelta(days=1)
 
 
 def renewed_at(now: datetime) -> Material:
-    return follow(SuccessionStep.RENEW_LEAF, Kept(FOUNDED), None, now, RULES)
+    return follow(SuccessionStep.RENEW_LEAF, Kept(BOOTSTRAPPED), None, now, RULES)
 
 
 def introduced(now: datetime) -> Material:
@@ -30,28 +30,28 @@ def introduced(now: datetime) -> Material:
 @pytest.mark.parametrize(
     ("stored", "held", "now", "step"),
     [
-        (Absent(), None, START, SuccessionStep.FOUND),
-        (Absent(), FOUNDED, START, SuccessionStep.RESTORE),
-        (Absent(), FOUNDED, START + 400 * DAY, SuccessionStep.FOUND),
-        (Damaged(("x",)), None, START, SuccessionStep.FOUND),
-        (Damaged(("x",)), FOUNDED, START, SuccessionStep.RESTORE),
-        (Foreign(("x",)), FOUNDED, START, SuccessionStep.HOLD),
-        (Kept(FOUNDED), None, START, SuccessionStep.SERVE),
-        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3, SuccessionStep.RENEW_LEAF),
-        (Kept(FOUNDED), None, START + LIFETIMES.leaf * 2 / 3 - timedelta(seconds=1), SuccessionStep.SERVE),
-        (Kept(FOUNDED), None, START + 20 * DAY, SuccessionStep.RENEW_LEAF),
-        (Kept(FOUNDED), None, START + 400 * DAY, SuccessionStep.FOUND),
-        (Kept(FOUNDED), None, START - DAY, SuccessionStep.FOUND),
-        (Kept(FOUNDED), replace(FOUNDED, generation=5), START, SuccessionStep.RESTORE),
-        (Kept(OTHER), FOUNDED, START, SuccessionStep.TRUST_SERVED),
-        (Kept(replace(OTHER, retired=(FOUNDED.active.certificate,))), FOUNDED, START, SuccessionStep.SERVE),
+        (Absent(), None, START, SuccessionStep.BOOTSTRAP),
+        (Absent(), BOOTSTRAPPED, START, SuccessionStep.RESTORE),
+        (Absent(), BOOTSTRAPPED, START + 400 * DAY, SuccessionStep.BOOTSTRAP),
+        (Damaged(("x",)), None, START, SuccessionStep.BOOTSTRAP),
+        (Damaged(("x",)), BOOTSTRAPPED, START, SuccessionStep.RESTORE),
+        (Foreign(("x",)), BOOTSTRAPPED, START, SuccessionStep.HOLD),
+        (Kept(BOOTSTRAPPED), None, START, SuccessionStep.SERVE),
+        (Kept(BOOTSTRAPPED), None, START + LIFETIMES.leaf * 2 / 3, SuccessionStep.RENEW_LEAF),
+        (Kept(BOOTSTRAPPED), None, START + LIFETIMES.leaf * 2 / 3 - timedelta(seconds=1), SuccessionStep.SERVE),
+        (Kept(BOOTSTRAPPED), None, START + 20 * DAY, SuccessionStep.RENEW_LEAF),
+        (Kept(BOOTSTRAPPED), None, START + 400 * DAY, SuccessionStep.BOOTSTRAP),
+        (Kept(BOOTSTRAPPED), None, START - DAY, SuccessionStep.BOOTSTRAP),
+        (Kept(BOOTSTRAPPED), replace(BOOTSTRAPPED, generation=5), START, SuccessionStep.RESTORE),
+        (Kept(OTHER), BOOTSTRAPPED, START, SuccessionStep.TRUST_SERVED),
+        (Kept(replace(OTHER, retired=(BOOTSTRAPPED.active.certificate,))), BOOTSTRAPPED, START, SuccessionStep.SERVE),
         (Kept(renewed_at(OVERLAP)), None, OVERLAP, SuccessionStep.INTRODUCE),
         (Kept(introduced(OVERLAP)), None, OVERLAP + DAY, SuccessionStep.SERVE),
         (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + DAY, SuccessionStep.SERVE),
         (Kept(published(introduced(OVERLAP), OVERLAP)), None, OVERLAP + LIFETIMES.settle, SuccessionStep.PROMOTE),
-        (Kept(replace(FOUNDED, requested=Rotation.LEAF)), None, START, SuccessionStep.RENEW_LEAF),
-        (Kept(replace(FOUNDED, requested=Rotation.AUTHORITY)), None, START, SuccessionStep.INTRODUCE),
-        (Kept(replace(FOUNDED, retired=(OTHER.active.certificate,))), None, START + 4 * DAY, SuccessionStep.SERVE),
+        (Kept(replace(BOOTSTRAPPED, requested=Rotation.LEAF)), None, START, SuccessionStep.RENEW_LEAF),
+        (Kept(replace(BOOTSTRAPPED, requested=Rotation.AUTHORITY)), None, START, SuccessionStep.INTRODUCE),
+        (Kept(replace(BOOTSTRAPPED, retired=(OTHER.active.certificate,))), None, START + 4 * DAY, SuccessionStep.SERVE),
         (
             Kept(replace(renewed_at(START + 8 * DAY), retired=(OTHER.active.certificate,))),
             None,
@@ -99,7 +99,7 @@ def test_a_requested_authority_settles_in_a_hurry() -> None:
 def test_an_upcoming_authority_that_is_of_no_use_is_made_anew() -> None:
     stranger = issue_authority(("other.svc",), START, LIFETIMES)
 
-    decision = decide(Kept(replace(FOUNDED, upcoming=stranger)), None, START, RULES)
+    decision = decide(Kept(replace(BOOTSTRAPPED, upcoming=stranger)), None, START, RULES)
 
     assert decision.step is SuccessionStep.INTRODUCE
 
@@ -107,14 +107,17 @@ def test_an_upcoming_authority_that_is_of_no_use_is_made_anew() -> None:
 def test_names_outside_the_constraints_need_a_new_authority_that_trusts_the_old_one() -> None:
     rules = CertRules((HOST, "other.svc"))
 
-    assert decide(Kept(FOUNDED), FOUNDED, START, rules).step is SuccessionStep.FOUND
-    assert FOUNDED.active.certificate in follow(SuccessionStep.FOUND, Kept(FOUNDED), FOUNDED, START, rules).trusted
+    assert decide(Kept(BOOTSTRAPPED), BOOTSTRAPPED, START, rules).step is SuccessionStep.BOOTSTRAP
+    assert (
+        BOOTSTRAPPED.active.certificate
+        in follow(SuccessionStep.BOOTSTRAP, Kept(BOOTSTRAPPED), BOOTSTRAPPED, START, rules).trusted
+    )
 
 
 @pytest.mark.parametrize("hours", range(0, 24 * 420, 37))
 def test_a_step_that_is_due_is_taken_and_one_that_is_not_leaves_time_to_wait(hours: int) -> None:
     """No instant asks for a look at once if the look does nothing. That would be a loop without a wait."""
-    now, material = START + timedelta(hours=hours), FOUNDED
+    now, material = START + timedelta(hours=hours), BOOTSTRAPPED
     for _ in range(8):
         step = decide(Kept(material), None, now, RULES).step
         if step is SuccessionStep.SERVE and material.upcoming is not None and material.published_at is None:

@@ -20,7 +20,7 @@ from certs.succession import follow
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 NAMES = (HOST,)
-FOUNDED = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
+BOOTSTRAPPED = follow(SuccessionStep.BOOTSTRAP, Absent(), None, START, RULES)
 UPCOMING = issue_authority(NAMES, START, LIFETIMES)
 OLD = issue_authority(NAMES, START, LIFETIMES).certificate
 
@@ -28,10 +28,10 @@ OLD = issue_authority(NAMES, START, LIFETIMES).certificate
 @pytest.mark.parametrize(
     "material",
     [
-        FOUNDED,
-        replace(FOUNDED, upcoming=UPCOMING, generation=7),
-        replace(FOUNDED, upcoming=UPCOMING, published_at=START + timedelta(hours=1), retired=(OLD,)),
-        replace(FOUNDED, retired=(OLD,), requested=Rotation.AUTHORITY),
+        BOOTSTRAPPED,
+        replace(BOOTSTRAPPED, upcoming=UPCOMING, generation=7),
+        replace(BOOTSTRAPPED, upcoming=UPCOMING, published_at=START + timedelta(hours=1), retired=(OLD,)),
+        replace(BOOTSTRAPPED, retired=(OLD,), requested=Rotation.AUTHORITY),
     ],
     ids=["founded", "introduced", "published", "requested"],
 )
@@ -48,7 +48,7 @@ def test_what_others_wrote_into_the_metadata_is_kept() -> None:
         "labels": {"team": "a"},
         "annotations": {ROTATE: "leaf", "b": "c"},
     }
-    written = write_secret(FOUNDED, {"metadata": metadata, "type": "Opaque"}, "pair", "system")
+    written = write_secret(BOOTSTRAPPED, {"metadata": metadata, "type": "Opaque"}, "pair", "system")
 
     assert written["type"] == "Opaque"
     assert written["metadata"]["resourceVersion"] == "7"
@@ -64,19 +64,19 @@ def test_an_empty_secret_is_free_to_be_used() -> None:
 
 
 def test_every_problem_is_reported_at_once_and_survivors_are_kept() -> None:
-    secret = write_secret(replace(FOUNDED, retired=(OLD,)), None, "pair", "system")
+    secret = write_secret(replace(BOOTSTRAPPED, retired=(OLD,)), None, "pair", "system")
     secret["data"] |= {"tls.key": "%%%", "ca.key": base64.b64encode(b"PRIVATE stuff").decode()}
 
     found = read_secret(secret, NAMES, START)
 
     assert isinstance(found, Damaged)
     assert found.problems == ("tls.key is not base64", "ca.key must hold a private key in PEM")
-    assert found.survivors == (FOUNDED.active.certificate, OLD)
+    assert found.survivors == (BOOTSTRAPPED.active.certificate, OLD)
 
 
 def test_a_leaf_of_another_authority_is_a_problem() -> None:
-    other = follow(SuccessionStep.FOUND, Absent(), None, START, RULES)
-    secret = write_secret(replace(FOUNDED, leaf=other.leaf), None, "pair", "system")
+    other = follow(SuccessionStep.BOOTSTRAP, Absent(), None, START, RULES)
+    secret = write_secret(replace(BOOTSTRAPPED, leaf=other.leaf), None, "pair", "system")
 
     found = read_secret(secret, NAMES, START)
 
@@ -110,7 +110,7 @@ def foreign(data: dict[str, bytes]) -> Object:
     return {"metadata": {"name": "pair"}, "data": encoded}
 
 
-GOOD = write_secret(FOUNDED, None, "pair", "system")
+GOOD = write_secret(BOOTSTRAPPED, None, "pair", "system")
 ENTRIES = ("tls.crt", "tls.key", "ca.crt", "ca.key", "next-ca.key")
 
 

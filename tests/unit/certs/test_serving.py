@@ -20,7 +20,7 @@ from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 
 def fresh() -> Material:
-    return follow(SuccessionStep.FOUND, Absent(), None, system_now(), RULES)
+    return follow(SuccessionStep.BOOTSTRAP, Absent(), None, system_now(), RULES)
 
 
 def handshake(

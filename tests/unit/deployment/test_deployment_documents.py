@@ -17,11 +17,12 @@ from core.api.kinds import KINDS
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, STEP_RUN, Resource
 from core.policy.config import parse_config
-from deployment import certmanager, condition, configuration, generate, metadata, network, registration, workload
+from deployment import certmanager, configuration, generate, metadata, network, registration, workload
 from deployment.generate import MANIFESTS_DIRECTORY, installation
 from deployment.kustomization import FILE_NAME
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
+from deployment.policies import exemptions
 from manager.run import STOP_DEADLINE_SECONDS
 from tests.e2e.policy_evaluation import ANN, Request, holds
 from webhooks.registration import HOOKS, MUTATING, VALIDATING
@@ -75,7 +76,7 @@ def asked(resource: Resource, new: Object, old: Object | None, username: str = A
     """Whether the API server asks admission about a write of a whole object."""
     head: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
     request = Request({**head, **new}, old and {**head, **old}, username)
-    conditions = condition.conditions_of(resource, DEFAULT_INSTALLATION)
+    conditions = exemptions.conditions_of(resource, DEFAULT_INSTALLATION)
     return all(holds(each.expression, request) for each in conditions)
 
 
@@ -96,7 +97,7 @@ def test_admission_is_asked_about_new_specs_alone(resource: Resource) -> None:
     assert asked(resource, {"metadata": OLD["metadata"]}, OLD)  # so that the schema reports what is missing
 
 
-@pytest.mark.parametrize("key", condition.CHECKED_ANNOTATIONS)
+@pytest.mark.parametrize("key", exemptions.CHECKED_ANNOTATIONS)
 def test_admission_is_asked_about_the_identity_of_a_run(key: str) -> None:
     marked = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "a"}}}
     moved = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "b"}}}
@@ -112,7 +113,7 @@ def test_only_the_operator_is_exempt_and_only_for_what_it_creates() -> None:
     exempt = {resource for resource in OUR_RESOURCES if not asked(resource, OLD, None, DEFAULT_INSTALLATION.user)}
 
     assert STEP_RUN in exempt
-    assert exempt == {resource for resource in OUR_RESOURCES if condition.is_created_by_operator(resource)}
+    assert exempt == {resource for resource in OUR_RESOURCES if exemptions.is_created_by_operator(resource)}
     for other in ("system:serviceaccount:team:bobrapet-controller-manager", DEFAULT_INSTALLATION.user + "2", ""):
         assert asked(STEP_RUN, OLD, None, other)
 

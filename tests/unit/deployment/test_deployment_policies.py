@@ -29,8 +29,8 @@ from core.workloads.stream_pod import is_stream_pod_name
 from core.workloads.stream_workload import StreamMode, workload_name
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from deployment.policy import documents
-from deployment.rights import NEVER_HANDED_ON
+from deployment.policies.policy import documents
+from deployment.policies.rights import NEVER_HANDED_ON
 from tests.e2e.policy_evaluation import ANN, Request, refusals
 from tests.unit.webhooks.validate.rule_table import cases
 from webhooks.caller import ADMINISTRATORS, Caller

@@ -13,8 +13,8 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
 from core.api.objects import Object
-from deployment import reads
 from deployment.permissions.roles import DEFAULT_INSTALLATION
+from deployment.policies import reads
 
 DEPTH = 1
 """Levels of branches in these expressions. The library parses fewer levels than an API server."""

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from deployment import files, policy
+from deployment import files
 from deployment.packaged import Packaged, packaged
 from deployment.permissions.names import DEFAULT_INSTALLATION
 from deployment.permissions.roles import operator_objects
+from deployment.policies import policy
 from deployment.registration import mutating_configuration, validating_configuration
 
 

@@ -29,7 +29,7 @@ from hub.attendance import AttendanceBook
 from hub.client_refusal import ClientRefusal
 from hub.listener import HubListenerRules
 from hub.routes import StreamStep
-from hub.session import Patience
+from hub.session import SessionTimeouts
 from hub.topology import Place
 from tests.e2e.wire.rig import CallError, open_client
 from tests.unit.hub.modelled_client import ModelledEngram, forever, text_packet
@@ -40,7 +40,7 @@ from tests.unit.wire.pair import REQUEST, frame, request
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CHAIN = (StreamStep("emit"), StreamStep("echo", ("emit",)))
 VERSION = (PROTOCOL_HEADER, "1.0.0")
-QUICK = HubListenerRules(patience=Patience(admission=0.2), handshake_seconds=0.2)
+QUICK = HubListenerRules(timeouts=SessionTimeouts(admission=0.2), handshake_seconds=0.2)
 GREETING = PREFACE + frame(4)
 WRONG = identity("echo", key=bytes(32))
 

@@ -26,7 +26,7 @@ from bubu_wire.status import Status, StatusCode
 from hub.admission import Admitted
 from hub.client_refusal import ClientRefusal, Refused
 from hub.receipts import Receipt
-from hub.session import METHODS, ClientSession, Patience
+from hub.session import METHODS, ClientSession, SessionTimeouts
 from hub.topology import Client, Place
 from tests.unit.hub.modelled_client import text_packet
 from tests.unit.hub.stand import RUN
@@ -38,7 +38,7 @@ PER_READ: Final = 3
 
 
 @dataclass
-class RecordedDesk:
+class RecordedHandler:
     """A hub that admits whoever says ``yes``."""
 
     is_full: bool
@@ -126,9 +126,9 @@ TIMES: Final = st.floats(0, 30, allow_nan=False)
 def test_no_client_breaks_its_session_and_everything_is_reported_once(
     reads: list[tuple[list[bytes], float]], is_full: bool
 ) -> None:
-    desk = RecordedDesk(is_full)
+    handler = RecordedHandler(is_full)
     connection = ServerConnection(METHODS, Limits(max_calls=4, max_message_bytes=MOST_BYTES))
-    session = ClientSession(desk, connection, 0.0, Patience(), lambda: None, lambda: None, "10.0.0.1:7")
+    session = ClientSession(handler, connection, 0.0, SessionTimeouts(), lambda: None, lambda: None, "10.0.0.1:7")
     session.receive(PREFACE + frame(4), 0.0)
     now = 0.0
     for pieces, seconds in reads:
@@ -138,31 +138,31 @@ def test_no_client_breaks_its_session_and_everything_is_reported_once(
             break
         session.receive(b"".join(pieces), now)
         connection.data_to_send()
-        assert desk.attached == session.is_attached
+        assert handler.attached == session.is_attached
     session.receive_eof()
-    assert (session.is_over, desk.attached) == (True, 0)
+    assert (session.is_over, handler.attached) == (True, 0)
 
-    ended = len(desk.ended)
+    ended = len(handler.ended)
     session.receive_eof()
     session.refuse(Status(StatusCode.UNAVAILABLE, "again"))
-    assert len(desk.ended) == ended, "no call ends twice"
-    assert {path for path, _ in desk.ended} <= {DATA_METHOD, CONTROL_METHOD}
-    final = [each.reason for each in desk.refusals if each.reason is not ClientRefusal.SECOND_CALL]
+    assert len(handler.ended) == ended, "no call ends twice"
+    assert {path for path, _ in handler.ended} <= {DATA_METHOD, CONTROL_METHOD}
+    final = [each.reason for each in handler.refusals if each.reason is not ClientRefusal.SECOND_CALL]
     assert len(final) <= 2, "what ended the session, and perhaps that its connection broke a rule in the same read"
-    if StatusCode.FAILED_PRECONDITION in {code for _, code in desk.ended}:
-        assert desk.refusals, "nobody is told that he is refused without a record of it"
+    if StatusCode.FAILED_PRECONDITION in {code for _, code in handler.ended}:
+        assert handler.refusals, "nobody is told that he is refused without a record of it"
 
 
 def test_a_client_that_does_not_read_its_answers_is_left_and_reported() -> None:
-    desk = RecordedDesk(is_full=False)
+    handler = RecordedHandler(is_full=False)
     connection = ServerConnection(METHODS, Limits(max_backlog_bytes=MOST_BYTES))
-    session = ClientSession(desk, connection, 0.0, Patience(), lambda: None, lambda: None, "10.0.0.1:7")
+    session = ClientSession(handler, connection, 0.0, SessionTimeouts(), lambda: None, lambda: None, "10.0.0.1:7")
     session.receive(PREFACE + frame(4) + PIECES[0] + called(3, CONTROL_METHOD, VERSION, (BINDING_HEADER, "yes")), 0.0)
     asked = message(3, encode(ControlRequest(ControlAction.HEARTBEAT)))
     while not session.is_over:
         session.receive(asked * 10, 0.0)
         connection.data_to_send()  # as much as the window of the client allows, which it never opens again
 
-    (refused,) = desk.refusals
+    (refused,) = handler.refusals
     assert (refused.reason, refused.place) == (ClientRefusal.UNREAD, WHO.place)
-    assert len(desk.ended) == 2
+    assert len(handler.ended) == 2

@@ -24,7 +24,7 @@ from core.telemetry.hub_catalogue import HUB_CATALOGUE
 from hub.listener import HubListenerRules
 from hub.metrics import HubMetrics
 from hub.routes import StreamStep
-from hub.session import Patience
+from hub.session import SessionTimeouts
 from hub.settings import DeliverySettings, Ordering
 from tests.e2e.wire.rig import CallError, RigCall, open_client
 from tests.unit.hub.modelled_client import ModelledEngram, collecting, echo, emitting, forever, text_packet
@@ -33,7 +33,7 @@ from tests.unit.stream_tls import stream_contexts
 
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM)
 CHAIN = (StreamStep("emit"), StreamStep("echo", ("emit",), ALO), StreamStep("sink", ("echo",), ALO))
-IMPATIENT = HubListenerRules(patience=Patience(admission=0.2))
+IMPATIENT = HubListenerRules(timeouts=SessionTimeouts(admission=0.2))
 VERSION = (PROTOCOL_HEADER, "1.0.0")
 
 
@@ -267,8 +267,8 @@ def counted() -> Iterator[None]:
 
 @pytest.mark.usefixtures("counted")
 async def test_heartbeats_go_both_ways_and_a_client_without_them_is_let_go() -> None:
-    patience = Patience(heartbeat=0.05, control=0.5)
-    async with open_hub(CHAIN, rules=HubListenerRules(patience=patience)) as stand:
+    timeouts = SessionTimeouts(heartbeat=0.05, control=0.5)
+    async with open_hub(CHAIN, rules=HubListenerRules(timeouts=timeouts)) as stand:
         assert metrics.sample("bobravoz_hub_heartbeat_interval_seconds") == 0.05
         beating = ModelledEngram(stand.port, identity("emit"), forever, heartbeat=0.05, control_heartbeat=0.1)
         silent = ModelledEngram(stand.port, identity("echo"), forever, max_retries=0)
@@ -290,8 +290,8 @@ async def test_heartbeats_go_both_ways_and_a_client_without_them_is_let_go() -> 
 
 
 async def test_a_client_whose_machine_is_gone_is_let_go() -> None:
-    patience = Patience(ping=0.1, answer=0.1)
-    async with open_hub(CHAIN, rules=HubListenerRules(patience=patience)) as stand, open_client(stand.port) as client:
+    timeouts = SessionTimeouts(ping=0.1, answer=0.1)
+    async with open_hub(CHAIN, rules=HubListenerRules(timeouts=timeouts)) as stand, open_client(stand.port) as client:
         client.open_call(DATA_METHOD, (VERSION,))
         client.open_call(CONTROL_METHOD, (VERSION, (BINDING_HEADER, identity("emit"))))
         gone = ClientConnection("localhost")

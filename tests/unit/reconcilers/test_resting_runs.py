@@ -34,7 +34,10 @@ from tests.unit.reconcilers.reconciler_samples import (
 )
 
 FINALIZER = {"finalizers": [keys.FINALIZER_STEP_RUN]}
-ALIEN = {"annotations": {keys.ANNOTATION_CREATED_BY_RUN: "uid-of-another"}, "labels": {keys.LABEL_STORY_RUN: "old"}}
+RESTORED_FROM_BACKUP = {
+    "annotations": {keys.ANNOTATION_CREATED_BY_RUN: "uid-of-another"},
+    "labels": {keys.LABEL_STORY_RUN: "old"},
+}
 ANNOTATIONS: tuple[dict[str, str], ...] = (
     {},
     {keys.ANNOTATION_REDRIVE_TOKEN: "again"},
@@ -100,7 +103,7 @@ async def test_others_are_read(found: Object) -> None:
     [
         step_run(ended(), status={"phase": "Running"}),
         step_run(ended(), status={"phase": "Succeeded"}, meta=FINALIZER),
-        step_run(ended(), status={"phase": "Succeeded"}, meta=ALIEN),
+        step_run(ended(), status={"phase": "Succeeded"}, meta=RESTORED_FROM_BACKUP),
         trigger_of(ended()),
         run("parent", status={"phase": "Running"}),
     ],
@@ -114,7 +117,7 @@ async def test_a_run_is_read_because_of_another_object(other: Object) -> None:
 
 
 async def test_no_other_run_is_read_because_one_was_restored() -> None:
-    of_another = {"annotations": ALIEN["annotations"], "labels": {keys.LABEL_STORY_RUN: "another"}}
+    of_another = {"annotations": RESTORED_FROM_BACKUP["annotations"], "labels": {keys.LABEL_STORY_RUN: "another"}}
     restored = step_run(run("another"), status={"phase": "Succeeded"}, meta=of_another)
     assert (await both(ended(), [story(), restored]))[0] is not None
 
@@ -144,7 +147,10 @@ def scenes(draw: st.DrawFn) -> tuple[Object, list[Object]]:
     namespace = draw(st.sampled_from([None, "team", "elsewhere"]))
     found["spec"]["storyRef"] |= {"namespace": namespace} if namespace else {}
     policy = draw(st.sampled_from([{}, {"ttlSecondsAfterFinished": -1}, {"storyRunRetentionSeconds": 0}]))
-    phase, marks = draw(st.sampled_from(["Succeeded", "Running"])), draw(st.sampled_from([{}, FINALIZER, ALIEN]))
+    phase, marks = (
+        draw(st.sampled_from(["Succeeded", "Running"])),
+        draw(st.sampled_from([{}, FINALIZER, RESTORED_FROM_BACKUP])),
+    )
     answered = draw(st.sampled_from([{}, {"decision": "Created"}]))
     others = [
         story(policy={"execution": {"job": policy}}),

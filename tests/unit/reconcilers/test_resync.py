@@ -65,7 +65,7 @@ class InHand(RecordingSupervisor):
         super().__init__()
         self.known = known
 
-    def has_in_hand(self, key: NamespacedName) -> bool:
+    def is_adopted(self, key: NamespacedName) -> bool:
         return key in self.known
 
 
@@ -191,7 +191,7 @@ async def test_a_run_that_was_never_adopted_is(autojump_clock: trio.testing.Mock
     async with stage(known={ONE}) as here:
         here.stands(run("one"), run("two"))
 
-        assert await here.resync.look_again() == {ONE: Found.NOTHING, TWO: Found.NOT_IN_HAND}
+        assert await here.resync.look_again() == {ONE: Found.NOTHING, TWO: Found.NOT_ADOPTED}
         assert TWO in here.supervisor.known
 
 

@@ -94,4 +94,4 @@ def test_who_has_ended_leaves_its_place_to_others() -> None:
     line.leave(key("b"))
     assert key("a") not in line
     assert names(line.call(1, until=10.0)) == ["c"]
-    assert [each.run.name for each in line.everybody()] == ["c"]
+    assert [each.run.name for each in line.waiters()] == ["c"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from cli.doctor.context import DoctorContext
 from cli.doctor.conversion import diagnose, examine
-from cli.doctor.patient import Patient
 from cli.session import Session
 from core.api.resource import STORY
 from core.kube.errors import error_from_answer
@@ -24,12 +24,12 @@ async def test_stories_are_read_in_the_other_version(guarded_session: Session) -
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "metadata": {"name": "s"}, "spec": spec}
     await guarded_session.client.create(STORY, story, namespace="default")
 
-    (found,) = await examine(Patient(guarded_session))
+    (found,) = await examine(DoctorContext(guarded_session))
 
     assert found.health is Health.OK
 
 
 async def test_a_cluster_with_the_stored_version_only_needs_no_conversion(session: Session) -> None:
-    (found,) = await examine(Patient(session))
+    (found,) = await examine(DoctorContext(session))
 
     assert found.health is Health.SKIPPED

@@ -5,7 +5,7 @@ import copy
 from cli.doctor.policies import diagnoses_of
 from deployment.files import policies
 from deployment.permissions.names import DEFAULT_INSTALLATION
-from deployment.policy import documents
+from deployment.policies.policy import documents
 from views.doctor.diagnosis import Health
 
 _DOCUMENTS = [documents(each, DEFAULT_INSTALLATION) for each in policies(DEFAULT_INSTALLATION)]

@@ -41,8 +41,8 @@ async def test_a_released_run_is_left_as_it_is_until_it_is_adopted_again(
         await world.supervisor.release(one.key)
 
         assert trio.current_time() == 1.0
-        assert not world.supervisor.has_in_hand(one.key)
-        assert world.supervisor._charges == {}
+        assert not world.supervisor.is_adopted(one.key)
+        assert world.supervisor._adopted == {}
         await trio.sleep(9)
         assert one.writes() == before
 
@@ -110,7 +110,7 @@ async def test_a_run_of_another_process_is_not_adopted(autojump_clock: MockClock
         await trio.sleep(60)
 
         assert (one.status, one.writes()) == ({}, 0)
-        assert not world.supervisor.has_in_hand(one.key)
+        assert not world.supervisor.is_adopted(one.key)
 
 
 async def test_releasing_what_nobody_has_adopted_changes_nothing(autojump_clock: MockClock) -> None:

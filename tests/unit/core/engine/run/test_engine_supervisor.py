@@ -68,7 +68,7 @@ async def test_a_finished_run_leaves_nothing_behind(autojump_clock: MockClock) -
         await world.quiet()
 
         assert (world.supervisor.statistics().runs_alive, world.supervisor.statistics().steps_at_work) == (0, 0)
-        assert world.supervisor._charges == {}
+        assert world.supervisor._adopted == {}
 
 
 async def test_waking_a_run_nobody_adopted_is_ignored(autojump_clock: MockClock) -> None:
@@ -201,7 +201,7 @@ async def test_whoever_ends_later_than_the_supervisor_may_still_hand_runs_over(
         await world.gone()
 
         assert world.supervisor.statistics().runs_alive == 0
-        assert not world.supervisor.has_in_hand(one.key)
+        assert not world.supervisor.is_adopted(one.key)
 
 
 async def test_a_deleted_run_is_let_go_without_a_write(autojump_clock: MockClock, scenario: Any) -> None:

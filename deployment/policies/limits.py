@@ -12,9 +12,9 @@ from typing import Final
 from core.api.objects import STEP_LISTS
 from core.api.resource import ENGRAM, IMPULSE, STORY, STORY_RUN, Resource
 from core.policy.settings import OperatorSettings
-from deployment.condition import NOT_DELETED, SPEC_CHANGED
 from deployment.permissions.roles import Installation
-from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
+from deployment.policies.exemptions import NOT_DELETED, SPEC_CHANGED
+from deployment.policies.policy import CREATE, SPECS, UPDATE, Check, Policy
 from webhooks.validate import steps, storyrun, template_use
 
 _BUILT_IN: Final = OperatorSettings()

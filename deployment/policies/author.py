@@ -23,7 +23,8 @@ from core.api.keys import (
 )
 from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, IMPULSE, JOB, LEASE, STATEFUL_SET, STEP_RUN, STORY_RUN
 from core.workloads.impulse_access import IMPULSE_RUNNER_SUFFIX
-from deployment.condition import (
+from deployment.permissions.roles import Installation
+from deployment.policies.exemptions import (
     IS_ACCOUNT_OF_NAMESPACE,
     NOT_DELETED,
     POD,
@@ -38,8 +39,7 @@ from deployment.condition import (
     run_marks_stay,
     step_marks_stay,
 )
-from deployment.permissions.roles import Installation
-from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
+from deployment.policies.policy import CREATE, SPECS, UPDATE, Check, Policy
 from webhooks.validate import author, effectclaim
 
 _OURS: Final = (STORY_RUN.kind, STEP_RUN.kind)

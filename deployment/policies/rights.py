@@ -13,9 +13,9 @@ from typing import Final
 
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, Resource
 from core.workloads import runner_rules
-from deployment.condition import NOT_DELETED, SPEC_CHANGED
 from deployment.permissions.roles import Installation
-from deployment.policy import SPECS, Check, Policy
+from deployment.policies.exemptions import NOT_DELETED, SPEC_CHANGED
+from deployment.policies.policy import SPECS, Check, Policy
 from webhooks.validate import rights
 
 NEVER_HANDED_ON: Final = rights.NEVER.id

@@ -11,9 +11,9 @@ from typing import Final
 
 from core.api.crd import REVISION_TITLE
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, OUR_RESOURCES
-from deployment.condition import MatchCondition
 from deployment.permissions.roles import Installation
-from deployment.policy import UPDATE, Check, Policy
+from deployment.policies.exemptions import MatchCondition
+from deployment.policies.policy import UPDATE, Check, Policy
 
 _OURS: Final = MatchCondition(
     "definition-of-ours", f"object.metadata.name in {[f'{each.plural}.{each.group}' for each in OUR_RESOURCES]}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, TRANSPORT_BINDING, Resource
-from deployment.condition import IDENTITY_ANNOTATIONS, NOT_DELETED, annotation, not_by_operator
 from deployment.permissions.roles import Installation
-from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
+from deployment.policies.exemptions import IDENTITY_ANNOTATIONS, NOT_DELETED, annotation, not_by_operator
+from deployment.policies.policy import CREATE, SPECS, UPDATE, Check, Policy
 from webhooks.validate import effectclaim, steprun, storyrun, storytrigger, transportbinding
 
 _TOKEN, _HASH = IDENTITY_ANNOTATIONS

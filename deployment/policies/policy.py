@@ -15,9 +15,9 @@ from typing import Final
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, Resource, Scope
 from deployment import metadata
-from deployment.condition import MatchCondition
 from deployment.permissions.roles import Installation
 from deployment.permissions.table import CONFIG_NAME
+from deployment.policies.exemptions import MatchCondition
 
 _ADMISSION: Final = "admissionregistration.k8s.io"
 POLICY: Final = Resource(

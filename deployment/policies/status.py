@@ -13,7 +13,8 @@ from core.api.keys import ANNOTATION_ASSIGNMENT
 from core.api.phases import REPORTED_PHASES, TERMINAL_PHASES, ConditionType
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import STREAM, WORKER
-from deployment.condition import (
+from deployment.permissions.roles import Installation
+from deployment.policies.exemptions import (
     IS_ACCOUNT_OF_NAMESPACE,
     NOT_DELETED,
     POD,
@@ -25,8 +26,7 @@ from deployment.condition import (
     is_stream_pod_of,
     not_by_trusted,
 )
-from deployment.permissions.roles import Installation
-from deployment.policy import UPDATE, Check, Policy
+from deployment.policies.policy import UPDATE, Check, Policy
 from webhooks.validate import status
 
 _NAMED: Final = "object.metadata.name"

@@ -13,9 +13,9 @@ from typing import Final
 
 from core.api.objects import STEP_LISTS
 from core.api.resource import IMPULSE, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
-from deployment.condition import NOT_DELETED, SPEC_CHANGED, not_by_operator
 from deployment.permissions.roles import Installation
-from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
+from deployment.policies.exemptions import NOT_DELETED, SPEC_CHANGED, not_by_operator
+from deployment.policies.policy import CREATE, SPECS, UPDATE, Check, Policy
 from webhooks.validate import call, impulse, steprun, submission, worker
 
 KEY: Final = "references.cross-namespace-policy"

@@ -21,7 +21,7 @@ DEPLOYMENT_NAME: Final = "controller-manager"
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class DoctorContext:
     """``session`` has the namespace whose runs are examined; ``installation`` says where the operator is."""
 
     session: Session

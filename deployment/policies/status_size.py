@@ -14,9 +14,9 @@ from typing import Final
 
 from core.api.resource import STEP_RUN
 from core.api.sizes import MAX_STEP_STATUS_BYTES, MAX_STEP_STATUS_DEPTH, MAX_STEP_STATUS_VALUES
-from deployment.condition import MatchCondition, not_by_operator
 from deployment.permissions.roles import Installation
-from deployment.policy import UPDATE, Check, Policy
+from deployment.policies.exemptions import MatchCondition, not_by_operator
+from deployment.policies.policy import UPDATE, Check, Policy
 from webhooks.validate import status
 
 _CHANGED: Final = MatchCondition(

@@ -20,9 +20,9 @@ from core.api.keys import ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET
 from core.api.objects import STEP_LISTS
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, STORY, Resource
 from core.story.step import MAX_BRANCH_DEPTH
-from deployment.condition import NOT_DELETED, SPEC_CHANGED, MatchCondition, annotation
 from deployment.permissions.roles import Installation
-from deployment.policy import Check, Policy
+from deployment.policies.exemptions import NOT_DELETED, SPEC_CHANGED, MatchCondition, annotation
+from deployment.policies.policy import Check, Policy
 
 NAMES: Final = 8
 """Different Secrets that one object may name for a user who may read only some by name; 4 of the other kinds."""
