@@ -137,7 +137,7 @@ build-installer: $(STAMP)  ## dist/install.yaml: the whole installation in one f
 
 helm-chart:  ## dist/charts/bobrapet-<version>.tgz
 	@command -v $(HELM) >/dev/null || { echo "make helm-chart needs helm on PATH; or name it: make helm-chart HELM=/path/to/helm" >&2; exit 1; }
-	$(HELM) package manifests/charts/bobrapet --destination dist/charts
+	$(HELM) package deployment/charts/bobrapet --destination dist/charts
 
 docker-build: image  ## the same as make image
 

@@ -1,4 +1,4 @@
-"""The Helm chart in ``manifests/charts/bobrapet``, rendered from the same objects as the Kustomize set. Pure.
+"""The Helm chart in ``deployment/charts/bobrapet``, rendered from the same objects as the Kustomize set. Pure.
 
 ``nodes`` (places of an object that depend on the values of a release), ``templates`` (an object with such places as a
 template), ``values_table`` and ``values`` (the values, their file and their schema), ``release`` (names and conditions

@@ -13,7 +13,7 @@ import pytest
 
 from tools.control_plane.binaries import MissingBinariesError, ensure_tool
 
-CHART: Final = Path(__file__).parents[2] / "manifests" / "charts" / "bobrapet"
+CHART: Final = Path(__file__).parents[2] / "deployment" / "charts" / "bobrapet"
 DEADLINE_SECONDS: Final = 180.0
 
 

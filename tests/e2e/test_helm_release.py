@@ -210,7 +210,7 @@ async def installed_again(release: ReleaseRig) -> None:
     assert [version["served"] for version in definition["spec"]["versions"]] == [True, False]
 
     await release.shell(
-        f"helm install bobrapet manifests/charts/bobrapet --namespace {SYSTEM}"
+        f"helm install bobrapet deployment/charts/bobrapet --namespace {SYSTEM}"
         " --set controllerManager.replicas=0 --set hub.enabled=false"
     )
 
@@ -222,7 +222,7 @@ async def test_a_release_of_any_name_in_any_namespace_works(place: Path, helm_pr
     async with open_release_rig(place, helm_program, namespace="team-a") as release:
         await release.shell("kubectl apply --server-side --filename=manifests/crds")  # of an earlier installation
         where = "--namespace team-a --create-namespace --take-ownership --force-conflicts"
-        await release.shell(f"helm install flows manifests/charts/bobrapet {where} --wait --timeout 200s")
+        await release.shell(f"helm install flows deployment/charts/bobrapet {where} --wait --timeout 200s")
         await ready(release)
         rig = release.rig
         await rig.engram("greet", "exit 0")
@@ -246,7 +246,7 @@ async def test_a_release_of_any_name_in_any_namespace_works(place: Path, helm_pr
 async def without_admission(release: ReleaseRig) -> None:
     """The release without admission: Stories are served in one version, and runs succeed."""
     await release.shell(
-        "helm upgrade flows manifests/charts/bobrapet --namespace team-a --reset-then-reuse-values"
+        "helm upgrade flows deployment/charts/bobrapet --namespace team-a --reset-then-reuse-values"
         " --set webhooks.enabled=false --wait --timeout 200s"
     )
 

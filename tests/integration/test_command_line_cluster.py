@@ -190,7 +190,7 @@ def test_a_killed_cluster_takes_everything_with_it_and_the_command_says_so(line:
     with line.started("run", line.story("slow-one"), line.images) as run:
         wait_until((line.folder / "began").exists)
         processes = line.processes()
-        kill(line.process(" embedded --data"))
+        kill(line.process("cli.embedded --data"))
         _, err = run.communicate(timeout=DEADLINE_SECONDS)
 
     assert run.returncode == 1

@@ -65,7 +65,7 @@ def test_bad_manifests_are_refused_after_each_kind_of_death(line: CommandLine) -
     stored = kubectl(line, "get", "stories.v1alpha1.bubustack.io", "good", "-o", "json")
     kill(line.process(" manager "))
     assert_refused(line)
-    kill(line.process("embedded --data"))
+    kill(line.process("cli.embedded --data"))
     line.wait_until_nothing_runs()
     again = line.bobrapet("up", "--quiet")
     assert_refused(line)

@@ -136,7 +136,7 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
     api = Api(disk)
     with line.started("run", line.story("one", "slow-two", "three")) as run:
         wait_until((line.folder / "began").exists)
-        serving = {line.process(" embedded --data"), line.process("cli manager")}
+        serving = {line.process("cli.embedded --data"), line.process("cli manager")}
         disk.fill()
         (line.folder / "go").touch()  # a Pod ends, but its end cannot be stored
         for number in steadily(OUTAGE_SECONDS):
@@ -207,7 +207,7 @@ def test_no_finished_work_is_lost_and_effects_happen_once_while_the_disk_is_full
 def test_what_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
     """Both the operator and the node are separate processes."""
     assert line.bobrapet("up", "--quiet", line.images).code == 0
-    cluster = line.process(" embedded --data")
+    cluster = line.process("cli.embedded --data")
     parts = {word: line.process(word) for word in ("cli manager", "localcluster.node")}
     disk.fill()
     for part in parts.values():

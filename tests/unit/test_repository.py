@@ -21,7 +21,7 @@ DOCUMENTS = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "sdk").glob("*.md"),
         *(ROOT / "impulses").glob("*.md"),
-        *(ROOT / "manifests" / "charts").rglob("*.md"),
+        *(ROOT / "deployment" / "charts").rglob("*.md"),
     ]
 )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 MANIFEST: Final = "install.yaml"
-CHART: Final = "manifests/charts/bobrapet"
+CHART: Final = "deployment/charts/bobrapet"
 _REPOSITORY: Final = "repository: bobrapet-py\n"
 _REGISTRY: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _FILE_MODE: Final = 0o644

@@ -63,7 +63,7 @@ def _of_versions(facts: ReleaseFacts) -> list[str]:
     if facts.image != f"{IMAGE}:{version}":
         found.append(f"deployment/metadata.py: the image is {facts.image}; it must be {IMAGE}:{version}; make generate")
     if facts.chart != version:
-        chart = "manifests/charts/bobrapet/Chart.yaml"
+        chart = "deployment/charts/bobrapet/Chart.yaml"
         found.append(f"{chart}: the version is {facts.chart}; it must be {version}; make generate")
     return found
 

@@ -31,7 +31,7 @@ def facts(root: Path) -> ReleaseFacts:
         versions={name: version_of(name) for name in PROJECTS},
         needs={name: _needs(folder) for name, folder in PROJECTS.items()},
         image=metadata.image(),
-        chart=_chart_version((root / "manifests/charts/bobrapet/Chart.yaml").read_text(encoding="utf-8")),
+        chart=_chart_version((root / "deployment/charts/bobrapet/Chart.yaml").read_text(encoding="utf-8")),
         changelog=(root / "CHANGELOG.md").read_text(encoding="utf-8"),
         changed_files=[line[3:] for line in changed],
         commit=_git(root, "rev-parse", "HEAD").strip(),

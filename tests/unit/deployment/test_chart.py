@@ -21,7 +21,7 @@ from deployment.observability.rules import prometheus_rule
 from deployment.permissions.names import Installation
 from tests.unit.deployment.chart_release import by_key, kustomize_objects, merged, release_objects
 
-CHART = Path(__file__).parents[3] / "manifests" / "charts" / "bobrapet"
+CHART = Path(__file__).parents[3] / "deployment" / "charts" / "bobrapet"
 AS_IT_IS: dict[str, Any] = {"crds": {"keep": False}}
 """Without what only Helm reads: an annotation, and the Job for ``helm uninstall``."""
 RELEASES = [("bobrapet", "bobrapet-system"), ("flows", "1234"), ("my-bobrapet", "team-a"), ("x" * 53, "true")]
@@ -128,9 +128,9 @@ def test_the_links_of_the_chart_lead_to_the_definitions_and_dashboards_of_the_ma
     links = {path.name: path.readlink().as_posix() for path in CHART.iterdir() if path.is_symlink()}
 
     assert links == {
-        "definitions": "../../crds",
-        "conversion": "../../conversion",
-        "dashboards": "../../observability/dashboards",
+        "definitions": "../../../manifests/crds",
+        "conversion": "../../../manifests/conversion",
+        "dashboards": "../../../manifests/observability/dashboards",
     }
     files = {f"{kind.resource.group}_{kind.resource.plural}.yaml": len(kind.versions) > 1 for kind in KINDS}
     assert {path.name for path in (CHART / "definitions").glob("*.yaml")} == files.keys()

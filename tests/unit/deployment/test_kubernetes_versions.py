@@ -51,7 +51,7 @@ def test_pages_about_the_embedded_cluster_name_the_kubectl_of_the_tests(page: st
 
 
 def test_the_chart_refuses_a_cluster_that_is_too_old() -> None:
-    assert f"kubeVersion: '>={OLDEST}.0-0'" in (ROOT / "manifests/charts/bobrapet/Chart.yaml").read_text()
+    assert f"kubeVersion: '>={OLDEST}.0-0'" in (ROOT / "deployment/charts/bobrapet/Chart.yaml").read_text()
 
 
 def test_doctor_finds_exactly_the_versions_before_the_oldest_too_old() -> None:

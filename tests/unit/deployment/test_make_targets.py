@@ -109,7 +109,7 @@ def test_a_changed_operator_is_built_copied_and_started_again(tmp_path: Path) ->
         ("install", ["kubectl apply --server-side -f manifests/crds"]),
         ("uninstall", ["kubectl delete --ignore-not-found -f manifests/crds"]),
         ("docker-push", ["docker push a/b:1"]),
-        ("helm-chart", ["helm package manifests/charts/bobrapet --destination dist/charts"]),
+        ("helm-chart", ["helm package deployment/charts/bobrapet --destination dist/charts"]),
         ("kind-delete", ["kind delete cluster --name bobrapet"]),
         ("docker-build", ["docker build -t a/b:1 ."]),
         ("docker-buildx", ["docker buildx build --platform linux/amd64,linux/arm64 --tag a/b:1 --push ."]),

@@ -443,7 +443,7 @@ def test_of_an_output_that_was_not_made_here_run_and_time_are_told() -> None:
 
     cause = only(facts, "a")
 
-    assert cause.text == f"has ended Succeeded: cached, from tools.release-0, made at {BEGAN}"
+    assert cause.text == f"has ended Succeeded: cached, from release-0, made at {BEGAN}"
 
 
 def test_the_story_s_timeout_is_the_run_s_own() -> None:

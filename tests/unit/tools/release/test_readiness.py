@@ -41,7 +41,7 @@ def test_all_reasons_are_named_at_once() -> None:
         "pyproject.toml of bubu-sdk: version is 0.1.0, and that of bobrapet is 0.2.0; make them equal",
         "pyproject.toml of bobrapet: bubu-sdk>=0.1,<0.2 does not admit 0.2.0; change its bounds",
         "deployment/metadata.py: the image is bobrapet-py:0.1.0; it must be bobrapet-py:0.2.0; make generate",
-        "manifests/charts/bobrapet/Chart.yaml: the version is 0.1.0; it must be 0.2.0; make generate",
+        "deployment/charts/bobrapet/Chart.yaml: the version is 0.1.0; it must be 0.2.0; make generate",
         "CHANGELOG.md: the newest version is 0.1.0; it must be 0.2.0, the version of pyproject.toml",
         "the tree must be clean; commit or remove: README.md, new.txt",
         "tag v0.2.0 is commit bbbbbbbbbbbb; a released version stays: choose a higher version",
