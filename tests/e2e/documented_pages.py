@@ -58,7 +58,7 @@ NOT_PLAYED: Final = (
     NotPlayed("realtime-stories.md", r"bobrapet (get|list|graph|why|stream) .*", _COUNTS),
     NotPlayed("story-v1beta1.md", r"kubectl patch crd .*", "takes v1beta1 from the pages that follow"),
     NotPlayed("testing-on-a-real-cluster.md", r"kind .*", "needs kind and containers"),
-    NotPlayed("testing-on-a-real-cluster.md", r".* tests\.e2e\.control_plane up .*", _ENDLESS),
+    NotPlayed("testing-on-a-real-cluster.md", r".* tools\.control_plane up .*", _ENDLESS),
     NotPlayed("testing-on-a-real-cluster.md", r"export KUBECONFIG=/tmp/plane/.*", _OTHER_CLUSTER),
     NotPlayed(
         "when-admission-is-down.md", r"kubectl delete validating.*", "this object is built into the embedded cluster"

@@ -22,7 +22,7 @@ from tools.control_plane.binaries import ensure_tool
 from tools.control_plane.session import SessionCluster
 from tools.release.for_clusters import chart_package
 
-ROOT = CHART.parents[1]
+ROOT = CHART.parents[2]
 OF_OTHERS = ("observability/monitors.yaml", "observability/prometheusrule.yaml", "cert-manager/certificates.yaml")
 
 
@@ -260,7 +260,7 @@ def test_helm_reads_the_package_of_a_release_and_renders_what_it_renders_from_th
     helm: Helm, tmp_path: Path
 ) -> None:
     package = tmp_path / "bobrapet.tgz"
-    package.write_bytes(chart_package(CHART.parents[1], "registry.example/team"))
+    package.write_bytes(chart_package(CHART.parents[2], "registry.example/team"))
 
     shown = YAML(typ="safe").load(helm("show", "chart", str(package)))
     assert (shown["name"], shown["version"]) == ("bobrapet", version("bobrapet"))

@@ -28,7 +28,7 @@ def git(folder: Path, *words: str) -> str:
 
 def release(clone: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{clone}{os.pathsep}{clone / 'sdk'}"}
-    command = [sys.executable, "-m", "release", "--registry", REGISTRY]
+    command = [sys.executable, "-m", "tools.release", "--registry", REGISTRY]
     return subprocess.run(command, cwd=clone, env=environment, check=False, capture_output=True, text=True, timeout=600)
 
 

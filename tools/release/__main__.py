@@ -88,7 +88,7 @@ def write(facts: readiness.ReleaseFacts, target: Path, work: Path, registry: str
         repository=provenance.without_credentials(tree.origin(ROOT)),
         builder=provenance.builder_of(os.environ),
         python=platform.python_version(),
-        build_lock=(source / "tools/release/locks" / "requirements-build.lock").read_text(encoding="utf-8"),
+        build_lock=(source / installation.LOCKS / "requirements-build.lock").read_text(encoding="utf-8"),
     )
     _write(target / STATEMENT, json.dumps(provenance.statement(digests, built), indent=1) + "\n")
     _write(target / PREDICATE, json.dumps(provenance.predicate(built), indent=1) + "\n")

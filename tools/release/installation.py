@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tools.release.bill import PROJECTS
+from tools.release.bill import PROJECTS, ROOT
 
-LOCKS: Final = Path(__file__).parent / "locks"
+LOCKS: Final = Path("tools", "release", "locks")
+"""Their folder in a checkout."""
 INSTALLED: Final = ("bobrapet", "bubu-sdk")
 """The distributions of ours that an installation has."""
 _UV: Final = str(Path(sys.executable).parent / "uv")
@@ -28,13 +29,13 @@ def build_wheel(project: Path, target: Path) -> None:
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target), folder=project)
 
 
-def components_of(wheels: Sequence[Path], work: Path, locks: Path = LOCKS) -> dict[str, Any]:
+def components_of(wheels: Sequence[Path], work: Path, source: Path = ROOT) -> dict[str, Any]:
     """What an environment has after the installation of ``wheels``, with every file held to its hash.
 
     Raises:
         subprocess.CalledProcessError: something cannot be installed; the tool has said why.
     """
-    installed, lister = work / "installed", work / "lister"
+    installed, lister, locks = work / "installed", work / "lister", source / LOCKS
     named = [f"{_name(wheel)} @ {wheel.as_uri()} --hash=sha256:{sha256(wheel)}" for wheel in wheels]
     (work / "wheels.txt").write_text("\n".join(named) + "\n")
     constraints = ["--constraints", str(locks / "requirements.lock"), "-r", str(work / "wheels.txt")]
