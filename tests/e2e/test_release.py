@@ -89,7 +89,7 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
     assert {"bobrapet", "bubu-sdk", "trio"} <= components
     assert str(tmp_path) not in files[f"bobrapet-{VERSION}.cdx.json"].read_text()
     assert "| trio |" in files[f"bobrapet-{VERSION}-licences.md"].read_text()
-    assert files["RELEASE_NOTES.md"].read_text().startswith(f"# bobrapet {VERSION}\n\nThe first release.\n\n### Added\n")
+    assert files["RELEASE_NOTES.md"].read_text().startswith(f"# bobrapet {VERSION}\n\nThe first release.\n")
 
     wheel = build(REPOSITORY, tmp_path / "working-tree")
     assert wheel.read_bytes() == files[wheel.name].read_bytes(), "the same files give the same bytes"
