@@ -131,8 +131,8 @@ async def test_a_worker_ends_a_step_at_its_deadline_while_there_is_no_operator(
     """The worker is stopped while a second step is assigned, so it sees that step after its time."""
     once = {"retry": {"maxRetries": 0}}
     executions = await install(world, tmp_path, grace="1s", concurrencyPerWorker=2)
-    await world.story("long", greeting("a", seconds=600, execution={"timeout": "5s", **once}))
-    await world.story("late", greeting("b", execution={"timeout": "1s", **once}))
+    await world.story("long", greeting("a", seconds=600, execution={"timeout": "15s", **once}))
+    await world.story("late", greeting("b", execution={"timeout": "2s", **once}))
     async with world.operator():
         await world.run("one", "long")
         await world.until(STEP_RUN, "one-a", lambda obj: bool(begun(executions)), seconds=PATIENCE)
@@ -142,11 +142,11 @@ async def test_a_worker_ends_a_step_at_its_deadline_while_there_is_no_operator(
         await world.run("two", "late")
         await world.until(STEP_RUN, "two-b", lambda obj: assignment_of(obj) is not None)
     try:
-        await trio.sleep(3.5)  # the worker must not take itself for lost, which it does after twelve
+        await trio.sleep(6)  # the worker must not take itself for lost, which it does after twelve
     finally:
         os.kill(worker, signal.SIGCONT)
 
-    for name, message in (("one-a", "did not finish within 5s"), ("two-b", "did not begin within 1s")):
+    for name, message in (("one-a", "did not finish within 15s"), ("two-b", "did not begin within 2s")):
         ended = await world.until(STEP_RUN, name, lambda obj: worker_exit_of(status_of(obj)) is not None)
         assert (status_of(ended)["phase"], status_of(ended)["workerExit"]["exitCode"]) == ("Timeout", 124)
         assert message in status_of(ended)["lastFailureMsg"]
