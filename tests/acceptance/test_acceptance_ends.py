@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import trio
+
 from bubu_contract.instants import format_instant, parse_instant
 from core.api.keys import ANNOTATION_CANCEL_REQUESTED, FINALIZER_STORY_RUN
 from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
@@ -155,14 +157,21 @@ async def test_26_2_31_a_run_with_the_finalizer_deleted_with_steps_at_work(stand
 @scenario()
 async def test_26_3_08_canceled_and_timed_out_runs_are_cleaned_up(stand: Stand) -> None:
     stand.scripts["a"] = HANGS
-    kept = {"execution": {"job": {"ttlSecondsAfterFinished": 1, "storyRunRetentionSeconds": 3}}}
+    kept = {"execution": {"job": {"ttlSecondsAfterFinished": 1, "storyRunRetentionSeconds": 6}}}
     await stand.create(STORY, "canceled", {"steps": [engram("a")], "policy": kept})
     await stand.create(STORY, "late", {"steps": [engram("a")], "policy": {**kept, "timeouts": {"story": "1s"}}})
     for name in ("canceled", "late"):
         await stand.create(STORY_RUN, name, {"storyRef": {"name": name}})
-    await reached(stand, "a", "Running", "canceled")
-    await stand.patch(STORY_RUN, "canceled", CANCEL)
-    found = {name: status_of(await ended(stand, name))["phase"] for name in ("canceled", "late")}
+    found: dict[str, str] = {}
+
+    async def see_the_end(name: str) -> None:
+        found[name] = status_of(await ended(stand, name))["phase"]
+
+    async with trio.open_nursery() as nursery:  # both at once: neither is there for long
+        nursery.start_soon(see_the_end, "late")
+        await reached(stand, "a", "Running", "canceled")
+        await stand.patch(STORY_RUN, "canceled", CANCEL)
+        nursery.start_soon(see_the_end, "canceled")
     assert found == {"canceled": "Finished", "late": "Timeout"}
     for name in ("canceled", "late"):
         await stand.until(partial(_is_cleaned_up, stand, name), f"the children of {name} are cleaned up")
