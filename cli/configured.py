@@ -1,24 +1,23 @@
 """The operator's settings as ``bobrapet config`` shows them: a row for each key. Pure.
 
-What a key means, its bounds and when a change applies come from ``deployment.settings_table`` and ``core.policy``.
-SettingSource: operator contract 2 and 3.
+What a key means, its bounds and when a change applies come from ``core.policy.settings``.
+Source: operator contract 2 and 3.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from core.api.suggestion import closest
 from core.policy.config import ParsedConfig, parse_config
-from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
-from core.policy.config_values import integer
-from core.policy.settings import OperatorSettings, QueueSettings
+from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, FAMILIES, KEYS, QUEUE_KEYS
+from core.policy.setting import Counts, SettingRow
+from core.policy.settings import NAMESPACE_PRIORITY, OperatorSettings, QueueSettings
 from deployment.setting_values import USED_WHEN_UNSET, queue_values, value_of
-from deployment.settings_table import FAMILIES, SECTIONS, Counts, KeyRow
 
 _DEFAULT_QUEUE: Final = "default"
 _HUB_ENDPOINT: Final = "controller.transport.hub-endpoint"
@@ -165,17 +164,14 @@ def _settings_without(data: Mapping[str, str], parsed: ParsedConfig) -> Operator
 
 def _known_rows(data: Mapping[str, str], settings: OperatorSettings) -> Iterator[ConfigRow]:
     built_in = OperatorSettings()
-    for described in (row for section in SECTIONS for row in section.keys):
-        key = described.key
+    for key, known in KEYS.items():
         value, default = value_of(settings, key), value_of(built_in, key)
-        reader = KEYS[key].read
         yield _row(
-            described,
+            known.row,
             key,
             data[key].strip() if key in data and value is None else value if value is not None else _unset(key),
             default if default is not None else _unset(key),
             key in data,
-            ", ".join(part for part in (reader.kind, plain(reader.accepted)) if part),
         )
 
 
@@ -183,9 +179,10 @@ def _unset(key: str) -> str | None:
     return USED_WHEN_UNSET.get(key)
 
 
-def _row(described: KeyRow, key: str, value: str | None, default: str | None, is_set: bool, accepted: str) -> ConfigRow:
+def _row(row: SettingRow, key: str, value: str | None, default: str | None, is_set: bool) -> ConfigRow:
+    accepted = ", ".join(part for part in (row.read.kind, plain(row.read.accepted)) if part)
     source = SettingSource.CONFIG_MAP if is_set else SettingSource.DEFAULT
-    return ConfigRow(key, value, default, source, _NEEDS[described.counts], plain(described.does), accepted)
+    return ConfigRow(key, value, default, source, _NEEDS[row.counts], plain(row.does), accepted)
 
 
 def _started_with(row: ConfigRow, process: OperatorProcess) -> ConfigRow:
@@ -208,28 +205,21 @@ def _family_rows(data: Mapping[str, str], settings: OperatorSettings) -> Iterato
         values = queue_values(settings.runs.queues.get(name, QueueSettings()))
         for field, value in values.items():
             key = f"storyrun.queue.{name}.{field}"
-            described = next(row for row in FAMILIES if row.key.endswith(f".{field}"))
-            yield _row(described, key, value, defaults[field], key in data, _whole_number())
+            yield _row(QUEUE_KEYS[field].row, key, value, defaults[field], key in data)
     for name, highest in settings.runs.max_priorities.items():
         key = f"storyrun.namespace.{name}.max-priority"
-        yield _row(FAMILIES[-1], key, str(highest), None, key in data, _whole_number())
+        yield _row(NAMESPACE_PRIORITY, key, str(highest), None, key in data)
 
 
 def _family_row(key: str) -> ConfigRow | None:
     """A key of a queue or namespace that has none yet."""
-    pattern: Iterable[KeyRow] = FAMILIES
-    for described in pattern:
-        head, _, tail = described.key.partition("<name>")
+    for row in FAMILIES:
+        head, _, tail = row.key.partition("<name>")
         name = key.removeprefix(head).removesuffix(tail)
         if key.startswith(head) and key.endswith(tail) and name and "." not in name:
             default = queue_values(QueueSettings()).get(tail[1:]) if "queue" in head else None
-            return _row(described, key, default, default, False, _whole_number())
+            return _row(row, key, default, default, False)
     return None
-
-
-def _whole_number() -> str:
-    reader = integer(0)
-    return f"{reader.kind}, {reader.accepted}"
 
 
 def _other_row(key: str, value: str | None, errors: Mapping[str, str], warnings: Mapping[str, str]) -> ConfigRow:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bubu_contract.durations import short_duration
-from core.policy.config_keys import KEYS
+from core.policy.config_keys import KEYS, QUEUE_KEYS
 from core.policy.retry import DEFAULT_MAX_DELAY
 from core.policy.settings import FALLBACK_RETENTION_SECONDS, FALLBACK_STEP_TIMEOUT, OperatorSettings, QueueSettings
 
@@ -57,9 +57,4 @@ def value_text(value: Any) -> str | None:
 
 def queue_values(queue: QueueSettings) -> dict[str, str]:
     """The values of a queue, by the last part of their keys."""
-    return {
-        "concurrency": str(queue.concurrency),
-        "default-priority": str(queue.default_priority),
-        "priority-aging-seconds": str(queue.priority_aging_seconds),
-        "max-priority": str(queue.max_priority),
-    }
+    return {word: str(getattr(queue, known.path[0])) for word, known in QUEUE_KEYS.items()}

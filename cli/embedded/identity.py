@@ -14,7 +14,7 @@ from cli.embedded.store_claims import STORE_SETTINGS, create_store_claim, uses_s
 from core.api.resource import CONFIG_MAP, NAMESPACE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
-from core.policy.settings import ANY_IMAGE
+from core.policy.config_values import ANY_IMAGE
 from core.workloads.script import DEFAULT_IMAGE_KEY, IMAGES_KEY
 from deployment.packaged import Packaged, packaged
 from deployment.permissions.hub import hub_objects

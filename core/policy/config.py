@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from bubu_contract.durations import format_duration
 from core.api.suggestion import closest
-from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, KEYS
-from core.policy.config_values import integer
+from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, KEYS, QUEUE_KEYS
 from core.policy.settings import (
     FALLBACK_RETENTION_SECONDS,
+    NAMESPACE_PRIORITY,
     ControllerSettings,
     OperatorSettings,
     QueueSettings,
@@ -28,12 +28,6 @@ from core.policy.settings import (
 from core.policy.storage_checks import storage_problems
 
 _QUEUE_PREFIX: Final = "storyrun.queue."
-QUEUE_FIELDS: Final = {
-    "concurrency": "concurrency",
-    "default-priority": "default_priority",
-    "priority-aging-seconds": "priority_aging_seconds",
-    "max-priority": "max_priority",
-}
 _NAMESPACE_PREFIX: Final = "storyrun.namespace."
 _RETENTION: Final = "storyrun.retention-seconds"
 _MAX_PRIORITY: Final = "max-priority"
@@ -69,7 +63,7 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
         known = KEYS.get(key)
         try:
             if known is not None:
-                settings = _with_value(settings, known.path, known.read(text.strip()))
+                settings = _with_value(settings, known.path, known.row.read(text.strip()))
             elif key.startswith(_QUEUE_PREFIX):
                 settings = _with_queue(settings, key, text.strip())
             elif key.startswith(_NAMESPACE_PREFIX):
@@ -100,10 +94,10 @@ def _with_queue(settings: OperatorSettings, key: str, text: str) -> OperatorSett
     name = name.strip().lower()
     if not _DNS_LABEL.fullmatch(name):
         raise ValueError(f"queue name {name!r} must be a DNS-1123 label of at most 63 characters")
-    if field_name not in QUEUE_FIELDS:
-        raise ValueError(f"unknown queue field {field_name!r}; use {', '.join(QUEUE_FIELDS)}")
+    if (known := QUEUE_KEYS.get(field_name)) is None:
+        raise ValueError(f"unknown queue field {field_name!r}; use {', '.join(QUEUE_KEYS)}")
     queues = settings.runs.queues
-    queue = replace(queues.get(name, QueueSettings()), **{QUEUE_FIELDS[field_name]: integer(0)(text)})
+    queue = replace(queues.get(name, QueueSettings()), **{known.path[0]: known.row.read(text)})
     return replace(settings, runs=replace(settings.runs, queues={**queues, name: queue}))
 
 
@@ -114,7 +108,7 @@ def _with_namespace(settings: OperatorSettings, key: str, text: str) -> Operator
         raise ValueError(f"{name!r} is not a namespace; use a DNS-1123 label of at most 63 characters")
     if field_name != _MAX_PRIORITY:
         raise ValueError(f"unknown field {field_name!r} of a namespace; use {_MAX_PRIORITY}")
-    bounds = {**settings.runs.max_priorities, name: integer(0)(text)}
+    bounds = {**settings.runs.max_priorities, name: NAMESPACE_PRIORITY.read(text)}
     return replace(settings, runs=replace(settings.runs, max_priorities=bounds))
 
 

@@ -16,8 +16,13 @@ from typing import Final, Generic, TypeVar
 from bubu_contract.durations import format_duration, parse_duration, short_duration
 from core.api.quantity import parse_quantity
 from core.policy.retry import MAX_RETRIES_LIMIT
-from core.policy.settings import ANY_IMAGE, ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
 
+KEYED_TOLERATIONS: Final = "keyed"
+"""In ``SecuritySettings.tolerations``: every toleration that names the key of a taint."""
+ANY_TOLERATION: Final = "*"
+"""In the same setting: every toleration."""
+ANY_IMAGE: Final = "*"
+"""In ``ScriptSettings.images``: every image."""
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
 
@@ -142,9 +147,13 @@ def quantity(value: str) -> str:
     return value
 
 
-def one_of(words: type[_Word]) -> SettingReader[_Word]:
-    @_reads("word", _listed(words))
+def one_of(words: type[_Word], *, empty: _Word | None = None) -> SettingReader[_Word]:
+    """Reads a word; ``empty``: what an empty value means, if it is no word itself."""
+
+    @_reads("word", ", ".join(f"`{word.value}`" if word.value else "nothing" for word in words))
     def read(value: str) -> _Word:
+        if not value and empty is not None:
+            return empty
         try:
             return words(value)
         except ValueError:
@@ -152,20 +161,6 @@ def one_of(words: type[_Word]) -> SettingReader[_Word]:
             raise ValueError(f"{value!r} is not one of {allowed}") from None
 
     return read
-
-
-def _listed(words: type[StrEnum]) -> str:
-    return ", ".join(f"`{word.value}`" if word.value else "nothing" for word in words)
-
-
-@_reads("word", _listed(CrossNamespacePolicy))
-def cross_namespace_policy(value: str) -> CrossNamespacePolicy:
-    return one_of(CrossNamespacePolicy)(value or CrossNamespacePolicy.DENY)
-
-
-@_reads("word", _listed(OffloadedDataPolicy))
-def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
-    return one_of(OffloadedDataPolicy)(value or OffloadedDataPolicy.INJECT)
 
 
 @_reads("list", "capabilities; empty: `ALL`")

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from core.api.objects import ReadOnlyObject
-from core.policy.settings import ANY_TOLERATION, KEYED_TOLERATIONS, LoweredBy, OperatorSettings
+from core.policy.config_values import ANY_TOLERATION, KEYED_TOLERATIONS
+from core.policy.settings import LoweredBy, OperatorSettings
 
 LOWERED_BY_KEY: Final = "security.lowered-by"
 TOLERATIONS_KEY: Final = "security.tolerations"

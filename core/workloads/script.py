@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.api.objects import Object, ReadOnlyObject
-from core.policy.settings import ANY_IMAGE, ScriptSettings
+from core.policy.config_values import ANY_IMAGE
+from core.policy.settings import ScriptSettings
 
 SCRIPT_FIELDS: Final = ("run", "image", "shell")
 INPUTS_FILE: Final = "/var/run/bubu/inputs.json"

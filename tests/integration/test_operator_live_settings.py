@@ -13,7 +13,8 @@ import trio
 
 from core.api.objects import Object
 from core.api.resource import EVENT
-from deployment.settings_table import FAMILIES, SECTIONS, Counts
+from core.policy.config_keys import FAMILIES, KEYS
+from core.policy.setting import Counts
 from tests.integration import live_setting_plays as plays
 from tests.integration.container_setting_rows import DEFAULTS, NOT_OF_JOBS, ROWS
 from tests.integration.live_operator import LiveOperator, open_live_operator
@@ -106,13 +107,13 @@ async def test_every_setting_of_containers_counts_for_the_next_job_of_a_running_
 
 def test_every_setting_of_containers_is_changed_in_a_running_operator_or_is_none_of_jobs() -> None:
     changed = {row.key for row in (*DEFAULTS, *ROWS)}
-    rows = [row for section in SECTIONS for row in section.keys]
+    rows = [known.row for known in KEYS.values()]
     assert changed | set(NOT_OF_JOBS) == {row.key for row in rows if row.counts is Counts.NEW_CONTAINERS}
 
 
 def test_every_live_setting_is_changed_in_a_running_operator_or_names_the_test_that_does_so() -> None:
     changed = {re.sub(r"(queue|namespace)\.\w+\.", r"\1.<name>.", row.key) for wave in WAVES for row in wave.rows}
-    rows = [*(row for section in SECTIONS for row in section.keys), *FAMILIES]
+    rows = [*(known.row for known in KEYS.values()), *FAMILIES]
 
     assert changed | {row.key for row in ELSEWHERE} == {row.key for row in rows if row.counts is Counts.LIVE}
     assert changed & {row.key for row in ELSEWHERE} == set()

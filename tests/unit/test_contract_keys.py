@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
-from deployment.settings_table import FAMILIES, SECTIONS, Counts
+from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, FAMILIES, KEYS
+from core.policy.setting import Counts
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 ROW: Final = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
@@ -18,7 +18,7 @@ REFERENCE: Final = {
     for keys, when in ROW.findall((DOCS / "contract" / "keys.md").read_text())
     for key in re.findall(r"`([^`]+)`", keys)
 }
-HERE: Final = {row.key: row.counts for row in (*(row for section in SECTIONS for row in section.keys), *FAMILIES)}
+HERE: Final = {row.key: row.counts for row in (*(known.row for known in KEYS.values()), *FAMILIES)}
 
 
 def named_differences() -> set[str]:

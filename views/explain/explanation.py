@@ -18,8 +18,9 @@ from core.api.objects import Object, ReadOnlyObject, has_ended
 from core.engine.step.manifest import step_run_name
 from core.policy.borrowed import is_foreign
 from core.policy.config import parse_config
+from core.policy.config_values import ANY_TOLERATION
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
-from core.policy.settings import ANY_TOLERATION, LoweredBy, OperatorSettings, SecuritySettings
+from core.policy.settings import LoweredBy, OperatorSettings, SecuritySettings
 from core.policy.sources import OPERATOR, TEMPLATE, Sources
 from core.policy.timing import (
     BUILT_IN,

@@ -12,9 +12,8 @@ from typing import Final
 import pytest
 
 from core.policy.config import parse_config
-from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
+from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, FAMILIES, KEYS
 from core.policy.settings import OperatorSettings
-from deployment.settings_table import FAMILIES
 from tests.unit.deployment.settings_effects import FAMILY_ROWS, ROWS, Effect, Proof
 
 ROOT: Final = Path(__file__).parents[3]

@@ -9,12 +9,12 @@ from typing import Final
 
 import pytest
 
-from core.policy.config import QUEUE_FIELDS, parse_config
-from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
+from core.policy.config import parse_config
+from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, FAMILIES, KEYS
+from core.policy.setting import Counts, SettingRow
 from core.policy.settings import OperatorSettings
 from deployment.configuration import SHIPPED
 from deployment.settings_page import render
-from deployment.settings_table import FAMILIES, SECTIONS, Counts, KeyRow
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
 PAGE: Final = render()
@@ -24,18 +24,11 @@ ROWS: Final = {
     if line.startswith("| `")
     if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
 }
-DESCRIBED: Final = [described for section in SECTIONS for described in section.keys]
+DESCRIBED: Final = [known.row for known in KEYS.values()]
 
 
 def test_every_key_has_one_row_and_no_row_is_of_another_key() -> None:
-    assert sorted(described.key for described in DESCRIBED) == sorted(KEYS)
-    assert len(ROWS) == len(KEYS) + len(FAMILIES)
-
-
-def test_every_field_of_a_queue_has_a_row() -> None:
-    of_queues = {f"storyrun.queue.<name>.{field}" for field in QUEUE_FIELDS}
-
-    assert {family.key for family in FAMILIES} == of_queues | {"storyrun.namespace.<name>.max-priority"}
+    assert ROWS.keys() == {row.key for row in (*DESCRIBED, *FAMILIES)}
 
 
 @pytest.mark.parametrize("key", sorted(ACCEPTED_WITHOUT_EFFECT))
@@ -47,7 +40,7 @@ def test_a_key_without_effect_says_so_with_the_reason(key: str) -> None:
 
 
 @pytest.mark.parametrize("described", [*DESCRIBED, *FAMILIES], ids=lambda described: described.key)
-def test_no_description_breaks_the_table(described: KeyRow) -> None:
+def test_no_description_breaks_the_table(described: SettingRow) -> None:
     assert described.does.endswith(".")
     assert "|" not in described.does
 

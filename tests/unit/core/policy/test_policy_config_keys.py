@@ -21,7 +21,7 @@ CARRIERS: Final = (
     *("reconcilers.registration", "webhooks.cluster_view"),
 )
 """Modules whose types contain the settings, or pass them on."""
-OWN: Final = {f"core/policy/{name}.py" for name in ("config", "config_keys", "config_values", "settings")}
+OWN: Final = {f"core/policy/{name}.py" for name in ("config", "config_keys", "config_values", "settings/operator")}
 """Modules that create settings. Reading a setting there does not count as a use."""
 KEYS_WITH_A_NAME: Final = {("runs", "queues"), ("runs", "max_priorities")}
 """Fields that ``storyrun.queue.<name>.*`` and ``storyrun.namespace.<name>.*`` set."""
