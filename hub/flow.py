@@ -17,7 +17,7 @@ import trio
 from bubu_contract.durations import parse_positive_duration
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
-from core.story.kinds import StepKind
+from core.story.kinds import PRIMITIVES, InStream
 from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator
@@ -87,7 +87,7 @@ class PacketFlow:
                     nursery.start_soon(
                         self._work_off, primitive, primitive.intake, name=f"intake of {run}/{primitive.name}"
                     )
-                nursery.start_soon(_SERVE[primitive.spec.kind], self, primitive, name=f"{run}/{primitive.name}")
+                nursery.start_soon(_SERVE[_meaning(primitive)], self, primitive, name=f"{run}/{primitive.name}")
 
     def distribute(self, step: LiveStep, packet: Inspected, content: Mapping[str, Any] | None, now: float) -> None:
         """Pass a packet of ``step`` on to all that need it. Its receivers have room."""
@@ -331,12 +331,17 @@ class PacketFlow:
 
 
 _SERVE: Final = {
-    StepKind.CONDITION: PacketFlow._pass,
-    StepKind.PARALLEL: PacketFlow._pass,
-    StepKind.STOP: PacketFlow._pass,
-    StepKind.SLEEP: PacketFlow._sleep,
-    StepKind.EXECUTE_STORY: PacketFlow._execute,
+    InStream.FORWARD: PacketFlow._pass,
+    InStream.END: PacketFlow._pass,
+    InStream.DELAY: PacketFlow._sleep,
+    InStream.ANSWER: PacketFlow._execute,
 }
+
+
+def _meaning(node: LivePrimitive) -> InStream:
+    meaning = PRIMITIVES[node.spec.kind].in_stream
+    assert meaning is not None, "the topology has refused the step"
+    return meaning
 
 
 def _work(node: LivePrimitive) -> StepWork:

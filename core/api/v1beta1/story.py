@@ -6,7 +6,7 @@ only; deeper ones have the same form, are stored unchanged, and are checked by a
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from core.api.execution import ExecutionOverrides
 from core.api.kind import KindModel
 from core.api.loops import MAX_BRANCHES, MAX_ITEMS, MAX_ITERATIONS
 from core.api.meta import ObjectReference
-from core.api.schema import CelRule, Int32, JsonObject, JsonValue, WireModel
+from core.api.schema import CelRule, DescribedElsewhere, Int32, JsonObject, JsonValue, WireModel
 from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 
 PrimitiveType = Literal["condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate"]
@@ -196,14 +196,17 @@ class StorySpec(StorySpecFields):
         + ", ".join(f"`{name}`" for name in PRIMITIVES)
         + ".",
     )
-    compensations: list[Step] | None = Field(
+    compensations: Annotated[list[Step], DescribedElsewhere()] | None = Field(
         None,
         max_length=50,
-        description="Steps that undo work after a main step failed, at most 50; they see the outputs of the main "
-        "steps.",
+        description="Steps that undo work after a main step failed, at most 50, written as those of `steps`; they see "
+        "the outputs of the main steps.",
     )
-    finally_: list[Step] | None = Field(
-        None, alias="finally", max_length=50, description="Steps that run at the end whatever happened, at most 50."
+    finally_: Annotated[list[Step], DescribedElsewhere()] | None = Field(
+        None,
+        alias="finally",
+        max_length=50,
+        description="Steps that run at the end whatever happened, at most 50, written as those of `steps`.",
     )
 
 

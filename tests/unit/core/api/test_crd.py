@@ -23,6 +23,9 @@ CONTRACT: dict[str, dict[str, Any]] = json.loads(
 CLIENT_SIDE_APPLY_LIMIT = 262144
 """In bytes. ``kubectl apply`` stores the whole document in an annotation of at most this size."""
 
+LIKE_STEPS = (".spec.compensations.items.", ".spec.finally.items.")
+"""In v1beta1 described once, in ``.spec.steps``: the definition must not become too large."""
+
 CONVERSION = ConversionService("bobrapet-system", "bobrapet-webhook-service", "/convert")
 
 each_version = pytest.mark.parametrize(
@@ -94,6 +97,7 @@ def test_every_field_is_described_except_metadata_which_the_api_server_owns(kind
         for path, schema in _schemas(_root(kind, version))
         if "description" not in schema and not path.endswith((".items", ".additionalProperties"))
         if ".placement.affinity." not in path  # Kubernetes describes it, and the definition must not become too large
+        if version == 0 or not path.startswith(LIKE_STEPS)
         if ".warm." not in path or "Template" in kind.resource.kind  # the templates describe it, for the same reason
     ]
     assert undescribed == [".metadata"]
@@ -160,6 +164,15 @@ def test_with_a_service_that_converts_every_version_is_served() -> None:
     assert {**first, "schema": 0} == {**second, "schema": 0, "name": "v1alpha1", "storage": True}
 
 
+def _bare(schema: Any) -> Any:
+    """``schema`` without descriptions."""
+    if isinstance(schema, list):
+        return [_bare(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _bare(child) for key, child in schema.items() if not (key == "description" and isinstance(child, str))}
+
+
 def test_a_version_differs_from_the_other_only_in_what_a_step_does() -> None:
     alpha, beta = (_root(STORY_KIND, version)["properties"] for version in (0, 1))
     assert alpha["status"] == beta["status"]
@@ -169,7 +182,8 @@ def test_a_version_differs_from_the_other_only_in_what_a_step_does() -> None:
         if name not in lists:
             assert one == other
             continue
-        step, typed = one["items"]["properties"], other["items"]["properties"]
+        assert _bare(other["items"]) == _bare(beta["spec"]["properties"]["steps"]["items"])
+        step, typed = one["items"]["properties"], beta["spec"]["properties"]["steps"]["items"]["properties"]
         assert typed.keys() - step.keys() == set(PRIMITIVES)
         assert step.keys() - typed.keys() == {"type"}
         assert {key for key in step.keys() & typed.keys() if step[key] != typed[key]} == {"ref", "with"}
