@@ -221,9 +221,20 @@ class _Driver:
             self._alarm = trio.Event()
 
     async def say_goodbye(self, transport: trio.SocketStream) -> None:
-        """Write what is left, and read on for a moment: a reset would overtake the last data."""
-        while data := self._connection.data_to_send():
-            await self._stream.send_all(data)
+        """Write what is left, and read on for a moment: a reset would overtake the last data.
+
+        A status waits behind messages for the client's window. An end of the stream before it would tell the client to
+        come back.
+        """
+        connection = self._connection
+        while True:
+            while data := connection.data_to_send():
+                await self._stream.send_all(data)
+            if connection.calls == 0:
+                break
+            if not (data := bytes(await self._stream.receive_some(READ_BYTES))):
+                return
+            connection.receive(data, trio.current_time())
         await transport.send_eof()
         left = _LINGER_BYTES
         while left > 0 and (data := bytes(await transport.receive_some(READ_BYTES))):

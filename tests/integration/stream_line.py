@@ -50,6 +50,8 @@ class StreamLine:
     port: int = 0
     tokens: dict[str, str] = field(default_factory=dict)
     running: dict[str, trio.Process] = field(default_factory=dict)
+    """The newest process of each step."""
+    _processes: list[trio.Process] = field(default_factory=list)
 
     @property
     def kept(self) -> Path:
@@ -108,7 +110,7 @@ class StreamLine:
     async def end(self) -> None:
         """Kill everything that still runs."""
         with trio.CancelScope(shield=True):
-            for process in self.running.values():
+            for process in self._processes:
                 if process.poll() is None:
                     process.kill()
                 await process.wait()
@@ -130,7 +132,9 @@ class StreamLine:
     async def _started(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> trio.Process:
         log: IO[bytes]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return await trio.lowlevel.open_process(list(command), env=environ, cwd=ROOT, stdout=log, stderr=log)
+            process = await trio.lowlevel.open_process(list(command), env=environ, cwd=ROOT, stdout=log, stderr=log)
+        self._processes.append(process)
+        return process
 
 
 @asynccontextmanager

@@ -141,6 +141,27 @@ async def test_a_newer_connection_of_the_same_generation_replaces_the_older_one(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_replaced_client_that_has_not_read_learns_on_both_calls_that_it_was_replaced() -> None:
+    """A connection that breaks instead makes the Go SDK connect again, and take the step from the newer client."""
+    async with open_hub(CHAIN) as stand, open_client(stand.port) as old, trio.open_nursery() as nursery:
+        data = old.open_call(DATA_METHOD, (VERSION,))
+        control = old.open_call(CONTROL_METHOD, (VERSION, (BINDING_HEADER, identity("echo"))))
+        assert await control.receive()
+        nursery.start_soon(ModelledEngram(stand.port, identity("emit"), emitting(["x" * 20_000] * 8)).run)
+        await until(lambda: len(data.messages) == 3)  # the window has no room for the next
+        await until(lambda: stand.counts("echo").offered == 8)
+        nursery.start_soon(ModelledEngram(stand.port, identity("echo"), forever).run)
+        for call in (control, data):
+            with pytest.raises(CallError, match="FAILED_PRECONDITION: another client serves the step now"):
+                await _read_to_the_end(call)
+        nursery.cancel_scope.cancel()
+
+
+async def _read_to_the_end(call: RigCall) -> None:
+    while await call.receive() is not None:
+        pass
+
+
 async def test_a_binding_that_moves_on_ends_the_sessions_of_its_former_generation() -> None:
     async with open_hub(CHAIN) as stand, trio.open_nursery() as nursery:
         engram = ModelledEngram(stand.port, identity("echo"), forever)
