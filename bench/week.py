@@ -31,11 +31,11 @@ from bench.census import census
 from bench.compressed import TEAM, CompressedCluster, open_compressed_cluster
 from bench.process import resident_bytes
 from bench.report import COUNT, Row, Unit, Value, report
-from bobrapet.reclaim import spare_what_there_is
 from bubu_contract.submission import trigger_name
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, STORY_TRIGGER
 from core.telemetry import metrics
+from kubewire.reclaim import spare_what_there_is
 from manager.memory import give_back_large_blocks
 
 DAYS: Final = 7

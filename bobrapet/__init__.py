@@ -5,6 +5,5 @@ the same names: installed in the same environment, or in a folder of ``PYTHONPAT
 ``bobrapet/_modules``, where Python does not search. ``launch`` adds that folder, in programs of ours only: the programs
 of steps see neither our modules nor a ``PYTHONPATH`` of ours.
 
-``launch`` imports nothing of ours before that. Beside it is what every process of ours stands on: ``parent``,
-``reclaim``, and the formats that API servers and their clients share, ``wire`` and ``yaml_booleans``.
+``launch`` imports nothing of ours before that.
 """

@@ -21,6 +21,8 @@ _UNNEEDED: Final = ("rich", "click")
 
 ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _HERE.parent
 """The folder that contains our packages, examples and manifests: in an installation ``_modules``, else the checkout."""
+_SEARCHED: Final = (ROOT,) if ROOT == _INSTALLED else (ROOT, ROOT / "localcluster")
+"""In a checkout the embedded cluster is a project of its own."""
 
 
 def module_command(module: str, *arguments: str) -> tuple[str, ...]:
@@ -38,8 +40,8 @@ def main() -> None:
 
 
 def own_modules_first() -> None:
-    """Let this process search ``ROOT`` first, and the folders of ``PYTHONPATH`` last."""
-    sys.path[:] = search_order(sys.path, os.environ.get("PYTHONPATH", ""), ROOT)
+    """Let this process search our folders first, and the folders of ``PYTHONPATH`` last."""
+    sys.path[:] = search_order(sys.path, os.environ.get("PYTHONPATH", ""), _SEARCHED)
 
 
 def do_without_extras() -> None:
@@ -52,14 +54,14 @@ def do_without_extras() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # this value makes an import fail
 
 
-def search_order(folders: Sequence[str], python_path: str, root: Path) -> list[str]:
-    """``root``, then the other ``folders``, those of ``python_path`` at the end."""
+def search_order(folders: Sequence[str], python_path: str, roots: Sequence[Path]) -> list[str]:
+    """``roots``, then the other ``folders``, those of ``python_path`` at the end."""
     places = {folder: Path(folder).resolve() for folder in folders}
     named = {Path(folder).resolve() for folder in python_path.split(os.pathsep) if folder}
-    others = [folder for folder in folders if places[folder] != root]
+    others = [folder for folder in folders if places[folder] not in roots]
     first = [folder for folder in others if places[folder] not in named]
     last = [folder for folder in others if places[folder] in named]
-    return [str(root), *first, *last]
+    return [*map(str, roots), *first, *last]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import Final
 
 import trio
 
-from bobrapet.wire import Object
 from certs.authority import Lifetimes
 from certs.material import Material, pem_of
 from certs.policy import CertRules
@@ -29,6 +28,7 @@ from core.kube.informer import Change, Informer
 from core.kube.retry import Backoff
 from core.telemetry.logs import get_logger
 from core.workloads.hub_access import HUB_TLS_SECRET
+from kubewire import Object
 
 HUB_AUTHORITY_SECRET: Final = "bobrapet-hub-ca"  # noqa: S105 - a name, not a secret
 HUB_LIFETIMES: Final = Lifetimes(

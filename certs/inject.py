@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from bobrapet.wire import Object, PatchType
 from certs.authority import within_time
 from certs.material import pem_of
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY, Resource, Scope
 from core.kube.client import KubeClient
 from core.kube.errors import ConflictError, KubeError, NotFoundError
+from kubewire import Object, PatchType
 
 _ADMISSION: Final = "admissionregistration.k8s.io"
 MUTATING: Final = Resource(

@@ -16,7 +16,6 @@ from typing import Final, Protocol
 
 import trio
 
-from bobrapet.wire import Object
 from certs.authority import within_time
 from certs.errors import UnusableError
 from certs.inject import DEFAULT_TARGETS, Publication, Publisher, Target
@@ -47,6 +46,7 @@ from core.kube.informer import Informer
 from core.kube.retry import Backoff
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object
 
 DEFAULT_SECRET: Final = "bobrapet-webhook-server-cert"  # noqa: S105 - a name, not a secret
 

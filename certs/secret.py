@@ -19,12 +19,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from bobrapet.wire import Object, copy_value
 from bubu_contract.instants import format_precise_instant, parse_instant_or_none
 from certs.authority import Pair, PrivateKey, is_authority, is_issued_by, names_of, same_key, within_time
 from certs.errors import UnusableError
 from certs.material import Material, Rotation, pem_of
 from certs.policy import Absent, Damaged, Foreign, Kept, Provided, Stored
+from kubewire import Object, copy_value
 
 TLS_CERT: Final = "tls.crt"
 TLS_KEY: Final = "tls.key"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bobrapet.wire import Object
 from certs.material import Material
 from certs.policy import Stored
 from certs.secret import read_secret, write_secret
 from core.api.resource import SECRET
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
+from kubewire import Object
 
 
 @dataclass(frozen=True, slots=True)

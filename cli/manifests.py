@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bobrapet.yaml_booleans import key_text, read_words_as_booleans
 from cli.builtfiles import BuiltFile, is_python
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.api.objects import Object
+from kubewire.yaml_booleans import key_text, read_words_as_booleans
 
 if TYPE_CHECKING:
     from webhooks.cluster_view import ClusterView
@@ -222,8 +222,8 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
 def _warnings(file: str, text: str) -> tuple[str, ...]:
     """A sentence for each word that only Kubernetes reads as a boolean."""
     # Most files need no second reading.
-    from bobrapet.yaml_booleans import BOOLEANS
     from cli import yamlsource
+    from kubewire.yaml_booleans import BOOLEANS
 
     if not re.search(rf"(?:^|[\s,\[{{])(?:{'|'.join(BOOLEANS)})\s*(?:$|[:,\]}}#])", text, re.M):
         return ()  # mostly so, and a second reading takes time

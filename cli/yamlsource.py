@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bobrapet.yaml_booleans import BOOLEANS, key_text
 from core.api import fieldpath
+from kubewire.yaml_booleans import BOOLEANS, key_text
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Size of one document; API servers store at most 1.5 MiB."""

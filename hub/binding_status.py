@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bobrapet.wire import merge_patch_between
 from bubu_contract.instants import format_instant
 from core.api.conditions import find_condition, truncated, with_condition
 from core.api.objects import Object
 from core.api.phases import ConditionType, Reason
 from hub.attendance import NOBODY, Attendance
 from hub.rate import STILL, PerMinute
+from kubewire import merge_patch_between
 
 FIELD_MANAGER: Final = "bobrapet-hub"
 READY: Final = "TransportReady"

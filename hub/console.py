@@ -18,7 +18,6 @@ from urllib.parse import parse_qs
 import orjson
 import trio
 
-from bobrapet.wire import status_failure
 from bubu_wire.messages import MAX_FRAME_BYTES
 from core.api.objects import NamespacedName, Object
 from core.telemetry.logs import get_logger
@@ -28,6 +27,7 @@ from hub.run_book import BindingStanding
 from hub.service import Hub
 from hub.taps import DEFAULT_RATE, MAX_RATE, TapDirection, TooManyTapsError
 from hub.topology import Place
+from kubewire import status_failure
 
 MAX_BODY_BYTES: Final = MAX_FRAME_BYTES + 256 * 1024
 MAX_SENDS: Final = 8

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bobrapet.wire import values_equal
 from bubu_contract.identity import compose, label_value
 from bubu_contract.references import STORAGE_PATH
 from core.api import keys
@@ -22,6 +21,7 @@ from core.api.resource import STORY_RUN
 from core.expressions.paths import is_reference
 from core.story.realtime import OUTPUT_OF_STEP
 from hub.child_runs import ChildOrder, ChildRunError
+from kubewire import values_equal
 
 MAX_DEPTH: Final = 10
 """The default of ``storyrun.max-story-depth``: the hub does not read the settings of the operator."""

@@ -27,7 +27,6 @@ from typing import Final
 import trio
 from trio.abc import ReceiveStream
 
-from bobrapet import parent
 from core.api.objects import NamespacedName, Object
 from core.engine.clock import system_now
 from core.kube.client import KubeClient, open_client
@@ -45,6 +44,7 @@ from hub.report import StatusReporter
 from hub.run import LiveRun, RunServices
 from hub.service import Hub
 from hub.stream_view import StreamView
+from kubewire import parent
 from manager.bind import Address
 from manager.followed_secret import FollowedSecret
 from manager.hub_console import ConsoleOptions, HubConsole

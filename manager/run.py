@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.abc import ReceiveStream
 
-from bobrapet import parent
-from bobrapet.reclaim import reclaim_when_quiet, spare_what_there_is
 from core.engine.clock import WallClock, system_now
 from core.kube.client import KubeClient, open_client
 from core.kube.config import SERVICE_ACCOUNT_PATH, load_config
@@ -40,6 +38,8 @@ from core.telemetry import metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.otlp.otlp_ignored import warn_of_ignored_variables
 from core.telemetry.otlp.otlp_settings import OtlpSettings, OtlpSettingsError, names_a_collector, read_otlp_settings
+from kubewire import parent
+from kubewire.reclaim import reclaim_when_quiet, spare_what_there_is
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource

@@ -15,7 +15,7 @@ from trio.lowlevel import Task
 
 PACKAGES: Final = frozenset(
     {
-        *("bobrapet", "bubu_sdk", "certs", "cli", "core", "hub", "localcluster"),
+        *("bobrapet", "bubu_sdk", "certs", "cli", "core", "hub", "kubewire", "localcluster"),
         *("manager", "reconcilers", "views", "webhooks"),
     }
 )

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from bobrapet.wire import merge_patch_between
 from core.api.conditions import with_condition
 from core.api.objects import Object
 from core.api.resource import Resource
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
+from kubewire import merge_patch_between
 from reconcilers.adapters.writes import patch_status
 from reconcilers.runtime.changes import versions
 from reconcilers.runtime.controller import Key

@@ -15,4 +15,8 @@ PACKAGES: Final[tuple[str, ...]] = tuple(
 
 def folder_of(package: str) -> Path:
     """The folder of a package: at the top, or in the distribution that it belongs to."""
-    return next(found for root in (ROOT, ROOT / "sdk", ROOT / "impulses") if (found := root / package).is_dir())
+    return next(
+        found
+        for root in (ROOT / "localcluster", ROOT / "sdk", ROOT / "impulses", ROOT)
+        if (found := root / package).is_dir()
+    )

@@ -13,13 +13,20 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import grimp
 import pytest
 import trio
 
+from tests.packages import PACKAGES
+
 ROOT: Final = Path(__file__).parents[1]
+_UNIT_TESTS: Final = {"tests/unit": "", "localcluster/localcluster_tests": "localcluster/localcluster"}
+"""Folders of unit tests, and where the modules are that they mirror."""
+_PROJECTS: Final = ("sdk", "impulses", "localcluster")
 TEST_SECONDS: Final = 40.0
 """Time for tests. Tests that have not begun by then are skipped; these are the farthest ones."""
 BRANCH: Final = "main"
@@ -61,31 +68,66 @@ def _git(*arguments: str) -> list[str]:
 
 
 def nearest_tests(root: Path, changed: Collection[str]) -> list[str]:
-    """Unit-test modules, nearest first.
+    """Unit-test modules, nearest first: those that have changed, and those that ``UnitTests.near`` returns."""
+    tests = UnitTests(root)
+    ranks = {path: 0 for path in changed if path in tests.imports}
+    for path in changed:
+        for test, rank in tests.near(path).items():
+            ranks[test] = min(rank, ranks.get(test, rank))
+    return sorted(ranks, key=lambda test: (ranks[test], test))
 
-    The order is: modules that have changed, modules that mirror a changed module by name and folder, and modules that
-    import one. A changed builder in a test folder counts as a module.
-    """
-    modules = {name for path in changed if (name := _module_of(path)) is not None}
-    ranked = []
-    for test in sorted((root / "tests/unit").rglob("test_*.py")):
-        path = str(test.relative_to(root))
-        if path in changed:
-            ranked.append((0, path))
-        elif any(_mirrors(path, one) for one in changed):
-            ranked.append((1, path))
-        elif modules.intersection(_imports(test)):
-            ranked.append((2, path))
-    return [path for _, path in sorted(ranked)]
+
+class UnitTests:
+    """The modules with unit tests below ``root``, and what they import."""
+
+    def __init__(self, root: Path) -> None:
+        self.imports: Final = {
+            test.relative_to(root).as_posix(): frozenset(_imports(test))
+            for folder in _UNIT_TESTS
+            for test in (root / folder).rglob("test_*.py")
+        }
+
+    def near(self, changed: str) -> dict[str, int]:
+        """The tests that are near to a changed file, with their distance.
+
+        1: they mirror it by name and folder, or it is a ``conftest.py`` above them. 2: they import it; a builder in a
+        test folder counts as a module. 3, for a module without any of these: they import the modules that import it,
+        over as many steps as it takes. 4: they are in the nearest folder that mirrors one above it.
+        """
+        module = _module_of(changed)
+        found = {test: 2 for test, names in self.imports.items() if module in names}
+        found |= {test: 1 for test in self.imports if _mirrors(test, changed)}
+        if not found and module is not None and changed not in self.imports:
+            found = dict.fromkeys(self._of_importers(module), 3) or dict.fromkeys(self._of_folder(changed), 4)
+        return found
+
+    def _of_importers(self, module: str) -> list[str]:
+        graph = self._graph
+        seen = above = {module} & graph.modules
+        while above:
+            above = {each for one in above for each in graph.find_modules_that_directly_import(one)} - seen
+            seen = seen | above
+            if found := [test for test, names in self.imports.items() if not names.isdisjoint(above)]:
+                return found
+        return []
+
+    def _of_folder(self, module: str) -> list[str]:
+        for place in map(str, Path(module).parents):
+            if found := [test for test in self.imports if _mirrored_folder(test) == place]:
+                return found
+        return []
+
+    @cached_property
+    def _graph(self) -> grimp.ImportGraph:
+        return grimp.build_graph(*PACKAGES)
 
 
 def _module_of(path: str) -> str | None:
     """The import name of a changed file: ``core.graph.needs``, ``tests.unit.certs.certs_world``."""
-    file = Path(path)
-    if file.suffix != ".py":
+    if not path.endswith(".py"):
         return None
-    parts = file.with_suffix("").parts
-    parts = parts[1:] if parts[0] in ("sdk", "impulses") else parts
+    parts = path.removesuffix(".py").split("/")
+    parts = parts[1:] if parts[0] in _PROJECTS else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -95,12 +137,18 @@ def _mirrors(test: str, changed: str) -> bool:
     The name may be longer (``test_payload_key.py`` for ``core/payloads/key.py``), and the folder of the test may be one
     level higher. A ``conftest.py`` is for all tests below it.
     """
-    if changed.startswith("tests/unit/") and changed.endswith("/conftest.py"):
+    if changed.endswith("/conftest.py"):
         return test.startswith(changed.removesuffix("conftest.py"))
-    folder, file = Path(test).parent.relative_to("tests/unit"), Path(changed)
-    if file.suffix != ".py" or folder == Path() or not file.is_relative_to(folder):
+    folder, (name, suffix) = _mirrored_folder(test), Path(changed).name.rpartition(".")[::2]
+    if suffix != "py" or not folder or not changed.startswith(f"{folder}/"):
         return False
-    return f"_{file.stem}_" in f"_{Path(test).stem.removeprefix('test_')}_"
+    return f"_{name}_" in f"_{Path(test).stem.removeprefix('test_')}_"
+
+
+def _mirrored_folder(test: str) -> str:
+    """``core/graph`` of a test in ``tests/unit/core/graph``; empty for one that mirrors no folder."""
+    top = next(folder for folder in _UNIT_TESTS if test.startswith(folder))
+    return f"{_UNIT_TESTS[top]}{test.removeprefix(top).rpartition('/')[0]}".removeprefix("/")
 
 
 def _imports(test: Path) -> Iterator[str]:

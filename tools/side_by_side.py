@@ -75,7 +75,7 @@ def suites() -> Sequence[Suite]:
         Suite(_integration("admission_*", "certs_*", "conversion_*", "embedded_admission*", "wheels"), 0.4, 180),
         Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 145),
         Suite(_integration("command_line_*"), 0.6, 300),
-        Suite(("tests/unit",), 0.8, 360),
+        Suite(("tests/unit", "localcluster"), 0.8, 360),
         Suite(("tests/unit/core",), 0.8, 300),
         Suite(("tests/unit/cli", "tests/unit/hub", "tests/unit/sdk"), 0.8, 270),
         Suite(("fuzz",), 0.8, 210),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from bobrapet.reclaim import spare_what_there_is
+from bobrapet.launch import module_command
 from cli.embedded.folder import STAYS_FILE, EmbeddedCluster, EmbeddedError, claims_folder, must_stay, publish
 from cli.embedded.hub_port import hub_endpoint
 from cli.embedded.operator_process import operator_process
@@ -30,6 +30,7 @@ from cli.embedded.preloading import wait_until_wanted
 from cli.embedded.process import serving
 from cli.embedded.usage import wait_until_unused
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
+from kubewire.reclaim import spare_what_there_is
 from localcluster.privatefile import PRIVATE_UMASK
 
 if TYPE_CHECKING:
@@ -197,7 +198,12 @@ async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[
     spare_what_there_is()  # the modules, before the API server begins to visit what is new
     file = data / PORT_FILE
     serve_on = partial(
-        launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON, local_webhooks=local_webhooks()
+        launch.serve,
+        data,
+        image_map=data / MAP_FILE,
+        log_form=LogForm.JSON,
+        local_webhooks=local_webhooks(),
+        node_command=module_command("localcluster.node"),
     )
     if not port and file.exists():
         last = file.read_text(encoding="utf-8").strip()

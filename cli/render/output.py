@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bobrapet.yaml_booleans import read_words_as_booleans
 from cli.problem import UsageError
 from core.api.unreadable import without_mark
+from kubewire.yaml_booleans import read_words_as_booleans
 from views.text import visible
 
 FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath=…")

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from bobrapet.wire import Object
 from bubu_contract.instants import format_instant
 from cli.completing import is_called
 from cli.durations import seconds_of
@@ -19,6 +18,7 @@ from cli.render.table import table
 from core.api.resource import SECRET
 from core.kube.errors import NotFoundError
 from deployment.permissions.names import OPERATOR_NAMESPACE
+from kubewire import Object
 
 if is_called():
     import trio

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import typer
 
-from bobrapet.wire import Object, PatchType
 from cli.completing import is_called
 from cli.options import DRY_RUN, CommonOptions, DryRun, with_common_options
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from core.kube.errors import NotFoundError
+from kubewire import Object, PatchType
 
 if is_called():
     from cli.interruption import run_async

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bobrapet.yaml_booleans import read_words_as_booleans
 from cli.completing import is_called
 from cli.console import Console
 from cli.manifests import texts
@@ -21,6 +20,7 @@ from core.api.resource import STORY
 from core.story.choices import choosing_steps, primitive_of
 from core.story.kinds import SETTINGS
 from core.story.story import read_story
+from kubewire.yaml_booleans import read_words_as_booleans
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
 
 if is_called():

@@ -7,10 +7,10 @@ from datetime import datetime
 from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from bobrapet.wire import Object
 from bubu_contract.instants import parse_instant_or_none
 from core.api import keys
 from core.api.phases import Phase, member_or_none
+from kubewire import Object
 
 __all__ = [
     "STEP_LISTS",

@@ -18,7 +18,6 @@ import httpx
 import orjson
 import trio
 
-from bobrapet.wire import Object, PatchType
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import Resource
 from core.kube import request
@@ -38,6 +37,7 @@ from core.kube.request import ServedKind
 from core.kube.retry import DEFAULT_POLICY, CallRetries, with_retries
 from core.kube.transport import ApiCall, ApiTransport, explain_refusal, open_body, open_transport, transport_errors
 from core.ownership.acting import current_key
+from kubewire import Object, PatchType
 
 _LIST_RESTARTS: Final = 3
 

@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from bobrapet.wire import Object, StatusReason, says_not_now, status_failure
+from kubewire import Object, StatusReason, says_not_now, status_failure
 
 _LONGEST_TEXT: Final = 400
 

@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from bobrapet.wire import Object
 from bubu_contract.instants import format_instant, format_precise_instant
 from core.api.keys import FIELD_MANAGER
 from core.api.resource import CORE_EVENT, EVENT, Resource
@@ -29,6 +28,7 @@ from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError, is_re
 from core.kube.retry import wait_seconds
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object
 
 MAX_NOTE_BYTES: Final = 1024
 """The longest ``note`` that the API server accepts; longer texts are cut."""

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from bobrapet.wire import Object, WatchEventType
 from core.api.objects import NamespacedName
 from core.api.resource import Resource
 from core.kube.client import KubeClient
@@ -27,6 +26,7 @@ from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object, WatchEventType
 
 __all__ = ["Change", "ChangeKind", "Handler", "Informer"]
 

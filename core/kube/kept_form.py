@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from bobrapet.wire import Object
 from core.api.resource import Resource
 from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
@@ -17,6 +16,7 @@ from core.kube.packed import Entry, Packer
 from core.kube.store_key import key_of
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object
 
 _LOG: Final = get_logger("kube-informer")
 

@@ -16,7 +16,6 @@ from typing import Final
 
 import trio
 
-from bobrapet.wire import Object, copy_value
 from bubu_contract.instants import format_precise_instant
 from core.api.resource import LEASE
 from core.kube.client import KubeClient
@@ -25,6 +24,7 @@ from core.kube.retry import Backoff
 from core.ownership.ownership import OwnedKey
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object, copy_value
 
 RELEASE_DEADLINE_SECONDS: Final = 5.0
 LAST_TRY_SECONDS: Final = 1.0

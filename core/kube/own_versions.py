@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bobrapet.wire import Object
 from core.kube.watch_line import stored_version
+from kubewire import Object
 
 REMEMBERED: Final = 4096
 """Versions whose events have not come; that of a forgotten one is read like any other."""

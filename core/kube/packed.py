@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from bobrapet.wire import Object
 from core.api.unreadable import Unreadable, marked, unreadable, without_mark
 from core.kube.store_key import Identity, identity_in
+from kubewire import Object
 
 PACKED_FROM_BYTES: Final = 8 << 10
 """Size of an object; an ordinary StepRun has 2,000 bytes."""

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import trio
 
-from bobrapet.wire import Object, StatusReason, status_failure
 from core.api.resource import Resource
 from core.kube import request
 from core.kube.errors import InternalServerError
@@ -22,6 +21,7 @@ from core.kube.reading import PageHead, UnreadablePageError, head_of_broken_page
 from core.kube.transport import ApiCall
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import Object, StatusReason, status_failure
 
 PAGE_SIZE: Final = 500
 FIRST_PAGE_SIZE: Final = 16

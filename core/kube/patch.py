@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bobrapet.wire import Object, merge_patch_between
+from kubewire import Object, merge_patch_between
 
 _OUR_METADATA: Final = ("labels", "annotations", "finalizers", "ownerReferences")
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from bobrapet.wire import Object
 from core.api.sizes import ANY, MAX_DEPTH, ObjectBounds, values_in
 from core.api.unreadable import unreadable
 from core.kube import remains, scan
 from core.kube.managed_fields import parsed_without_managed_fields
 from core.kube.remains import NoObjectError
+from kubewire import Object
 
 NEVER_TOO_MANY_BYTES: Final = 8 << 10
 """A smaller object exceeds no bound, except that of depth."""

@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from bobrapet.wire import Object
 from core.api.sizes import MAX_DEPTH
 from core.api.unreadable import Unreadable, marked
 from core.kube import scan
+from kubewire import Object
 
 KEPT_BYTES: Final = 8 << 10
 """Size of one field that is kept."""

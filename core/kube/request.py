@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 
-from bobrapet.wire import Object, PatchType, StatusReason, status_failure
 from core.api.resource import Resource
 from core.api.sizes import bounds_of
 from core.api.unreadable import why_unreadable
@@ -27,6 +26,7 @@ from core.kube.reading import NEVER_TOO_MANY_BYTES, Page, object_in, page_in, pa
 from core.kube.remains import NoObjectError
 from core.kube.scan import has_more_values
 from core.kube.transport import ApiCall
+from kubewire import Object, PatchType, StatusReason, status_failure
 
 LIST_DEADLINE_SECONDS: Final = 60.0
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from bobrapet.wire import Object
 from core.api.objects import NamespacedName
 from core.kube.packed import Entry, Opener, Packed, Packer, Resting, identity_of, is_at_rest, opened
 from core.kube.store_key import Identity, identity_in, key_of
+from kubewire import Object
 
 __all__ = [
     "REMEMBERED_DELETIONS",

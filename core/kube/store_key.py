@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bobrapet.wire import Object
 from core.api.objects import NamespacedName
+from kubewire import Object
 
 
 class Identity(NamedTuple):

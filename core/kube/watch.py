@@ -17,7 +17,6 @@ from typing import Final
 
 import trio
 
-from bobrapet.wire import StatusReason, WatchEventType, status_failure
 from core.api.resource import Resource
 from core.api.sizes import bounds_of
 from core.kube import request
@@ -34,6 +33,7 @@ from core.kube.transport import open_body
 from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in, stored_version
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from kubewire import StatusReason, WatchEventType, status_failure
 
 BUFFERED_EVENTS: Final = 128
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024

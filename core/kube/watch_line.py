@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import orjson
 
-from bobrapet.wire import Object, WatchEventType
 from core.api.sizes import ObjectBounds
 from core.kube import reading, remains, scan
 from core.kube.errors import error_from_status
 from core.kube.reading import NEVER_TOO_MANY_BYTES
 from core.kube.remains import NoObjectError
+from kubewire import Object, WatchEventType
 
 _HEAD: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\s*')
 """The form that API servers write."""

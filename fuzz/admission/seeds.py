@@ -10,8 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from bobrapet.wire import apply_merge_patch
 from core.api.objects import Object
+from kubewire import apply_merge_patch
 from webhooks.registration import HOOKS
 
 _TABLES = sorted((Path(__file__).parents[2] / "tests/unit/webhooks/validate/rules").glob("*.yaml"))

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import trio
 
-from bobrapet.wire import copy_value, values_equal
 from bubu_contract.durations import parse_positive_duration
 from core.api.objects import (
     NamespacedName,
@@ -36,6 +35,7 @@ from fuzz.engine.cluster import Cluster, place_of
 from fuzz.engine.process import Process
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controlled_by
+from kubewire import copy_value, values_equal
 
 T = TypeVar("T")
 

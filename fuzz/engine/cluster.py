@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from bobrapet.wire import copy_value, values_equal
 from core.api.objects import Object
+from kubewire import copy_value, values_equal
 
 Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is the method
 Place = tuple[str, str, str]

@@ -15,7 +15,6 @@ from typing import Any, Final, cast
 
 import trio
 
-from bobrapet.wire import StatusReason, status_failure
 from core.api.objects import NamespacedName, Object
 from core.api.resource import Resource
 from core.engine.engine_context import EngineContext
@@ -33,6 +32,7 @@ from fuzz.engine.routing import wake_owner
 from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.stream_workers import STREAM_POD
 from fuzz.engine.watches import KINDS, OF_CLIENTS, OF_STREAMS, Known
+from kubewire import StatusReason, status_failure
 from reconcilers import effectclaim, stored_data, storyrun, storytrigger
 from reconcilers.adapters import world as production
 from reconcilers.adapters.stored_references import REFERRED_OWNER, referred_owners

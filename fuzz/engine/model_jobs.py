@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bobrapet.wire import copy_value
 from core.api.objects import Object, step_path
 from core.engine.errors import NameConflictError, ResultLostError, StaleError
 from core.engine.executor_port import StopReason
@@ -19,6 +18,7 @@ from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 from fuzz.engine.watches import controlled_by
 from fuzz.engine.worker import ARGUMENTS, LEFT
+from kubewire import copy_value
 from reconcilers.adapters.job_executor import JobExecutor
 
 T = TypeVar("T")

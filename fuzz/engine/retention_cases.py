@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from bobrapet.wire import Object
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
+from kubewire import Object
 from reconcilers import retention, stored_data
 from reconcilers.retention import CleanUp, KeepUntil, Remove
 from reconcilers.storyrun import StoryRunReconciler

@@ -11,11 +11,11 @@ from typing import Final
 
 import trio
 
-from bobrapet.wire import copy_value
 from core.api.objects import Object
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.model_hub import BINDING, Client, ModelHub, lowest_generation
 from fuzz.engine.worker import KUBELET, Act, Worker
+from kubewire import copy_value
 
 WORKLOAD: Final = "Deployment"
 STREAM_POD: Final = "generation"

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import trio
 
-from bobrapet.wire import copy_value
 from bubu_contract.instants import format_precise_instant
 from core.api.objects import Object
 from fuzz.engine.clients.effects import KILLED_CODE, Effect, EffectResult
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
+from kubewire import copy_value
 
 KUBELET = "model.example.com/kubelet"
 """A finalizer that represents the grace of a living Pod."""

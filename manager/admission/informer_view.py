@@ -10,12 +10,12 @@ from typing import Final
 
 import trio
 
-from bobrapet.wire import Object
 from core.api.resource import IMPULSE_TEMPLATE, REFERENCE_GRANT, TRANSPORT, Resource
 from core.api.unreadable import unreadable
 from core.kube.client import KubeClient
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from kubewire import Object
 from reconcilers.adapters.watched_kind import slim
 from reconcilers.adapters.world import World, stuck_kinds
 from webhooks.cluster_view import Unseen

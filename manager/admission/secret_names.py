@@ -13,10 +13,10 @@ from typing import Final, Protocol
 
 import trio
 
-from bobrapet.wire import Object
 from core.api.objects import NamespacedName
 from core.api.resource import SECRET, Resource
 from core.kube.errors import KubeError, NotFoundError
+from kubewire import Object
 from reconcilers.adapters.world import is_object_name
 
 ANSWER_SECONDS: Final = 0.5

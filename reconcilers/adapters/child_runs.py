@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from bobrapet.wire import values_equal
 from core.api.objects import (
     Object,
     controller_of,
@@ -25,6 +24,7 @@ from core.kube.client import KubeClient
 from core.kube.patch import bound_to
 from core.policy.settings import OperatorSettings
 from core.telemetry.tracing.run_trace import TraceRules, context_for_child, untraced
+from kubewire import values_equal
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, PACKET_PARENT, World, engram_key, story_of
 from reconcilers.adapters.writes import confirm, create_or_read, delete

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from bobrapet.wire import PatchType
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.resource import DEPLOYMENT, IMPULSE, SERVICE, STATEFUL_SET, Resource
 from core.engine.errors import GoneError, NameConflictError, UnavailableError
@@ -21,6 +20,7 @@ from core.kube.errors import NotFoundError
 from core.kube.patch import bound_to
 from core.workloads.impulse_change import listener_correction, must_be_recreated, notes_of, suspension
 from core.workloads.impulse_service import must_be_replaced, service_correction
+from kubewire import PatchType
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, World
 from reconcilers.adapters.writes import create_or_read, delete

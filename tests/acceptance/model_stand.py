@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 import trio
 from trio.testing import MockClock
 
-from bobrapet.wire import StatusReason, status_failure
 from core.api.objects import Object, step_path
 from core.api.resource import Resource
 from core.engine.settings import RunDefaults
@@ -25,6 +24,7 @@ from fuzz.engine.clients.strands import Client
 from fuzz.engine.cluster import Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
+from kubewire import StatusReason, status_failure
 from tests.acceptance.acceptance_stand import (
     DEADLINE_SECONDS,
     DONE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bobrapet.wire import Object
+from kubewire import Object
 
 GROUP = "conformance.example.com"
 WIDGETS_CRD = f"widgets.{GROUP}"

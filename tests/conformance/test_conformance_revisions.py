@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import Object
+from kubewire import Object
 from tests.conformance.conformance_api import Api, take
 from tests.conformance.conformance_kinds import deployment, owner
 

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bobrapet.wire import PatchType
 from bubu_contract.durations import parse_duration
 from certs.inject import MUTATING, VALIDATING, changes_for
 from core.api.objects import Object
@@ -28,6 +27,7 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION, SECRET, Resource, Scop
 from core.engine.clock import system_now
 from core.kube.client import KubeClient
 from core.kube.errors import ConflictError, NotFoundError
+from kubewire import PatchType
 from tools.control_plane.binaries import ensure_go_module
 
 CERTIFICATE: Final = Resource("cert-manager.io", "v1", "certificates", "Certificate")

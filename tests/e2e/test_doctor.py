@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import trio
 
-from bobrapet.wire import PatchType
 from certs.authority import issue_authority
 from certs.inject import VALIDATING
 from certs.lifetimes import DEFAULT_LIFETIMES
@@ -25,6 +24,7 @@ from core.kube.client import open_client
 from core.kube.config import Impersonation
 from core.kube.retry import ONCE
 from deployment.registration import validating_configuration
+from kubewire import PatchType
 from tests.e2e.admission_rig import NAMES, ask_admission
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually
 from tools.control_plane.ports import held_port

@@ -42,7 +42,7 @@ COMMANDS: Final = {
 }
 
 
-PYTHONPATH: Final = os.pathsep.join(str(REPOSITORY / each) for each in ("", "sdk", "impulses"))
+PYTHONPATH: Final = os.pathsep.join(str(REPOSITORY / each) for each in ("", "sdk", "impulses", "localcluster"))
 
 
 PROGRAMS: Final = ("curl", "jq", "openssl", "pgrep")

@@ -27,7 +27,10 @@ def git(folder: Path, *words: str) -> str:
 
 
 def release(clone: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{clone}{os.pathsep}{clone / 'sdk'}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(clone / folder) for folder in ("", "sdk", "localcluster")),
+    }
     command = [sys.executable, "-m", "tools.release", "--registry", REGISTRY]
     return subprocess.run(command, cwd=clone, env=environment, check=False, capture_output=True, text=True, timeout=600)
 

@@ -16,7 +16,6 @@ import httpx
 import orjson
 import trio
 
-from bobrapet.wire import status_failure
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, SECRET, SERVICE_ACCOUNT, STORY, STORY_RUN, Resource
 from core.engine.executors import Executors
@@ -30,6 +29,7 @@ from core.policy.settings import OperatorSettings
 from core.story.kinds import StepKind
 from core.workloads.hub_access import HubAccess
 from core.workloads.story_runner import story_runner
+from kubewire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.binding_budget import BindingBudget

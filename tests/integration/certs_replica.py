@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import trio
 
-from bobrapet.wire import Object
 from certs.authority import Lifetimes
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from certs.policy import CertRules
@@ -26,6 +25,7 @@ from core.kube.config import ClusterConfig
 from core.kube.credentials import bearer_token
 from core.kube.errors import NotFoundError
 from core.kube.retry import ONCE
+from kubewire import Object
 from localcluster.transport import ASGIStreamingTransport
 
 NAMESPACE = "bobrapet-system"

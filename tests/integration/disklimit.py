@@ -1,25 +1,13 @@
-"""Full disks: a limit on the file size of a process, and a small file system that really fills up."""
+"""Full disks: a small file system that really fills up."""
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-
-@contextmanager
-def largest_file(size_bytes: int, pid: int = 0) -> Iterator[None]:
-    """No file of the process ``pid``, by default this process, may grow beyond ``size_bytes``, as on a full disk."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import trio
 
-from bobrapet import parent
 from deployment.permissions.install import request_token
 from deployment.permissions.roles import operator_objects
+from kubewire import parent
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from tests.integration.commandline import REPOSITORY
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, open_emptied

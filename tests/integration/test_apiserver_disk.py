@@ -13,8 +13,8 @@ from localcluster.controllers import housekeeping
 from localcluster.controllers.running import run_controllers
 from localcluster.server import crd_cleanup, event_expiry
 from localcluster.server.storage import Storage, StorageFullError, Write
+from localcluster_tests.file_limit import largest_file
 from tests.integration.conftest import Cluster, open_cluster
-from tests.integration.disklimit import largest_file
 from tests.integration.nodecluster import until
 from tests.integration.widgets import DEFINITIONS, WIDGETS, definition, widget
 

@@ -16,7 +16,6 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from bobrapet.wire import PatchType
 from certs.authority import Lifetimes
 from certs.inject import DEFAULT_TARGETS, VALIDATING
 from certs.policy import CertRules
@@ -30,6 +29,7 @@ from core.kube.client import open_client
 from core.kube.credentials import bearer_token
 from core.kube.errors import ApiError, KubeError, NotFoundError
 from deployment.permissions.install import install_permissions, request_token
+from kubewire import PatchType
 from tests.integration.certs_replica import Told
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster
 from tests.integration.webhookserver import WebhookServer

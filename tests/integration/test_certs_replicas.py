@@ -11,7 +11,6 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import Object, PatchType, copy_value
 from certs.authority import Lifetimes, issue_authority, issue_leaf
 from certs.inject import DEFAULT_TARGETS, VALIDATING
 from certs.material import pem_of
@@ -19,6 +18,7 @@ from certs.rotation import RotationPace
 from certs.secret import ROTATE
 from core.api.resource import SECRET
 from core.telemetry import metrics
+from kubewire import Object, PatchType, copy_value
 from tests.integration.certs_replica import (
     HOST,
     NAMESPACE,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-from bobrapet.wire import PatchType
 from core.api.resource import CONFIG_MAP, CORE_EVENT, EVENT, LEASE, Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.credentials import bearer_token
@@ -27,6 +26,7 @@ from core.kube.informer import Change, ChangeKind, Informer
 from core.kube.lease import LeaderLease
 from core.kube.patch import bound_to, finalizer_addition, finalizer_removal
 from core.kube.watch import WatchTiming
+from kubewire import PatchType
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from localcluster.node.client import ApiError
-from tests.integration.disklimit import largest_file
+from localcluster_tests.file_limit import largest_file
 from tests.integration.nodecluster import (
     PODS,
     SHELL_MAP,

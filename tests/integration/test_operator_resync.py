@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import trio
 
-from bobrapet.wire import WatchEventType
 from core.api.objects import NamespacedName
 from core.api.resource import STORY_RUN
 from core.kube.informer import Informer
 from core.kube.watch import WatchTiming
 from core.kube.watch_line import WatchEvent
+from kubewire import WatchEventType
 from localcluster.server import watch
 from reconcilers.resync import Found, Resync
 from tests.integration.operator_cluster import OperatorCluster, Traffic, eventually, status_of

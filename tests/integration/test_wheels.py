@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.integration.wheels import PROJECTS, VERSION, Environment, build, write_namesakes
+from tests.integration.wheels import LOCALCLUSTER, PROJECTS, VERSION, Environment, build, write_namesakes
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_everything_that_a_checkout_has_is_in_the_wheel_and_nothing_else(wheels:
     project = PROJECTS["bobrapet"]
     kept = {
         path.relative_to(project).as_posix()
-        for folder in ("core", "deployment", "examples", "localcluster", "manifests")
+        for folder in ("core", "deployment", "examples", "manifests")
         for path in (project / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and "charts" not in path.parts
     }
@@ -102,6 +102,21 @@ def test_another_folder_another_time_and_another_umask_give_the_same_bytes(
 
         assert again.read_bytes() == wheels[name].read_bytes()
         assert source_again.read_bytes() == source.read_bytes()
+
+
+def test_the_embedded_cluster_can_be_installed_alone(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv", tmp_path / "home")
+    environment.create()
+    environment.install("--offline", "--no-deps", str(build(LOCALCLUSTER, tmp_path)))
+    environment.borrow_libraries()
+    command = [str(environment.folder / "bin" / "localcluster"), "--port=0", f"--data-dir={tmp_path / 'data'}"]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"HOME": str(environment.home)}) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.terminate()
+
+    assert (said, process.returncode) == (f"export KUBECONFIG={tmp_path / 'data' / 'kubeconfig'}\n", 0)
 
 
 @pytest.mark.parametrize("command", ["bobrapet", "kubectl-bobrapet"])

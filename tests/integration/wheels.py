@@ -15,9 +15,11 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).parents[2]
 PROJECTS: Final = {"bobrapet": REPOSITORY, "bubu_sdk": REPOSITORY / "sdk", "bobrapet_impulses": REPOSITORY / "impulses"}
 """The folder of each distribution, by the beginning of its files."""
+LOCALCLUSTER: Final = REPOSITORY / "localcluster"
+"""A project that nobody releases: the wheel of the operator has a copy."""
 VERSION: Final[str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 UV: Final = str(Path(sys.executable).parent / "uv")
-OUR_NAMES: Final = ("certs", "cli", "core", "hub", "localcluster", "manager", "views", "webhooks")
+OUR_NAMES: Final = ("certs", "cli", "core", "hub", "kubewire", "localcluster", "manager", "views", "webhooks")
 """Packages of ours whose names a user's module may have, too."""
 _SECONDS: Final = 300.0
 

@@ -21,6 +21,7 @@ DOCUMENTS = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "sdk").glob("*.md"),
         *(ROOT / "impulses").glob("*.md"),
+        *(ROOT / "localcluster").glob("*.md"),
         *(ROOT / "deployment" / "charts").rglob("*.md"),
     ]
 )
@@ -110,12 +111,13 @@ def anchors_of(path: Path) -> frozenset[str]:
 
 
 def test_all_distributions_agree_on_licence_and_python() -> None:
-    files = [ROOT / folder / "pyproject.toml" for folder in ("", "sdk", "impulses")]
+    files = [ROOT / folder / "pyproject.toml" for folder in ("", "sdk", "impulses", "localcluster")]
     operator, *others = (tomllib.loads(file.read_text())["project"] for file in files)
 
     assert operator["license"] == "Apache-2.0"
-    assert [other["license"] for other in others] == ["Apache-2.0"] * 2
-    assert [other["requires-python"] for other in others] == [operator["requires-python"]] * 2
+    assert [other["license"] for other in others] == ["Apache-2.0"] * 3
+    assert [other["requires-python"] for other in others] == [operator["requires-python"]] * 3
+    assert set(others[-1]["dependencies"]) < set(operator["dependencies"]), "the operator has a copy of the cluster"
 
 
 def test_every_runtime_dependency_is_bounded_and_locked() -> None:

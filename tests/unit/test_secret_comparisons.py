@@ -27,7 +27,7 @@ MODULES: Final = {
         "signature",
         "_signature",
     },
-    "localcluster/server/authn.py": {"known", "token"},
+    "localcluster/localcluster/server/authn.py": {"known", "token"},
 }
 """Modules that compare a secret, or what is made of one, with the names that have it there."""
 BY_VALUE: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from bobrapet import parent
+from kubewire import parent
 from tools.control_plane import binaries
 from tools.control_plane.binaries import MissingBinariesError, ensure_binaries
 from tools.control_plane.building import BuildError

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import trio
 
-from bobrapet.wire import status_failure
+from kubewire import status_failure
 
 _READS: Final = frozenset({"GET", "HEAD"})
 

@@ -49,7 +49,10 @@ def manifest(source: Path, image: str) -> bytes:
     Raises:
         subprocess.CalledProcessError: the sources do not render it; the program has said why.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(source), str(source / "sdk")))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(source / folder) for folder in ("", "sdk", "localcluster")),
+    }
     command = (sys.executable, "-m", "deployment.installer", "--image", image)
     done = subprocess.run(command, cwd=source, env=environment, capture_output=True, check=False)
     if done.returncode != 0:

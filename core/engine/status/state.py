@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bobrapet.wire import merge_patch_between, values_equal
 from bubu_contract.durations import format_seconds
 from bubu_contract.instants import format_instant, parse_instant_or_none
 from core.api import keys
@@ -27,6 +26,7 @@ from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from core.engine.step.verdict import Conclusion, Degradation, Verdict
+from kubewire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "observedUid", "conditions"})
 """They follow from other fields, or never change, so they alone never cause a write."""

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from bobrapet.wire import copy_value, values_equal
 from bubu_contract import identity
 from core.api import keys
 from core.api.objects import Object, story_depth
@@ -18,6 +17,7 @@ from core.engine.slots.scheduling import Scheduling
 from core.engine.step.assignment import assignment_of
 from core.engine.step.record import executor_of, is_final
 from core.workloads.script import is_script, script_of
+from kubewire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
 """Fields of a StepRun's spec by which no code decides; the API server fills in what ``retry`` lacks."""

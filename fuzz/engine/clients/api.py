@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import trio
 
-from bobrapet.wire import copy_value
 from bubu_sdk.kube import MERGE_PATCH, ConflictError, KubeError, UnreachableError, status_error
 from core.api.objects import Object
 from fuzz.engine.clients.fate import Fates
 from fuzz.engine.cluster import Cluster, Place, RefusedError
 from fuzz.engine.process import FULL_SECONDS, LATE_SECONDS, RETRY_AFTER_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS, Fault
+from kubewire import copy_value
 from webhooks.cluster_view import InMemoryView
 from webhooks.validate import admission
 

@@ -20,7 +20,7 @@ from typing import Final
 import h11
 import trio
 
-from bobrapet import parent
+from kubewire import parent
 
 KEY_HEADER: Final = "X-Delivery"
 SIGNATURE_HEADER: Final = "X-Hub-Signature-256"

@@ -16,7 +16,7 @@ OURS = ("cli", "core", "manager", "hub", "localcluster", "views")
 
 
 def test_our_folder_comes_first_and_folders_of_the_user_come_last() -> None:
-    order = search_order(["/a", "/b", "/lib/python", str(ROOT)], os.pathsep.join(["/a", "/b/"]), ROOT)
+    order = search_order(["/a", "/b", "/lib/python", str(ROOT)], os.pathsep.join(["/a", "/b/"]), [ROOT])
 
     assert order == [str(ROOT), "/lib/python", "/a", "/b"]
 
@@ -24,11 +24,11 @@ def test_our_folder_comes_first_and_folders_of_the_user_come_last() -> None:
 def test_our_folder_comes_first_when_the_user_names_it_too() -> None:
     python_path = os.pathsep.join([str(ROOT), "/a"])
 
-    assert search_order(["/a", str(ROOT), "/lib/python"], python_path, ROOT) == [str(ROOT), "/lib/python", "/a"]
+    assert search_order(["/a", str(ROOT), "/lib/python"], python_path, [ROOT]) == [str(ROOT), "/lib/python", "/a"]
 
 
 def test_our_folder_is_added_when_nothing_leads_to_it() -> None:
-    assert search_order(["/a", "/lib/python"], "/a", ROOT) == [str(ROOT), "/lib/python", "/a"]
+    assert search_order(["/a", "/lib/python"], "/a", [ROOT]) == [str(ROOT), "/lib/python", "/a"]
 
 
 def test_a_checkout_is_its_own_folder_of_modules() -> None:

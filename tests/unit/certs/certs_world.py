@@ -14,7 +14,6 @@ import trio
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from bobrapet.wire import Object, status_failure
 from certs.authority import Lifetimes
 from certs.inject import MUTATING, VALIDATING, Target
 from certs.policy import CertRules
@@ -24,6 +23,7 @@ from core.engine.clock import WallClock
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
+from kubewire import Object, status_failure
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOST = "gate.system.svc"

@@ -11,12 +11,12 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobrapet.wire import Object
 from certs.authority import issue_authority
 from certs.material import Material, Rotation
 from certs.policy import Absent, Damaged, Foreign, Kept, SuccessionStep
 from certs.secret import OWNER, OWNER_LABEL, ROTATE, read_secret, write_secret
 from certs.succession import follow
+from kubewire import Object
 from tests.unit.certs.certs_world import HOST, LIFETIMES, RULES, START
 
 NAMES = (HOST,)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bobrapet.yaml_booleans import BOOLEANS, key_text, read_words_as_booleans
 from cli import yamlsource
 from cli.manifests import load_manifests
 from cli.render.output import yaml_text
 from cli.yamlsource import Chunk, SourceError, WrittenBoolean
 from fuzz.admission.stories import json_values
+from kubewire.yaml_booleans import BOOLEANS, key_text, read_words_as_booleans
 from localcluster.server.requestbody import load_yaml
 
 

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 from ruamel.yaml import YAML
 
-from bobrapet.wire import apply_json_patch
 from core.api.crd import custom_resource_definition
 from core.api.kinds import KINDS
 from core.api.story import STORY_KIND
 from deployment import generate
 from deployment.yaml_text import yaml_text
+from kubewire import apply_json_patch
 
 REPOSITORY = Path(__file__).parents[3]
 

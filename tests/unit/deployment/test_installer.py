@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from bobrapet.wire import apply_json_patch
 from deployment import installer, metadata
+from kubewire import apply_json_patch
 from tests.unit.deployment.chart_release import by_key
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"

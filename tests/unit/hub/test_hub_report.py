@@ -14,7 +14,6 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import apply_merge_patch
 from bubu_contract.instants import format_instant
 from core.api import keys
 from core.api.objects import NamespacedName, Object
@@ -25,6 +24,7 @@ from hub.binding_status import StepTraffic, StreamState
 from hub.bindings import trimmed
 from hub.report import StatusReporter
 from hub.topology import Client
+from kubewire import apply_merge_patch
 from tests.unit.core.kube.scripted_server import ScriptedServer, listing, ok, refusal
 from tests.unit.hub.cluster_samples import transport_binding
 

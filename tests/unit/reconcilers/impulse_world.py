@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import orjson
 
-from bobrapet.wire import JSONPatchTestError, apply_json_patch, apply_merge_patch, copy_value, status_failure
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, IMPULSE, IMPULSE_POD, IMPULSE_TEMPLATE, SERVICE, STATEFUL_SET, Resource
 from core.engine.clock import WallClock
 from core.kube.client import KubeClient
 from core.policy.settings import OperatorSettings
+from kubewire import JSONPatchTestError, apply_json_patch, apply_merge_patch, copy_value, status_failure
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
 from reconcilers.impulse import ImpulseReconciler

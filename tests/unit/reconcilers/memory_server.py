@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import orjson
 
-from bobrapet.wire import apply_merge_patch, status_failure
 from core.api.objects import Object
 from core.api.resource import Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
+from kubewire import apply_merge_patch, status_failure
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import orjson
 
-from bobrapet.wire import apply_merge_patch, status_failure
 from core.api.objects import NamespacedName, Object
 from core.engine.clock import WallClock
 from core.engine.engine_context import EngineContext
@@ -18,6 +17,7 @@ from core.engine.ports import EventType
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
+from kubewire import apply_merge_patch, status_failure
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 

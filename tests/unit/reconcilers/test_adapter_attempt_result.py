@@ -11,7 +11,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bobrapet.wire import status_failure
 from core.api import keys
 from core.api.objects import Object
 from core.api.phases import Reason
@@ -20,6 +19,7 @@ from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE
 from core.workloads.container_result import LOG_BYTES, ResultFormat, ResultReading, ResultSource
+from kubewire import status_failure
 from reconcilers.adapters.attempt_result import read_attempt, reading_of, succeeded_container
 from tests.unit.reconcilers.reconciler_samples import job, pod, run, step_run
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bobrapet.wire import status_failure
 from core.api.phases import Reason
 from core.engine import errors as port
 from core.kube import errors as kube
+from kubewire import status_failure
 from reconcilers.adapters.translation import port_errors
 
 

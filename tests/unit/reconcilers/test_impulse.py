@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import status_failure
 from core.api.objects import Object
 from core.api.resource import (
     DEPLOYMENT,
@@ -20,6 +19,7 @@ from core.api.resource import (
 )
 from core.engine.errors import UnavailableError
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from kubewire import status_failure
 from reconcilers.adapters.impulse_access import RECHECK_MISSING
 from reconcilers.runtime.outcome import Done, RetryLater
 from tests.unit.reconcilers.impulse_world import (

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import trio
 
-from bobrapet.wire import apply_merge_patch
 from core.api.objects import Object, is_being_deleted
 from core.engine.errors import PortError
+from kubewire import apply_merge_patch
 from reconcilers.runtime.outcome import Done
 from tests.unit.reconcilers.impulse_world import PORTS, ImpulseStage, StoringServer, open_stage
 from tests.unit.reconcilers.reconciler_samples import stored

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.quick import SMOKE, nearest_tests
+from tests.packages import PACKAGES, folder_of
+from tools.quick import SMOKE, UnitTests, nearest_tests
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,6 +25,7 @@ def repository(tmp_path: Path) -> Path:
         "tests/unit/core/engine/test_engine_slots.py": "from tests.unit.core.engine.samples import slots\n",
         "tests/unit/core/engine/samples.py": "",
         "tests/unit/sdk/test_client.py": "import bubu_sdk.client\n",
+        "localcluster/localcluster_tests/server/test_apply.py": "from kubewire import Object\n",
     }
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,13 +47,25 @@ def repository(tmp_path: Path) -> Path:
         ("core/graph/__init__.py", ["core/engine/test_engine_plan.py"]),
         ("sdk/bubu_sdk/client.py", ["sdk/test_client.py"]),
         ("docs/proof.md", []),
-        ("core/graph/added.py", []),
+        ("core/graph/added.py", ["core/graph/test_graph_reach.py", "core/graph/test_needs.py"]),
     ],
 )
 def test_tests_are_near_that_mirror_a_changed_module_or_import_it(
     repository: Path, changed: str, near: list[str]
 ) -> None:
     assert nearest_tests(repository, [changed]) == [f"tests/unit/{path}" for path in near]
+
+
+@pytest.mark.parametrize("changed", ["localcluster/localcluster/server/apply.py", "localcluster/kubewire/__init__.py"])
+def test_tests_of_the_embedded_cluster_are_in_its_own_project(repository: Path, changed: str) -> None:
+    assert nearest_tests(repository, [changed]) == ["localcluster/localcluster_tests/server/test_apply.py"]
+
+
+def test_every_module_has_a_test_that_is_near() -> None:
+    modules = [path for package in PACKAGES for path in folder_of(package).rglob("*.py") if path.stem != "__init__"]
+    tests = UnitTests(ROOT)
+
+    assert [str(path) for path in modules if not tests.near(str(path.relative_to(ROOT)))] == []
 
 
 def test_the_nearest_come_first(repository: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobrapet.wire import apply_json_patch
 from core.policy.settings import OperatorSettings
+from kubewire import apply_json_patch
 from webhooks.cluster_view import InMemoryView
 from webhooks.defaults.admission import with_defaults
 from webhooks.patch import difference

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from bobrapet.wire import status_failure
 from cli.doctor.admission import WRONG_FIELD, diagnose
 from core.kube.errors import KubeError, UnreachableError, error_from_status
+from kubewire import status_failure
 from views.doctor.diagnosis import Health
 
 FORBIDDEN = 'stories.bubustack.io is forbidden: User "ann" cannot create resource "stories" in API group'

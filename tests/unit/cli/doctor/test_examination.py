@@ -6,13 +6,13 @@ import httpx
 import trio
 from trio.testing import MockClock
 
-from bobrapet.wire import status_failure
 from cli.doctor.context import DoctorContext
 from cli.doctor.examination import CHECK_SECONDS, CHECKS, FIRST_SECONDS, NamedCheck, examine
 from cli.options import CommonOptions
 from cli.session import Session
 from core.kube.client import open_client
 from core.kube.errors import ForbiddenError
+from kubewire import status_failure
 from tests.unit.cli.conftest import Server, session_of
 from views.doctor.diagnosis import Diagnosis, Health, ok
 

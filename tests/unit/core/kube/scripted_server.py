@@ -12,11 +12,11 @@ import httpx
 import orjson
 import trio
 
-from bobrapet.wire import Object, status_failure
 from core.api.resource import Resource
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
 from core.kube.retry import ONCE, CallRetries
+from kubewire import Object, status_failure
 
 WIDGET = Resource("example.io", "v1", "widgets", "Widget", subresources=("status",))
 

@@ -9,7 +9,6 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import PatchType
 from core.api.objects import Object
 from core.api.resource import NAMESPACE
 from core.kube.client import KubeClient
@@ -33,6 +32,7 @@ from core.kube.errors import (
 from core.kube.retry import DEFAULT_POLICY
 from core.kube.transport import open_body
 from core.telemetry import metrics
+from kubewire import PatchType
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, ok, refusal, widget
 
 DELETED_AT = "2026-01-01T00:00:00Z"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from bobrapet.wire import StatusReason, says_not_now, status_failure
 from core.kube import errors
+from kubewire import StatusReason, says_not_now, status_failure
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import Object
 from core.api.unreadable import missing_in, unreadable
 from core.kube.informer import Informer
+from kubewire import Object
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, refusal, widget
 
 DEEP = b'{"a":' * 1_500 + b"1" + b"}" * 1_500

@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import Object
 from core.api.resource import LEASE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.kube.lease import LeaderLease, LeaseLostError, LeaseTiming
+from kubewire import Object
 from tests.unit.core.kube.scripted_server import ScriptedServer, ok, refusal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import JSONPatchError, apply_json_patch, apply_merge_patch
 from core.kube.patch import bound_to, finalizer_addition, finalizer_removal, metadata_patch, status_patch
+from kubewire import JSONPatchError, apply_json_patch, apply_merge_patch
 from tests.unit.core.kube.scripted_server import widget
 
 BOUND = {"uid": "uid-a", "resourceVersion": "5"}

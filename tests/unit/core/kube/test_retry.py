@@ -8,7 +8,6 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobrapet.wire import status_failure
 from core.kube.errors import (
     ConflictError,
     ConnectionLostError,
@@ -17,6 +16,7 @@ from core.kube.errors import (
     UnreachableError,
 )
 from core.kube.retry import ONCE, Backoff, CallRetries, wait_seconds, with_retries
+from kubewire import status_failure
 
 SICK = InternalServerError(status_failure("InternalError", "sick"))
 CONFLICT = ConflictError(status_failure("Conflict", "changed"))

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bobrapet.wire import Object
 from core.api.objects import NamespacedName
 from core.kube.store import REMEMBERED_DELETIONS, REMEMBERED_SECONDS, Change, ChangeKind, InformerStore, Listed
+from kubewire import Object
 from tests.unit.core.kube.scripted_server import version_of, widget
 
 A = NamespacedName("team", "a")

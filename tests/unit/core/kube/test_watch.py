@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from bobrapet.wire import WatchEventType, status_failure
 from core.kube.watch import WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
+from kubewire import WatchEventType, status_failure
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, WatchConnection, listing, refusal, widget
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_json_patch, copy_value
 from core.api.objects import Object
 from core.workloads.impulse_change import listener_correction, must_be_recreated, notes_of, suspension
 from core.workloads.impulse_pod import listener, listener_template
 from core.workloads.impulse_workload import ListenerMode
+from kubewire import apply_json_patch, copy_value
 from tests.unit.core.workloads.impulse_samples import LABELS, OWNER, listening
 
 HASH = "bubustack.io/template-hash"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch, copy_value
 from core.api.objects import Object
 from core.workloads.impulse_service import (
     is_service_name,
@@ -16,6 +15,7 @@ from core.workloads.impulse_service import (
     service_ports,
 )
 from core.workloads.impulse_workload import ListenerMode
+from kubewire import apply_merge_patch, copy_value
 from tests.unit.core.workloads.impulse_samples import LABELS, OWNER, listening, template
 
 PORTS = [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]

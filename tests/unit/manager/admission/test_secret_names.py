@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bobrapet.wire import Object, StatusReason, status_failure
 from core.api.objects import NamespacedName
 from core.api.resource import SECRET, Resource
 from core.kube.errors import KubeError, UnreachableError, error_from_status
+from kubewire import Object, StatusReason, status_failure
 from manager.admission.secret_names import ANSWER_SECONDS, AT_ONCE, SecretNames
 
 HAVE, LACK = NamespacedName("team", "openai"), NamespacedName("team", "gone")

@@ -10,8 +10,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from bobrapet.wire import apply_merge_patch
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings, ScriptSettings
+from kubewire import apply_merge_patch
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
 from webhooks.finding import Finding

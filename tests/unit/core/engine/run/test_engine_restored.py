@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.engine.run.restored import adoption_patch, ended_status, own_children, why_not_resumable
 from core.engine.status.state import RunState
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CREATED_BY = "runs.bubustack.io/created-by-run"

@@ -8,7 +8,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bobrapet.wire import copy_value
 from core.api.keys import ANNOTATION_STEP_TIMERS
 from core.engine.slots.queueing import SlotLimits
 from core.engine.step.timers import timers_from
@@ -17,6 +16,7 @@ from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import EPOCH, World, open_world
+from kubewire import copy_value
 
 SLOW_TO_GO = (Script(Act.HANG, grace_seconds=0.1),)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bobrapet.wire import apply_merge_patch
 from core.api.conditions import find_condition
 from core.api.phases import ConditionType, Phase
 from core.engine.status.state import RunState
 from core.engine.step.verdict import Verdict
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SINCE = "Waiting since 2026-01-02T03:04:05Z for its turn to be evaluated; other expressions are ahead"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch
 from core.api.phases import Phase, Reason
 from core.engine.status.state import RunState
 from core.engine.step.timers import Timer, TimerKind
 from core.engine.step.verdict import Conclusion, Verdict
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=90)

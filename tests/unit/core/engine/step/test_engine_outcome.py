@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch
 from core.api.phases import ExitClass, Phase, Reason, StepReason
 from core.api.unreadable import Unreadable, marked
 from core.engine.executor_port import ExecutorTraits
@@ -33,6 +32,7 @@ from core.engine.step.outcome import (
 from core.engine.step.pending_reason import PATIENCE, HoldUp
 from core.policy.retry import RetryPolicy
 from core.policy.timing import TimeoutChoice
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)

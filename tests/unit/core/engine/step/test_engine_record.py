@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.ports import AttemptRecord, Observation
 from core.engine.step import record
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

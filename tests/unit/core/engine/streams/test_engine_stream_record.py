@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bobrapet.wire import apply_merge_patch
 from bubu_contract.instants import format_instant
 from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition
 from core.api.objects import Object
@@ -30,6 +29,7 @@ from core.engine.step.outcome import (
 from core.engine.streams.record import live_patch, serves_stream, why_not_taken_over
 from core.policy.retry import RetryPolicy
 from core.story.kinds import StepKind
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AWAY = LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, "waits", False)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobrapet.wire import apply_merge_patch
 from core.api.unreadable import Unreadable, marked
 from core.engine.step import record
 from core.engine.values.variables import Variables
+from kubewire import apply_merge_patch
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
