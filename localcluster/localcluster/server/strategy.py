@@ -16,7 +16,6 @@ _UNCONDITIONAL_EXCEPT: Final = frozenset(
 )
 _CREATE_ON_UPDATE: Final = frozenset(
     {
-        ("", "endpoints"),
         ("", "events"),
         ("", "limitranges"),
         ("coordination.k8s.io", "leases"),

@@ -1,8 +1,8 @@
 """Calls of webhooks over TLS: admission reviews and conversion reviews, sent by POST as JSON.
 
-A ``url`` is called unchanged. A ``service`` is looked up in the stored Services and called at its external name, its
-Endpoints or its cluster address, on the target port, because there is no service network here; its certificate must
-still be valid for ``<name>.<namespace>.svc``. Clients are kept per CA bundle, so connections are reused.
+A ``url`` is called unchanged. A ``service`` is looked up in the stored Services and called at its external name or its
+cluster address, on the target port, because there is no service network here; its certificate must still be valid for
+``<name>.<namespace>.svc``. Clients are kept per CA bundle, so connections are reused.
 
 One service may be local: a function of the process around the server answers in its place, without a connection.
 """
@@ -161,19 +161,17 @@ class WebhookCaller:
         if port is None:
             raise WebhookCallError(f'no service port {wanted} found for service "{name}"')
         target = port.get("targetPort")
-        host = self._host(namespace, name, spec)
+        host = _host(spec)
         number = target if isinstance(target, int) and target else wanted
         return Address(f"https://{host}:{number}{_path(service)}", f"{name}.{namespace}.svc")
 
-    def _host(self, namespace: str, name: str, spec: Mapping[str, Any]) -> str:
-        if spec.get("type") == "ExternalName" or spec.get("externalName"):
-            return str(spec.get("externalName"))
-        endpoints = self._store.collection("/endpoints").get(f"{namespace}/{name}")
-        for subset in (endpoints.object.get("subsets") or ()) if endpoints is not None else ():
-            for address in subset.get("addresses") or ():
-                return str(address["ip"])
-        address = spec.get("clusterIP")
-        return "127.0.0.1" if address in (None, "", "None") else str(address)
+
+def _host(spec: Mapping[str, Any]) -> str:
+    """The host of a Service; this machine, if it has no cluster address."""
+    if spec.get("type") == "ExternalName" or spec.get("externalName"):
+        return str(spec.get("externalName"))
+    address = spec.get("clusterIP")
+    return "127.0.0.1" if address in (None, "", "None") else str(address)
 
 
 @asynccontextmanager
