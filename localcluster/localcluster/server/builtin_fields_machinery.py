@@ -1,4 +1,4 @@
-"""Fields of the API's own machinery: definitions, webhooks, leases, events, endpoint slices. Notation: builtin_schemas.py."""
+"""Fields of the machinery: definitions, webhooks, leases, events, endpoint slices. Notation: builtin_schemas.py."""
 
 DEFINITIONS = r"""
 admissionregistration/v1 MutatingWebhookConfiguration: Webhooks that may change objects before they are stored.
