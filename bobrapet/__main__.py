@@ -1,5 +1,17 @@
-"""``python -m bobrapet``: the ``bobrapet`` command without its console script."""
+"""The ``bobrapet`` command: entry point of the console scripts, and of ``python -m bobrapet``."""
 
-from bobrapet.launch import main
+from __future__ import annotations
 
-main()
+from bobrapet.launch import own_modules_first
+
+
+def main() -> None:
+    """Run the command with our own modules; always ends with ``SystemExit``."""
+    own_modules_first()
+    from cli import main as command  # only now is its folder known to be ours
+
+    command.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,6 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +30,6 @@ def module_command(module: str, *arguments: str) -> tuple[str, ...]:
     The folder of the caller is not searched (``-P``): it may hold other programs with our names.
     """
     return (sys.executable, "-P", str(Path(__file__).resolve()), module, *arguments)
-
-
-def main() -> None:
-    """Entry point of the console scripts; always ends with ``SystemExit``."""
-    own_modules_first()
-    import_module("cli.main").main()  # by name: the command is far above this module
 
 
 def own_modules_first() -> None:
