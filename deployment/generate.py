@@ -3,7 +3,7 @@
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
 with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
 of ``OWNED_DIRECTORIES`` must come from a producer, so that a file without a producer is found and removed. A directory
-below it is not a part of it, nor is what a link leads to.
+below it is not a part of it, nor is a link or what it leads to.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
             yield path, ("differs from the code", text)
     for directory in OWNED_DIRECTORIES:
         for target in sorted((root / directory).glob("*")):
-            if directory / target.name not in rendered and not target.is_dir():
+            linked = target.is_symlink() and target.exists()
+            if directory / target.name not in rendered and not target.is_dir() and not linked:
                 yield directory / target.name, ("no code renders it any more", None)
 
 

@@ -41,7 +41,7 @@ from deployment.chart.release import (
 from deployment.chart.removal import removal_objects
 from deployment.observability import files as observability
 from deployment.observability.dashboards import dashboards
-from deployment.observability.rules import anchor_of, prometheus_rule
+from deployment.observability.rules import RUNBOOKS, prometheus_rule, rule_file
 from deployment.permissions import hub as hub_access
 from deployment.permissions import table
 from deployment.permissions.documents import rbac_object
@@ -153,18 +153,14 @@ def _policies() -> Iterator[Placed]:
 
 
 def _rules() -> Object:
-    found = labelled(prometheus_rule(RELEASE), "prometheusRule.labels")
-    for group in found["spec"]["groups"]:
-        for rule in group["rules"]:
-            if "alert" in rule:
-                rule["annotations"]["runbook_url"] = _runbook(rule["alert"])
-    return found
-
-
-def _runbook(alert: str) -> Scalar:
+    """The groups are a file of the chart, whose links to runbooks lead to the page that the release chooses."""
     path = "prometheusRule.runbooks"
-    anchor = anchor_of(alert)
-    return Scalar(f'printf "%s#{anchor}" $.Values.{path}', lambda values: f"{value_at(values, path)}#{anchor}")
+    text = (
+        f'($.Files.Get "{observability.PLAIN_RULES}" | replace "{RUNBOOKS}#" '
+        f'(printf "%s#" $.Values.{path}) | fromYaml).groups | toJson'
+    )
+    found = labelled(prometheus_rule(RELEASE), "prometheusRule.labels")
+    return {**found, "spec": {"groups": Scalar(text, lambda values: rule_file(str(value_at(values, path)))["groups"])}}
 
 
 def _dashboards() -> Object:

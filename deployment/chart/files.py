@@ -1,7 +1,7 @@
 """The files of the chart, by their path below ``deployment/charts/bobrapet``.
 
-Its folders ``definitions``, ``conversion`` and ``dashboards`` are links to those of ``manifests``, so that a definition
-or a dashboard is committed once. Helm reads them, and packages the files behind them.
+Its folders ``definitions``, ``conversion`` and ``dashboards`` and its file ``prometheus.rules.yaml`` are links to those
+of ``manifests``, so that each of them is committed once. Helm reads them, and packages the files behind them.
 """
 
 from __future__ import annotations

@@ -124,13 +124,14 @@ def test_what_is_switched_off_is_left_out_with_its_permissions() -> None:
     assert "webhook-server" not in {port["name"] for port in container["ports"]}
 
 
-def test_the_links_of_the_chart_lead_to_the_definitions_and_dashboards_of_the_manifests() -> None:
+def test_the_links_of_the_chart_lead_to_the_definitions_dashboards_and_rules_of_the_manifests() -> None:
     links = {path.name: path.readlink().as_posix() for path in CHART.iterdir() if path.is_symlink()}
 
     assert links == {
         "definitions": "../../../manifests/crds",
         "conversion": "../../../manifests/conversion",
         "dashboards": "../../../manifests/observability/dashboards",
+        "prometheus.rules.yaml": "../../../manifests/observability/prometheus.rules.yaml",
     }
     files = {f"{kind.resource.group}_{kind.resource.plural}.yaml": len(kind.versions) > 1 for kind in KINDS}
     assert {path.name for path in (CHART / "definitions").glob("*.yaml")} == files.keys()
@@ -214,10 +215,11 @@ def test_recreate_needs_no_word_about_rolling_updates_and_host_networks_have_the
 
 
 def test_rules_and_dashboards_are_those_of_the_manifests() -> None:
-    changes = {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
+    runbooks = "https://wiki.example/runbooks"
+    changes = {"prometheusRule": {"enabled": True, "runbooks": runbooks}, "dashboards": {"enabled": True}}
     found = by_key(release_objects(changes))
 
-    assert found["PrometheusRule", "bobrapet-system", "bobrapet-rules"] == prometheus_rule()
+    assert found["PrometheusRule", "bobrapet-system", "bobrapet-rules"] == prometheus_rule(runbooks=runbooks)
     boards = found["ConfigMap", "bobrapet-system", "bobrapet-dashboards"]
     assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert boards["data"] == {each.file_name: each.text for each in dashboards()}

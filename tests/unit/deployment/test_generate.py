@@ -89,17 +89,19 @@ def test_the_written_yaml_reads_back_as_the_rendered_document() -> None:
         assert YAML(typ="safe", pure=True).load(files[path]) == custom_resource_definition(kind)
 
 
-def test_a_link_to_a_folder_and_what_it_leads_to_are_left_alone(tmp_path: Path) -> None:
+def test_links_and_what_they_lead_to_are_left_alone(tmp_path: Path) -> None:
     run(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "file.yaml").write_text("not ours\n")
     link = tmp_path / "manifests/crds/linked"
     link.symlink_to("../../elsewhere")
+    (tmp_path / "manifests/crds/linked.yaml").symlink_to("../../elsewhere/file.yaml")
     (tmp_path / FAIRIES).symlink_to("../../nowhere")
 
     assert run(tmp_path) == 0
 
     assert (link / "file.yaml").read_text() == "not ours\n"
+    assert (tmp_path / "manifests/crds/linked.yaml").read_text() == "not ours\n"
     assert not (tmp_path / FAIRIES).is_symlink()
 
 
