@@ -70,24 +70,15 @@ class EngineSettings:
     """Returns the size up to which a part of a large value stays in a status."""
     max_inline_output_bytes: int = 64 * 1024
     """Size up to which the output of a run stays in its status, if there is an object store."""
-    status_linger_seconds: float = 0.1
-    """How long a status change waits for further ones, so that steps which change together share one write."""
+    status_linger_seconds: float = 0.25
+    """How long a status change waits for further ones, so that what happens together shares one write, and a run that
+    is over by then needs no write for its start: its StepRuns have its Story revision. What a task waits for, and the
+    end of a run, are written at once."""
     status_interval_seconds: float = 1.0
-    """Least time between a status write and the next one, unless the phase of the run changes, the run ends or a task
-    waits for the write. A change after a calm time is written after ``status_linger_seconds``; of many short steps, all
-    that happens within this time shares one write."""
-    phase_linger_seconds: float = 0.02
-    """The same when the phase of the run has changed: people and other programs wait for that."""
-    start_linger_seconds: float = 0.25
-    """The same when the run has begun to run: a run that is over by then needs no write for its start. Its StepRuns
-    have its Story revision, so a process that takes over finds it without that write."""
-    longest_start_linger_seconds: float = 5.0
-    """The same while other steps wait for their turn to start: writes of starts would delay them further."""
+    """Least time between two such writes; a new phase of the run does not wait for it."""
     announce_after_seconds: float = 2.0
     """How long after the creation of its Job the engine records a StepRun as ``Running``. A step that ends sooner, or
     whose container reports itself before, needs no such write; until then the status of the run shows that it runs."""
-    show_live_after_seconds: float = 0.25
-    """The same for what is first shown of an attempt that is ``live``: nothing else shows it."""
     first_restart_delay_seconds: float = 1.0
     longest_restart_delay_seconds: float = 300.0
     """The pause before a crashed scope is started again doubles from the first to the longest delay."""
@@ -99,8 +90,8 @@ class EngineSettings:
     """``(calling Story's namespace, Story namespace, Story name)`` → the same for a Story that calls another."""
 
     def seconds_to_announce(self, *, live: bool) -> float:
-        """How long after the start of an attempt its StepRun shows that it runs."""
-        return self.show_live_after_seconds if live else self.announce_after_seconds
+        """How long after the start of an attempt its StepRun shows that it runs; nothing else shows a ``live`` one."""
+        return self.status_linger_seconds if live else self.announce_after_seconds
 
     @property
     def inputs_limit_bytes(self) -> int:

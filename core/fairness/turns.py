@@ -70,7 +70,6 @@ class Turns:
         self._room_of_one = waiting_of_one
         self._queue = FairQueue[_Waiter](waiting)
         self._busy: dict[Hashable, int] = {}
-        self._calm = trio.lowlevel.ParkingLot()
 
     @property
     def waiting(self) -> int:
@@ -123,11 +122,6 @@ class Turns:
             del self._busy[caller]
         self._call_next()
 
-    async def until_none_waits(self) -> None:
-        """Return at once if no request waits for a turn; else when none waits any more."""
-        if self.waiting:
-            await self._calm.park()
-
     def _is_next(self, caller: Hashable) -> bool:
         """Whether no other request is ahead; requests that only wait for turns of their own caller do not count."""
         if self._free <= 0 or not self._may_begin(caller):
@@ -162,14 +156,9 @@ class Turns:
                 self.give_back(caller)
             elif waiter.state is _State.WAITING:
                 self._queue.remove(caller, waiter)
-                self._note_calm()
             raise
         if waiter.state is _State.SENT_AWAY:
             raise CrowdedError
-
-    def _note_calm(self) -> None:
-        if not self.waiting:
-            self._calm.unpark_all()
 
     def _begin(self, caller: Hashable) -> None:
         self._free -= 1
@@ -181,6 +170,5 @@ class Turns:
             waiter = self._queue.get_nowait(self._may_begin)
             if waiter is None:
                 return
-            self._note_calm()
             self._begin(waiter.caller)
             waiter.enter(_State.CALLED)

@@ -26,7 +26,7 @@ from fuzz.engine.stream_workers import WORKLOAD
 from fuzz.engine.world import EPOCH
 
 GRACE: Final = EngineSettings().disconnected_grace
-ANNOUNCED: Final = timedelta(seconds=EngineSettings().show_live_after_seconds) + GATHERING
+ANNOUNCED: Final = 2 * GATHERING
 CANCELED_AT: Final = "storyrun.bubustack.io/graceful-cancel-observed-at"
 
 

@@ -8,7 +8,7 @@ writer reads it again and computes the *remaining* patch again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -17,7 +17,6 @@ from typing import Any, Final
 import trio
 
 from core.api.objects import NamespacedName
-from core.api.phases import Phase
 from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
@@ -28,10 +27,6 @@ from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
 
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
-_STEPS_PER_LINGER: Final = 200
-_LONGEST_LINGER_FACTOR: Final = 5.0
-"""The status of a run with a thousand steps is 120 KiB, and every answer repeats it: its changes are collected for half
-a second. No task waits for that: ``wait_until_stored`` ends the pause."""
 
 
 class OvertakenError(Exception):
@@ -149,45 +144,20 @@ class StatusWriter:
 
     async def _linger(self) -> None:
         """Let further changes come, unless a task waits for the write or the run has ended."""
-        began_at = trio.current_time()
-        longest = began_at + self._engine.settings.longest_start_linger_seconds
+        changed_at = trio.current_time()
         while not (self._awaited or self._state.ended):
-            with trio.move_on_at(self._due_at(began_at)) as scope:
+            with trio.move_on_at(self._due_at(changed_at)):
                 await self._dirty.wait()
-            if scope.cancelled_caught:
-                if not (self._engine.starts.waiting and self._stores_a_start) or trio.current_time() >= longest:
-                    return
-                with trio.move_on_at(longest):
-                    await self._until_calm_or_changed()
-                began_at = trio.current_time()
-
-    @property
-    def _stores_a_start(self) -> bool:
-        """Whether the next write is that of the run's start, for which no task waits."""
-        stored = self._state.stored.get("status") or {}
-        begins = self._state.phase is Phase.RUNNING and stored.get("phase") != Phase.RUNNING
-        return begins and not stored.get("attempts") and not self._awaited
-
-    async def _until_calm_or_changed(self) -> None:
-        async with trio.open_nursery() as nursery:
-
-            async def end_after(wait: Callable[[], Awaitable[None]]) -> None:
-                await wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(end_after, self._engine.starts.until_none_waits)
-            nursery.start_soon(end_after, self._dirty.wait)
+                continue
+            return
 
     def _due_at(self, changed_at: float) -> float:
         """When to store changes. The first of them was made at ``changed_at``. Both are Trio times."""
         settings = self._engine.settings
-        if self._stores_a_start:
-            return changed_at + settings.start_linger_seconds
+        due_at = changed_at + settings.status_linger_seconds
         if self._state.phase != (self._state.stored.get("status") or {}).get("phase"):
-            return changed_at + settings.phase_linger_seconds
-        size = len(self._state.steps or ()) / _STEPS_PER_LINGER
-        linger_seconds = settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)
-        return max(changed_at + linger_seconds, self._written_at + settings.status_interval_seconds)
+            return due_at
+        return max(due_at, self._written_at + settings.status_interval_seconds)
 
     async def _store_once(self, pace: Pace) -> bool:
         """Send one write, or none if nothing is left. True: everything that was known before the call is stored."""

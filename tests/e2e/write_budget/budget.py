@@ -75,8 +75,7 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
             "storyruns/status",
             1,
             Case.LASTS,
-            "Phase, conditions, Story revision, and its first steps; unless it is over by then. Later while other "
-            "steps wait for their turn to start.",
+            "Phase, conditions, Story revision, and its first steps; unless it is over by then.",
         ),
         _cost(_O, "create", "events", 1, "`StartingExecution`."),
     ),

@@ -161,28 +161,6 @@ async def test_more_turns_begin_at_once_when_there_are_more(nursery: trio.Nurser
     nursery.cancel_scope.cancel()
 
 
-async def test_it_is_calm_when_no_request_waits(nursery: trio.Nursery) -> None:
-    turns = Turns(1)
-    scene = Scene(turns, nursery)
-    await scene.comes("anna1")
-    await turns.until_none_waits()  # a turn that runs is no request that waits
-
-    await scene.comes("anna2", "ben1")
-    calm = trio.Event()
-
-    async def tell() -> None:
-        await turns.until_none_waits()
-        calm.set()
-
-    nursery.start_soon(tell)
-    await scene.leaves("ben1")
-    assert not calm.is_set()
-    await scene.ends("anna1")
-    assert calm.is_set()
-    assert scene.begun == ["anna1", "anna2"]
-    nursery.cancel_scope.cancel()
-
-
 async def test_who_is_alone_may_have_more_at_once(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -160,7 +160,7 @@ async def test_a_live_run_starts_again_as_soon_as_what_is_at_work_is_gone(
         world.start(one.key)
         await trio.sleep(5)
         world.redrive(one.key, "t")
-        assert await world.until(lambda: one.status.get("attempts") == 2, seconds=0.1)
+        assert await world.until(lambda: one.status.get("attempts") == 2, seconds=0.5)
 
 
 async def test_a_branch_runs_again_without_its_siblings(autojump_clock: MockClock, scenario: Any) -> None:

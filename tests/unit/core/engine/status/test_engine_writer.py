@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from core.engine.errors import PortError, StaleError, UnavailableError
 from fuzz.engine.adapters import ModelRunStore
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Script
-from fuzz.engine.world import STARTS_AT_ONCE, open_world
+from fuzz.engine.world import open_world
 
 
 class RefusingRunStore(ModelRunStore):
@@ -133,62 +132,6 @@ async def test_a_run_that_is_over_within_a_moment_needs_one_write(
     assert len(found) == writes
 
 
-@asynccontextmanager
-async def no_step_may_start(world: Any) -> AsyncIterator[None]:
-    """The block holds every turn of steps that start, as in a process with more starts than the API server answers."""
-    starts = world.supervisor._engine.starts
-    while starts.take_nowait("another"):
-        pass
-    yield
-    for _ in range(STARTS_AT_ONCE):
-        starts.give_back("another")
-
-
-async def test_the_start_of_a_run_whose_step_waits_for_its_turn_is_not_written_before_it_starts(
-    autojump_clock: MockClock, scenario: Any
-) -> None:
-    async with open_world({"a": (Script(after_seconds=0.1),)}) as world:
-        one = scenario(world, [engram("a")])
-        world.start()
-        async with no_step_may_start(world):
-            world.supervisor.adopt(one.key)
-            await trio.sleep(3)
-            assert one.status == {}
-            assert world.step_run(one.key, "a") is None
-        assert await world.until_ended(one.key)
-        found = status_writes(world)
-
-    assert len(found) == 1
-    assert one.phases == {"a": "Succeeded"}
-
-
-async def test_the_start_of_a_run_is_shown_after_five_seconds_whatever_else_starts(
-    autojump_clock: MockClock, scenario: Any
-) -> None:
-    async with open_world() as world:
-        one = scenario(world, [engram("a")])
-        world.start()
-        async with no_step_may_start(world):
-            world.supervisor.adopt(one.key)
-            await trio.sleep(5.5)
-            assert one.status["phase"] == "Running"
-        assert await world.until_ended(one.key)
-
-
-async def test_a_run_that_is_canceled_while_its_step_waits_for_its_turn_ends_at_once(
-    autojump_clock: MockClock, scenario: Any
-) -> None:
-    async with open_world() as world:
-        one = scenario(world, [engram("a")])
-        world.start()
-        async with no_step_may_start(world):
-            world.supervisor.adopt(one.key)
-            await trio.sleep(1)
-            world.cancel_run(one.key)
-            assert await world.until_ended(one.key, seconds=2)
-            assert world.step_run(one.key, "a") is None
-
-
 async def test_a_change_after_a_calm_time_is_shown_at_once(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=5.0),), "b": (Script(after_seconds=5.0),)}) as world:
         one = scenario(world, [engram("a"), engram("b", "a")])
@@ -213,25 +156,3 @@ async def test_what_a_step_relies_on_is_stored_without_a_pause(autojump_clock: M
         run = world.cluster.objects["StoryRun", one.key.namespace, one.key.name]
 
     assert '"b"' in run["metadata"]["annotations"]["runs.bubustack.io/step-timers"]
-
-
-@pytest.mark.parametrize(("steps", "seconds"), [(2, 0.1), (400, 0.2), (2_000, 0.5)])
-async def test_changes_of_a_run_with_many_steps_are_collected_for_half_a_second_at_most(
-    autojump_clock: MockClock, scenario: Any, steps: int, seconds: float
-) -> None:
-    """Each write of such a status repeats all its steps."""
-    others = [primitive(f"nap-{number}", "sleep", with_={"duration": "1h"}) for number in range(steps - 1)]
-    async with open_world({"a": (Script(after_seconds=20.0),)}) as world:
-        one = scenario(world, [engram("a"), *others])
-        world.start(one.key)
-        assert await world.until(lambda: one.phases.get("a") == "Running", seconds=20)
-        assert await world.until(lambda: (status_of_step(world, "a") or {}).get("phase") == "Succeeded", seconds=30)
-        ended_at = trio.current_time()
-        assert await world.until(lambda: one.phases["a"] == "Succeeded", seconds=5)
-        waited = trio.current_time() - ended_at
-
-    assert waited == pytest.approx(seconds, abs=0.06)
-
-
-def status_of_step(world: Any, step: str) -> Any:
-    return world.cluster.objects["StepRun", "default", f"run-{step}"].get("status")
